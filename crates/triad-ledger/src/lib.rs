@@ -1,0 +1,8 @@
+//! Who holds which seat.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod names;
+pub mod rights;
