@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
+# a Python with gRPC (the client in tests/python), buf (the proto style) and cargo-deny (the
+# dependencies). Quiet when all is there; without a network it says what is missing and goes on.
+# With TRIAD_REQUIRE=all the tests then fail rather than skip.
+set -euo pipefail
+
+tools="${TRIAD_TOOLS:-${HOME:?set HOME or TRIAD_TOOLS}/.cache/triad-tools}"
+mkdir -p "$tools"
+log="$tools/setup.log"
+missing=()
+
+# ensure NAME CHECK INSTALL: runs the function INSTALL unless CHECK succeeds, and looks again.
+ensure() {
+    local name=$1 check=$2 install=$3
+    "$check" >>"$log" 2>&1 && return
+    echo "setup: installing $name into $tools"
+    if ! { "$install" </dev/null >>"$log" 2>&1 && "$check" >>"$log" 2>&1; }; then
+        missing+=("$name")
+    fi
+}
+
+# apt PACKAGE...: only root can, and only where there is apt-get.
+apt() {
+    [ "$(id -u)" = 0 ] && command -v apt-get || return 1
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$@"
+}
+
+has_grpc() { "$tools/venv/bin/python" -c 'import grpc, grpc_tools.protoc, google.rpc.status_pb2'; }
+install_grpc() {
+    command -v python3 || apt python3 python3-venv || return 1
+    python3 -m venv --clear "$tools/venv" || { apt python3-venv && python3 -m venv --clear "$tools/venv"; } || return 1
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+}
+
+has_buf() { "$tools/npm/node_modules/.bin/buf" --version; }
+install_buf() {
+    command -v npm || apt npm || return 1
+    npm install --silent --no-fund --no-audit --prefix "$tools/npm" @bufbuild/buf@1.75.0
+}
+
+has_deny() { "$tools/bin/cargo-deny" --version; }
+# From the tools' folder: the flags in this tree's .cargo/config.toml are not meant for it.
+install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-deny --version 0.20.2); }
+
+requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
+: >"$log"
+ensure "Python with gRPC" has_grpc install_grpc
+ensure buf has_buf install_buf
+ensure cargo-deny has_deny install_deny
+
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: could not install: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')."
+    echo "setup: is there a network? The log is $log. What needs them is skipped, or fails with TRIAD_REQUIRE=all."
+fi
