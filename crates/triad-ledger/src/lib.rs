@@ -1,8 +1,37 @@
-//! Who holds which seat.
+//! Who holds which seat: the state machine that the nodes of a Triad cluster
+//! replicate.
+//!
+//! [`Ledger::apply`] takes one committed command at a time and answers it. The
+//! answer depends on the ledger, the stamp and the command, and on nothing
+//! else: no clock, no chance, no input or output, no floating point and no
+//! container whose order varies. So three nodes that apply the same log hold
+//! the same bytes, and [`Ledger::state_hash`] proves it.
+//!
+//! It knows nothing of Raft, sockets or files. Names are checked before they
+//! get here ([`names`]); rights are verified before they get here
+//! ([`rights`]).
 #![no_std]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod codec;
+mod command;
+mod events;
+mod ledger;
 pub mod names;
+mod pools;
+mod record;
 pub mod rights;
+mod sessions;
+
+pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
+pub use command::{
+    Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
+    GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+};
+pub use events::{ChainHash, EndReason, Event, Happening};
+pub use ledger::{Checkout, HeldItem, Ledger};
+pub use pools::{Pool, PoolKey};
+pub use record::{Change, RecordKey, StateHash};
+pub use sessions::Session;

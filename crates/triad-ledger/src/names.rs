@@ -1,7 +1,7 @@
 //! Names, numbers and ids that the ledger accepts. Each is checked once, where
 //! it enters the system; below that a `FeatureName` is a good one.
 
-use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroU32;
 
@@ -51,7 +51,7 @@ fn bounded(text: &str, max: usize) -> Result<(), NameError> {
     Ok(())
 }
 
-fn name(text: &str) -> Result<String, NameError> {
+fn name(text: &str) -> Result<Arc<str>, NameError> {
     bounded(text, NAME_BYTES_MAX)?;
     for (at, character) in text.char_indices() {
         if !(character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.')) {
@@ -59,12 +59,12 @@ fn name(text: &str) -> Result<String, NameError> {
             return Err(NameError::Character { character, at, allowed });
         }
     }
-    Ok(text.to_string())
+    Ok(Arc::from(text))
 }
 
 /// The name of a licensed feature: 1 to 64 letters, digits, `_`, `-`, `.`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FeatureName(String);
+pub struct FeatureName(Arc<str>);
 
 impl FeatureName {
     /// Accepts `text` if it is a feature name.
@@ -86,7 +86,7 @@ impl fmt::Display for FeatureName {
 
 /// The publisher's name for a license, the same through all its serials.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LicenseId(String);
+pub struct LicenseId(Arc<str>);
 
 impl LicenseId {
     /// Accepts `text` under the same rules as a feature name.
@@ -108,8 +108,8 @@ impl fmt::Display for LicenseId {
 
 /// Free text of at most 256 bytes without control characters: a user, a host,
 /// a publisher. It may be empty. Still untrusted: escape it where it is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(String);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Arc<str>);
 
 impl Label {
     /// Accepts `text` if it is short enough and has no control characters.
@@ -120,19 +120,26 @@ impl Label {
         // Directional overrides and line separators would let one user draw
         // over another's line in every table.
         let hostile = |c: char| {
-            c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+            c.is_control()
+                || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
         };
         match text.char_indices().find(|&(_, c)| hostile(c)) {
             Some((at, character)) => {
                 Err(NameError::Character { character, at, allowed: "printable characters" })
             }
-            None => Ok(Label(text.to_string())),
+            None => Ok(Label(Arc::from(text))),
         }
     }
 
     /// The label as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Default for Label {
+    fn default() -> Self {
+        Label(Arc::from(""))
     }
 }
 
@@ -185,7 +192,7 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fraction = self.fraction;
         let mut width = Self::FRACTION_DIGITS;
-        while width > 1 && fraction % 10 == 0 {
+        while width > 1 && fraction.is_multiple_of(10) {
             fraction /= 10;
             width -= 1;
         }
@@ -232,6 +239,8 @@ pub struct PoolId(pub u32);
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
 
     #[test]
@@ -245,7 +254,10 @@ mod tests {
         for text in ["", ".", "1.", ".1", "1.2.3", "1a", "-1", "1.1234567", "1234567890"] {
             assert_eq!(Version::parse(text), Err(NameError::Version), "{text:?}");
         }
-        assert_eq!(Version::from_millionths(v("999999999.999999").millionths()), Some(v("999999999.999999")));
+        assert_eq!(
+            Version::from_millionths(v("999999999.999999").millionths()),
+            Some(v("999999999.999999"))
+        );
     }
 
     #[test]
@@ -260,7 +272,10 @@ mod tests {
     fn labels_cannot_break_a_line() {
         assert!(Label::parse("Müller, Anna").is_ok());
         for text in ["a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\0"] {
-            assert!(matches!(Label::parse(text), Err(NameError::Character { at: 1, .. })), "{text:?}");
+            assert!(
+                matches!(Label::parse(text), Err(NameError::Character { at: 1, .. })),
+                "{text:?}"
+            );
         }
     }
 }

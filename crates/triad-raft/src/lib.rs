@@ -1,1 +1,2 @@
-
+//! Three ledgers that agree.
+mod types;

@@ -1,0 +1,42 @@
+//! The ledger's bytes: commands and events for the log and the history, records
+//! for the image and the snapshot. Protobuf, so that nodes of neighbouring
+//! versions read each other; a field once given a tag keeps it.
+
+mod answers;
+mod commands;
+mod events;
+mod parts;
+mod records;
+
+pub use commands::{decode_commands, encode_commands};
+pub use events::{decode_event, encode_event};
+pub(crate) use records::{
+    decode_checkout, decode_license, decode_meta, decode_pool, decode_session, encode_checkout,
+    encode_license, encode_meta, encode_pool, encode_session,
+};
+
+use crate::names::NameError;
+
+/// Bytes that are not what they should be. On a node's own disk this means
+/// damage or a newer version's data; it is never skipped.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// Not a protobuf message of this kind.
+    #[error("not a readable message: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// A required part is missing, or has a value that this version does not
+    /// know.
+    #[error("{0} is missing or unknown")]
+    Unknown(&'static str),
+    /// A name that would never have been accepted.
+    #[error("bad name: {0}")]
+    Name(#[from] NameError),
+    /// Not the key of a record.
+    #[error("not the key of a record")]
+    Key,
+    /// A checkout without its session or pool.
+    #[error("a checkout whose session or pool is missing")]
+    Orphan,
+}
+
+type Result<T> = core::result::Result<T, CodecError>;

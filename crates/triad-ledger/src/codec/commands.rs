@@ -1,0 +1,216 @@
+//! Commands, as they stand in the log: a batch of them is one entry.
+
+use alloc::vec::Vec;
+
+use prost::Message;
+
+use super::parts::{HolderMessage, ItemMessage, list, session, silence, silence_code, unlist};
+use super::records::LicenseMessage;
+use super::{CodecError, Result};
+use crate::command::Command;
+use crate::names::{CheckoutId, RequestId};
+use crate::record::StateHash;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BatchMessage {
+    #[prost(message, repeated, tag = "1")]
+    commands: Vec<CommandMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CommandMessage {
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Kind {
+    #[prost(message, tag = "1")]
+    Open(OpenMessage),
+    #[prost(message, tag = "2")]
+    Checkout(CheckoutCommand),
+    #[prost(message, tag = "3")]
+    Checkin(CheckinCommand),
+    #[prost(message, tag = "4")]
+    Close(SessionMessage),
+    #[prost(message, tag = "5")]
+    End(EndMessage),
+    #[prost(message, tag = "6")]
+    Install(LicenseMessage),
+    #[prost(message, tag = "7")]
+    Tick(TickMessage),
+    #[prost(message, tag = "8")]
+    Compare(CompareMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct OpenMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    holder: Option<HolderMessage>,
+    #[prost(uint64, tag = "3")]
+    lease_ms: u64,
+    #[prost(bool, tag = "4")]
+    resume: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CheckoutCommand {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    request: u64,
+    #[prost(uint64, tag = "3")]
+    answered_through: u64,
+    #[prost(message, repeated, tag = "4")]
+    items: Vec<ItemMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CheckinCommand {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    request: u64,
+    #[prost(uint64, tag = "3")]
+    answered_through: u64,
+    #[prost(uint64, tag = "4")]
+    checkout: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SessionMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EndMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    term: u64,
+    #[prost(uint32, tag = "3")]
+    silence: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TickMessage {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CompareMessage {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    hash: Vec<u8>,
+}
+
+/// The commands of one log entry as bytes.
+pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
+    BatchMessage { commands: list(commands) }.encode_to_vec()
+}
+
+/// The inverse of [`encode_commands`].
+///
+/// # Errors
+///
+/// Bytes that are no such list, or a command that this version does not know.
+pub fn decode_commands(bytes: &[u8]) -> Result<Vec<Command>> {
+    unlist(BatchMessage::decode(bytes)?.commands)
+}
+
+impl From<&Command> for CommandMessage {
+    fn from(command: &Command) -> Self {
+        let kind = match command {
+            Command::Open { session, holder, lease_ms, resume } => Kind::Open(OpenMessage {
+                session: session.0.to_vec(),
+                holder: Some(holder.into()),
+                lease_ms: *lease_ms,
+                resume: *resume,
+            }),
+            Command::Checkout { session, request, answered_through, items } => {
+                Kind::Checkout(CheckoutCommand {
+                    session: session.0.to_vec(),
+                    request: request.0,
+                    answered_through: answered_through.0,
+                    items: list(items),
+                })
+            }
+            Command::Checkin { session, request, answered_through, checkout } => {
+                Kind::Checkin(CheckinCommand {
+                    session: session.0.to_vec(),
+                    request: request.0,
+                    answered_through: answered_through.0,
+                    checkout: checkout.0,
+                })
+            }
+            Command::Close { session } => {
+                Kind::Close(SessionMessage { session: session.0.to_vec() })
+            }
+            Command::End { session, term, silence } => Kind::End(EndMessage {
+                session: session.0.to_vec(),
+                term: *term,
+                silence: silence_code(*silence),
+            }),
+            Command::Install { license } => Kind::Install(license.into()),
+            Command::Tick => Kind::Tick(TickMessage {}),
+            Command::Compare { index, hash } => {
+                Kind::Compare(CompareMessage { index: *index, hash: hash.0.to_vec() })
+            }
+        };
+        CommandMessage { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<CommandMessage> for Command {
+    type Error = CodecError;
+
+    fn try_from(m: CommandMessage) -> Result<Self> {
+        Ok(match m.kind.ok_or(CodecError::Unknown("command"))? {
+            Kind::Open(m) => Command::Open {
+                session: session(&m.session)?,
+                holder: m.holder.unwrap_or_default().try_into()?,
+                lease_ms: m.lease_ms,
+                resume: m.resume,
+            },
+            Kind::Checkout(m) => Command::Checkout {
+                session: session(&m.session)?,
+                request: RequestId(m.request),
+                answered_through: RequestId(m.answered_through),
+                items: unlist(m.items)?,
+            },
+            Kind::Checkin(m) => Command::Checkin {
+                session: session(&m.session)?,
+                request: RequestId(m.request),
+                answered_through: RequestId(m.answered_through),
+                checkout: CheckoutId(m.checkout),
+            },
+            Kind::Close(m) => Command::Close { session: session(&m.session)? },
+            Kind::End(m) => Command::End {
+                session: session(&m.session)?,
+                term: m.term,
+                silence: silence(m.silence)?,
+            },
+            Kind::Install(m) => Command::Install { license: m.try_into()? },
+            Kind::Tick(TickMessage {}) => Command::Tick,
+            Kind::Compare(m) => Command::Compare {
+                index: m.index,
+                hash: m.hash.try_into().map(StateHash).map_err(|_| CodecError::Unknown("hash"))?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_command_is_refused_not_skipped() {
+        let bytes = BatchMessage { commands: vec![CommandMessage { kind: None }] }.encode_to_vec();
+        assert_eq!(decode_commands(&bytes), Err(CodecError::Unknown("command")));
+    }
+}

@@ -1,0 +1,206 @@
+//! What several messages have in common.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{CodecError, Result};
+use crate::command::{At, GrantedItem, Holder, Item, Silence};
+use crate::events::EndReason;
+use crate::names::{FeatureName, Label, PoolId, Seats, SessionId, Version};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AtMessage {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(uint64, tag = "2")]
+    term: u64,
+    #[prost(uint64, tag = "3")]
+    cluster_ms: u64,
+    #[prost(uint64, tag = "4")]
+    date_ms: u64,
+}
+
+impl From<At> for AtMessage {
+    fn from(at: At) -> Self {
+        let At { index, term, cluster_ms, date_ms } = at;
+        AtMessage { index, term, cluster_ms, date_ms }
+    }
+}
+
+impl From<AtMessage> for At {
+    fn from(m: AtMessage) -> Self {
+        At { index: m.index, term: m.term, cluster_ms: m.cluster_ms, date_ms: m.date_ms }
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HolderMessage {
+    #[prost(string, tag = "1")]
+    user: String,
+    #[prost(string, tag = "2")]
+    host: String,
+    #[prost(string, tag = "3")]
+    display: String,
+    #[prost(string, tag = "4")]
+    project: String,
+    #[prost(string, tag = "5")]
+    application: String,
+    #[prost(uint32, tag = "6")]
+    pid: u32,
+}
+
+impl From<&Holder> for HolderMessage {
+    fn from(holder: &Holder) -> Self {
+        HolderMessage {
+            user: holder.user.to_string(),
+            host: holder.host.to_string(),
+            display: holder.display.to_string(),
+            project: holder.project.to_string(),
+            application: holder.application.to_string(),
+            pid: holder.pid,
+        }
+    }
+}
+
+impl TryFrom<HolderMessage> for Holder {
+    type Error = CodecError;
+
+    fn try_from(m: HolderMessage) -> Result<Self> {
+        Ok(Holder {
+            user: Label::parse(&m.user)?,
+            host: Label::parse(&m.host)?,
+            display: Label::parse(&m.display)?,
+            project: Label::parse(&m.project)?,
+            application: Label::parse(&m.application)?,
+            pid: m.pid,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ItemMessage {
+    #[prost(string, tag = "1")]
+    feature: String,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(uint32, tag = "3")]
+    seats: u32,
+}
+
+impl From<&Item> for ItemMessage {
+    fn from(item: &Item) -> Self {
+        ItemMessage {
+            feature: item.feature.to_string(),
+            version: item.version.millionths(),
+            seats: item.seats.get(),
+        }
+    }
+}
+
+impl TryFrom<ItemMessage> for Item {
+    type Error = CodecError;
+
+    fn try_from(m: ItemMessage) -> Result<Self> {
+        Ok(Item {
+            feature: FeatureName::parse(&m.feature)?,
+            version: version(m.version)?,
+            seats: seats(m.seats)?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GrantedItemMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(string, tag = "2")]
+    feature: String,
+    #[prost(uint32, tag = "3")]
+    seats: u32,
+    #[prost(uint64, tag = "4")]
+    version: u64,
+    #[prost(uint64, optional, tag = "5")]
+    expires_ms: Option<u64>,
+    #[prost(string, tag = "6")]
+    vendor_string: String,
+}
+
+impl From<&GrantedItem> for GrantedItemMessage {
+    fn from(item: &GrantedItem) -> Self {
+        GrantedItemMessage {
+            pool: item.pool.0,
+            feature: item.feature.to_string(),
+            seats: item.seats.get(),
+            version: item.version.millionths(),
+            expires_ms: item.expires_ms,
+            vendor_string: item.vendor_string.to_string(),
+        }
+    }
+}
+
+impl TryFrom<GrantedItemMessage> for GrantedItem {
+    type Error = CodecError;
+
+    fn try_from(m: GrantedItemMessage) -> Result<Self> {
+        Ok(GrantedItem {
+            pool: PoolId(m.pool),
+            feature: FeatureName::parse(&m.feature)?,
+            seats: seats(m.seats)?,
+            version: version(m.version)?,
+            expires_ms: m.expires_ms,
+            vendor_string: Label::parse(&m.vendor_string)?,
+        })
+    }
+}
+
+/// A list of one kind of message from another kind of thing, both ways.
+pub(super) fn list<'a, T: 'a, M: From<&'a T>>(things: &'a [T]) -> Vec<M> {
+    things.iter().map(M::from).collect()
+}
+
+pub(super) fn unlist<M, T: TryFrom<M, Error = CodecError>>(messages: Vec<M>) -> Result<Vec<T>> {
+    messages.into_iter().map(T::try_from).collect()
+}
+
+pub(super) fn version(millionths: u64) -> Result<Version> {
+    Version::from_millionths(millionths).ok_or(CodecError::Unknown("version"))
+}
+
+pub(super) fn seats(seats: u32) -> Result<Seats> {
+    Seats::new(seats).ok_or(CodecError::Unknown("seats"))
+}
+
+pub(super) fn session(bytes: &[u8]) -> Result<SessionId> {
+    bytes.try_into().map(SessionId).map_err(|_| CodecError::Unknown("session id"))
+}
+
+pub(super) fn silence(code: u32) -> Result<Silence> {
+    match code {
+        1 => Ok(Silence::Lease),
+        2 => Ok(Silence::Disconnect),
+        _ => Err(CodecError::Unknown("silence")),
+    }
+}
+
+pub(super) fn silence_code(silence: Silence) -> u32 {
+    match silence {
+        Silence::Lease => 1,
+        Silence::Disconnect => 2,
+    }
+}
+
+pub(super) fn reason(code: u32) -> Result<EndReason> {
+    match code {
+        3 => Ok(EndReason::Closed),
+        4 => Ok(EndReason::Expired),
+        other => silence(other).map(EndReason::Silent),
+    }
+}
+
+pub(super) fn reason_code(reason: EndReason) -> u32 {
+    match reason {
+        EndReason::Silent(silence) => silence_code(silence),
+        EndReason::Closed => 3,
+        EndReason::Expired => 4,
+    }
+}

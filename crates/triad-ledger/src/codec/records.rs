@@ -1,0 +1,320 @@
+//! Records, as they stand in the image and in a snapshot.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use prost::Message;
+
+use super::answers::AnswerMessage;
+use super::parts::{AtMessage, HolderMessage, list, seats, session, unlist, version};
+use super::{CodecError, Result};
+use crate::command::Answer;
+use crate::events::ChainHash;
+use crate::ledger::{Checkout, HeldItem, Meta};
+use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId};
+use crate::pools::{Pool, PoolKey};
+use crate::rights::{License, Line};
+use crate::sessions::{Receipts, Session};
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct MetaMessage {
+    #[prost(message, optional, tag = "1")]
+    at: Option<AtMessage>,
+    #[prost(uint64, tag = "2")]
+    last_checkout: u64,
+    #[prost(uint32, tag = "3")]
+    last_pool: u32,
+    #[prost(uint64, tag = "4")]
+    last_event: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    chain: Vec<u8>,
+}
+
+pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
+    let m = MetaMessage {
+        at: Some(meta.at.into()),
+        last_checkout: meta.last_checkout,
+        last_pool: meta.last_pool,
+        last_event: meta.last_event,
+        chain: meta.chain.0.to_vec(),
+    };
+    m.encode_to_vec()
+}
+
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
+    let m = MetaMessage::decode(bytes)?;
+    Ok(Meta {
+        at: m.at.unwrap_or_default().into(),
+        last_checkout: m.last_checkout,
+        last_pool: m.last_pool,
+        last_event: m.last_event,
+        chain: m.chain.try_into().map(ChainHash).map_err(|_| CodecError::Unknown("chain"))?,
+    })
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LicenseMessage {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    publisher: String,
+    #[prost(uint64, tag = "3")]
+    serial: u64,
+    #[prost(string, tag = "4")]
+    text: String,
+    #[prost(message, repeated, tag = "5")]
+    lines: Vec<LineMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct LineMessage {
+    #[prost(message, optional, tag = "1")]
+    key: Option<PoolKeyMessage>,
+    #[prost(uint32, tag = "2")]
+    seats: u32,
+    #[prost(uint32, tag = "3")]
+    overdraft: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PoolKeyMessage {
+    #[prost(string, tag = "1")]
+    feature: String,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(uint64, optional, tag = "3")]
+    starts_ms: Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    expires_ms: Option<u64>,
+    #[prost(string, tag = "5")]
+    vendor_string: String,
+}
+
+impl From<&License> for LicenseMessage {
+    fn from(license: &License) -> Self {
+        LicenseMessage {
+            id: license.id.to_string(),
+            publisher: license.publisher.to_string(),
+            serial: license.serial,
+            text: license.text.clone(),
+            lines: list(&license.lines),
+        }
+    }
+}
+
+impl TryFrom<LicenseMessage> for License {
+    type Error = CodecError;
+
+    fn try_from(m: LicenseMessage) -> Result<Self> {
+        Ok(License {
+            id: LicenseId::parse(&m.id)?,
+            publisher: Label::parse(&m.publisher)?,
+            serial: m.serial,
+            text: m.text,
+            lines: unlist(m.lines)?,
+        })
+    }
+}
+
+impl From<&Line> for LineMessage {
+    fn from(line: &Line) -> Self {
+        let key = PoolKeyMessage {
+            feature: line.feature.to_string(),
+            version: line.version.millionths(),
+            starts_ms: line.starts_ms,
+            expires_ms: line.expires_ms,
+            vendor_string: line.vendor_string.to_string(),
+        };
+        LineMessage { key: Some(key), seats: line.seats, overdraft: line.overdraft }
+    }
+}
+
+impl TryFrom<LineMessage> for Line {
+    type Error = CodecError;
+
+    fn try_from(m: LineMessage) -> Result<Self> {
+        let key: PoolKey = m.key.ok_or(CodecError::Unknown("line"))?.try_into()?;
+        Ok(Line {
+            feature: key.feature,
+            version: key.version,
+            seats: m.seats,
+            overdraft: m.overdraft,
+            starts_ms: key.starts_ms,
+            expires_ms: key.expires_ms,
+            vendor_string: key.vendor_string,
+        })
+    }
+}
+
+impl From<&PoolKey> for PoolKeyMessage {
+    fn from(key: &PoolKey) -> Self {
+        PoolKeyMessage {
+            feature: key.feature.to_string(),
+            version: key.version.millionths(),
+            starts_ms: key.starts_ms,
+            expires_ms: key.expires_ms,
+            vendor_string: key.vendor_string.to_string(),
+        }
+    }
+}
+
+impl TryFrom<PoolKeyMessage> for PoolKey {
+    type Error = CodecError;
+
+    fn try_from(m: PoolKeyMessage) -> Result<Self> {
+        Ok(PoolKey {
+            feature: FeatureName::parse(&m.feature)?,
+            version: version(m.version)?,
+            starts_ms: m.starts_ms,
+            expires_ms: m.expires_ms,
+            vendor_string: Label::parse(&m.vendor_string)?,
+        })
+    }
+}
+
+pub(crate) fn encode_license(license: &License) -> Vec<u8> {
+    LicenseMessage::from(license).encode_to_vec()
+}
+
+pub(crate) fn decode_license(bytes: &[u8]) -> Result<License> {
+    LicenseMessage::decode(bytes)?.try_into()
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PoolMessage {
+    #[prost(message, optional, tag = "1")]
+    key: Option<PoolKeyMessage>,
+    #[prost(uint64, tag = "2")]
+    licensed: u64,
+    #[prost(uint64, tag = "3")]
+    overdraft: u64,
+    #[prost(bool, tag = "4")]
+    withdrawn: bool,
+}
+
+pub(crate) fn encode_pool(pool: &Pool) -> Vec<u8> {
+    let m = PoolMessage {
+        key: Some((&pool.key).into()),
+        licensed: pool.licensed,
+        overdraft: pool.overdraft,
+        withdrawn: pool.withdrawn,
+    };
+    m.encode_to_vec()
+}
+
+pub(crate) fn decode_pool(bytes: &[u8]) -> Result<Pool> {
+    let m = PoolMessage::decode(bytes)?;
+    Ok(Pool {
+        key: m.key.ok_or(CodecError::Unknown("pool"))?.try_into()?,
+        licensed: m.licensed,
+        overdraft: m.overdraft,
+        held: 0,
+        withdrawn: m.withdrawn,
+    })
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SessionRecord {
+    #[prost(message, optional, tag = "1")]
+    holder: Option<HolderMessage>,
+    #[prost(uint64, tag = "2")]
+    lease_ms: u64,
+    #[prost(uint64, tag = "3")]
+    opened_ms: u64,
+    #[prost(uint64, tag = "4")]
+    answered_through: u64,
+    #[prost(message, repeated, tag = "5")]
+    receipts: Vec<ReceiptMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ReceiptMessage {
+    #[prost(uint64, tag = "1")]
+    request: u64,
+    #[prost(message, optional, tag = "2")]
+    answer: Option<AnswerMessage>,
+}
+
+pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
+    let receipt = |(request, answer): (&RequestId, &Answer)| ReceiptMessage {
+        request: request.0,
+        answer: Some(answer.into()),
+    };
+    let m = SessionRecord {
+        holder: Some((&session.holder).into()),
+        lease_ms: session.lease_ms,
+        opened_ms: session.opened_ms,
+        answered_through: session.receipts.answered_through,
+        receipts: session.receipts.answers.iter().map(receipt).collect(),
+    };
+    m.encode_to_vec()
+}
+
+pub(crate) fn decode_session(bytes: &[u8]) -> Result<Session> {
+    let m = SessionRecord::decode(bytes)?;
+    let mut receipts = Receipts { answered_through: m.answered_through, ..Receipts::default() };
+    for receipt in m.receipts {
+        let answer = receipt.answer.ok_or(CodecError::Unknown("receipt"))?.try_into()?;
+        receipts.answers.insert(RequestId(receipt.request), answer);
+    }
+    Ok(Session {
+        holder: m.holder.unwrap_or_default().try_into()?,
+        lease_ms: m.lease_ms,
+        opened_ms: m.opened_ms,
+        checkouts: Default::default(),
+        receipts,
+    })
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CheckoutRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    since_ms: u64,
+    #[prost(message, repeated, tag = "3")]
+    items: Vec<HeldItemMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeldItemMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(uint32, tag = "2")]
+    seats: u32,
+    #[prost(uint64, tag = "3")]
+    version: u64,
+}
+
+pub(crate) fn encode_checkout(checkout: &Checkout) -> Vec<u8> {
+    let m = CheckoutRecord {
+        session: checkout.session.0.to_vec(),
+        since_ms: checkout.since_ms,
+        items: list(&checkout.items),
+    };
+    m.encode_to_vec()
+}
+
+pub(crate) fn decode_checkout(bytes: &[u8]) -> Result<Checkout> {
+    let m = CheckoutRecord::decode(bytes)?;
+    let items = unlist(m.items)?;
+    Ok(Checkout { session: session(&m.session)?, since_ms: m.since_ms, items })
+}
+
+impl From<&HeldItem> for HeldItemMessage {
+    fn from(item: &HeldItem) -> Self {
+        HeldItemMessage {
+            pool: item.pool.0,
+            seats: item.seats.get(),
+            version: item.version.millionths(),
+        }
+    }
+}
+
+impl TryFrom<HeldItemMessage> for HeldItem {
+    type Error = CodecError;
+
+    fn try_from(m: HeldItemMessage) -> Result<Self> {
+        Ok(HeldItem { pool: PoolId(m.pool), seats: seats(m.seats)?, version: version(m.version)? })
+    }
+}

@@ -1,0 +1,103 @@
+//! What happened: one event per final outcome, hash-chained, the one usage
+//! history.
+
+use alloc::vec::Vec;
+
+use crate::command::{At, Denial, GrantedItem, Holder, Item, Silence};
+use crate::names::{CheckoutId, LicenseId, SessionId};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Counts from 1, without gaps.
+    pub sequence: u64,
+    /// When, and at which log index.
+    pub at: At,
+    /// What.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A session was opened.
+    Opened {
+        /// Which.
+        session: SessionId,
+        /// By whom.
+        holder: Holder,
+    },
+    /// A session is gone.
+    Ended {
+        /// Which.
+        session: SessionId,
+        /// Whose it was.
+        holder: Holder,
+        /// Why.
+        reason: EndReason,
+        /// How many checkouts it still held.
+        checkouts: u64,
+    },
+    /// Seats were granted.
+    Granted {
+        /// To which session.
+        session: SessionId,
+        /// The checkout.
+        checkout: CheckoutId,
+        /// The seats.
+        items: Vec<GrantedItem>,
+    },
+    /// A request was denied.
+    Denied {
+        /// Whose request.
+        session: SessionId,
+        /// What was asked for.
+        items: Vec<Item>,
+        /// Why not.
+        denial: Denial,
+    },
+    /// A checkout is over.
+    Returned {
+        /// Whose it was.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A license came into force.
+    Installed {
+        /// Which.
+        license: LicenseId,
+        /// Its serial.
+        serial: u64,
+        /// Seats held beyond what is now licensed.
+        overage: u64,
+    },
+}
+
+/// Why a session or a checkout is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Its client said so.
+    Closed,
+    /// Its client fell silent, or its process died.
+    Silent(Silence),
+    /// The license line expired and no other could take it over.
+    Expired,
+}
+
+/// The head of the event chain: the hash of the last event, which covers the
+/// hash of the one before, and so on to the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChainHash(pub [u8; 32]);
+
+impl ChainHash {
+    /// The head after `encoded` was appended.
+    pub fn extend(self, encoded: &[u8]) -> ChainHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(encoded);
+        ChainHash(*hasher.finalize().as_bytes())
+    }
+}

@@ -1,0 +1,65 @@
+//! The sessions: who is connected, what each holds, and what each was told.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::command::{Answer, Bound, Denial, Holder, UNACKNOWLEDGED_MAX};
+use crate::names::{CheckoutId, RequestId};
+
+/// One open session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who.
+    pub holder: Holder,
+    /// How long seats are kept after the last heartbeat, ms.
+    pub lease_ms: u64,
+    /// When it was opened, ms since 1970 UTC.
+    pub opened_ms: u64,
+    /// What it holds. Not part of the record: the checkouts say it.
+    pub checkouts: BTreeSet<CheckoutId>,
+    pub(crate) receipts: Receipts,
+}
+
+/// The answers that a session was given and has not acknowledged. A request
+/// that is asked again finds its answer here and changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Receipts {
+    pub(crate) answered_through: u64,
+    pub(crate) answers: BTreeMap<RequestId, Answer>,
+}
+
+/// What the receipts say of a request.
+pub(crate) enum Seen {
+    /// It is new: decide it, then [`Receipts::remember`].
+    New,
+    /// It was answered so.
+    Before(Answer),
+}
+
+impl Receipts {
+    /// Looks a request up, and forgets what the client has acknowledged.
+    pub(crate) fn look_up(&mut self, request: RequestId, answered_through: RequestId) -> Seen {
+        let acknowledged = answered_through.0.max(self.answered_through);
+        if acknowledged > self.answered_through {
+            self.answered_through = acknowledged;
+            self.answers = self.answers.split_off(&RequestId(acknowledged + 1));
+        }
+        if request.0 <= acknowledged {
+            let answered_through = RequestId(acknowledged);
+            return Seen::Before(Err(Denial::RequestForgotten { request, answered_through }));
+        }
+        if let Some(answer) = self.answers.get(&request) {
+            return Seen::Before(answer.clone());
+        }
+        if self.answers.len() >= UNACKNOWLEDGED_MAX {
+            let max = UNACKNOWLEDGED_MAX as u64;
+            let what = Bound::Unacknowledged;
+            return Seen::Before(Err(Denial::LimitReached { what, max }));
+        }
+        Seen::New
+    }
+
+    /// Keeps the answer until the client acknowledges it.
+    pub(crate) fn remember(&mut self, request: RequestId, answer: Answer) {
+        self.answers.insert(request, answer);
+    }
+}
