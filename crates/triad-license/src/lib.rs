@@ -1,1 +1,58 @@
+//! License documents: what a publisher signs and a node verifies. No I/O and
+//! no clock: text, keys, random bytes and `now_ms` arrive as arguments.
+//!
+//! A document is TOML that a person can check by eye, between two markers,
+//! followed by one or more signatures:
+//!
+//! ```text
+//! -----BEGIN TRIAD LICENSE-----
+//! license = "acme-2026"
+//! ...
+//! -----SIGNATURE-----
+//! 3f0c9a5be1d2a740 mRXv...
+//! -----END TRIAD LICENSE-----
+//! ```
+//!
+//! | who | does | with |
+//! |---|---|---|
+//! | the publisher | draws a key once | [`PublisherKey::generate`] |
+//! | the publisher | writes TOML, or fills a [`Draft`], and signs it | [`issue`] |
+//! | anybody | reads a document without trusting it | [`show`] |
+//! | the publisher's desk | checks the signature alone | [`authenticate`] |
+//! | a node | checks signature, binding and dates | [`verify`], [`check_own_host`] |
+//! | the ledger | counts the seats | [`Verified::into_license`] |
+//!
+//! # Invariants
+//!
+//! **Nothing is parsed before its signature was verified**, except by
+//! [`show`], whose answer says so, and by [`issue`], whose input is the
+//! publisher's own. A [`Verified`] is made by [`verify`] and nowhere else.
+//!
+//! **There is nothing to negotiate.** One signature scheme (Ed25519, verified
+//! strictly), no algorithm field, a fixed domain prefix.
+//!
+//! **Every part has a bound**: [`DOCUMENT_BYTES_MAX`], [`SIGNATURES_MAX`],
+//! [`KEYS_MAX`], and `LINES_MAX` of the ledger.
 
+mod binding;
+mod content;
+mod dates;
+mod document;
+mod draft;
+mod error;
+mod hostid;
+mod issue;
+mod keys;
+mod show;
+mod verify;
+
+pub use binding::{Binding, HOSTIDS_PER_BINDING, Site};
+pub use dates::{Day, Zone};
+pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};
+pub use draft::{Draft, DraftFeature};
+pub use error::LicenseError;
+pub use hostid::{HostId, HostIdKind};
+pub use issue::issue;
+pub use keys::{KEYS_MAX, KeyId, Keyring, PublicKey, PublisherKey};
+pub use show::{FeatureSummary, Standing, Summary, show};
+pub use verify::{Authentic, Verified, authenticate, check_own_host, verify};
