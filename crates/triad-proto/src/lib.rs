@@ -2,6 +2,9 @@
 //! a gRPC status and back ([`refusal`]), and how bytes travel ([`net`]). It
 //! knows nothing of licenses, sessions or Raft.
 
+pub mod identity;
+pub mod net;
+
 /// The generated messages and services of `triad.v1`. Their documentation is
 /// the comments in `/proto/triad/v1`.
 #[allow(missing_docs, clippy::all)]
