@@ -9,34 +9,18 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("triad-proto", &[]),
     ("triad-license", &["triad-ledger"]),
     ("triad-raft", &["triad-ledger", "triad-proto"]),
-    (
-        "triad-server",
-        &["triad-ledger", "triad-license", "triad-proto", "triad-raft"],
-    ),
+    ("triad-server", &["triad-ledger", "triad-license", "triad-proto", "triad-raft"]),
     ("triad-client", &["triad-proto"]),
     ("triad-office", &["triad-license", "triad-proto"]),
-    (
-        "triad",
-        &[
-            "triad-client",
-            "triad-license",
-            "triad-proto",
-            "triad-server",
-        ],
-    ),
+    ("triad", &["triad-client", "triad-license", "triad-proto", "triad-server"]),
 ];
 
 /// The imports that the table does not allow. Dev-dependencies may point
 /// anywhere: a test may look at what its crate may not use.
 pub fn broken(manifests: &[Manifest]) -> Vec<String> {
     let mut findings = Vec::new();
-    for manifest in manifests
-        .iter()
-        .filter(|manifest| manifest.path.starts_with("crates/"))
-    {
-        let name = manifest.table["package"]["name"]
-            .as_str()
-            .expect("a package name is text");
+    for manifest in manifests.iter().filter(|manifest| manifest.path.starts_with("crates/")) {
+        let name = manifest.table["package"]["name"].as_str().expect("a package name is text");
         let Some((_, allowed)) = ALLOWED.iter().find(|(crate_name, _)| *crate_name == name) else {
             findings.push(format!(
                 "{}: the crate {name} is not in the table of arrows; add it to \
@@ -52,11 +36,7 @@ pub fn broken(manifests: &[Manifest]) -> Vec<String> {
                     "{}: {name} imports {import}, and the arrows allow it {}; move the code to \
                      the side that may.",
                     manifest.path,
-                    if allowed.is_empty() {
-                        "nothing of ours".into()
-                    } else {
-                        allowed.join(", ")
-                    }
+                    if allowed.is_empty() { "nothing of ours".into() } else { allowed.join(", ") }
                 ));
             }
         }
@@ -90,10 +70,7 @@ mod tests {
     use super::*;
 
     fn manifest(text: &str) -> Manifest {
-        Manifest {
-            path: "crates/x/Cargo.toml".into(),
-            table: text.parse().unwrap(),
-        }
+        Manifest { path: "crates/x/Cargo.toml".into(), table: text.parse().unwrap() }
     }
 
     #[test]
@@ -107,10 +84,7 @@ mod tests {
             let client = manifest(&format!("[package]\nname = 'triad-client'\n{dependency}"));
             let findings = broken(&[client]);
             assert_eq!(findings.len(), 1, "{dependency}");
-            assert!(
-                findings[0].contains("triad-client imports triad-server"),
-                "{findings:?}"
-            );
+            assert!(findings[0].contains("triad-client imports triad-server"), "{findings:?}");
         }
     }
 
@@ -123,9 +97,6 @@ mod tests {
     #[test]
     fn a_crate_that_nobody_listed_is_found() {
         let findings = broken(&[manifest("[package]\nname = 'triad-util'")]);
-        assert!(
-            findings[0].contains("triad-util is not in the table"),
-            "{findings:?}"
-        );
+        assert!(findings[0].contains("triad-util is not in the table"), "{findings:?}");
     }
 }

@@ -23,10 +23,7 @@ fn crates_import_along_the_arrows() {
 #[test]
 fn only_triad_raft_names_the_consensus_and_the_store() {
     let tree = Tree::read();
-    expect_none(rules::consensus_named_outside_raft(
-        &tree.sources,
-        &tree.manifests,
-    ));
+    expect_none(rules::consensus_named_outside_raft(&tree.sources, &tree.manifests));
 }
 
 #[test]

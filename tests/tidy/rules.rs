@@ -12,9 +12,7 @@ const TEST_COMMAND: &str = "cargo test --workspace";
 /// openraft and sled, wherever they are named but in triad-raft: in code, in
 /// comments, in manifests. The rules themselves may.
 pub fn consensus_named_outside_raft(sources: &[File], manifests: &[Manifest]) -> Vec<String> {
-    let manifests = manifests
-        .iter()
-        .map(|file| (&file.path, file.table.to_string()));
+    let manifests = manifests.iter().map(|file| (&file.path, file.table.to_string()));
     let sources = sources.iter().map(|file| (&file.path, file.text.clone()));
     let outside = manifests.chain(sources).filter(|(path, _)| {
         !path.starts_with("crates/triad-raft/") && !path.starts_with("tests/tidy/")
@@ -35,20 +33,14 @@ pub fn consensus_named_outside_raft(sources: &[File], manifests: &[Manifest]) ->
 /// What would make two ledgers differ, in the ledger's code.
 pub fn impure_ledger(sources: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
-    for file in sources
-        .iter()
-        .filter(|file| file.path.starts_with("crates/triad-ledger/src/"))
-    {
+    for file in sources.iter().filter(|file| file.path.starts_with("crates/triad-ledger/src/")) {
         let code = code_of(&file.text);
         let mut complain = |what: &str, instead: &str| {
             findings.push(format!("{} uses {what}; {instead}.", file.path));
         };
         for name in ["HashMap", "HashSet"] {
             if has_word(&code, name) {
-                complain(
-                    name,
-                    "its order differs from node to node: take a BTreeMap or BTreeSet",
-                );
+                complain(name, "its order differs from node to node: take a BTreeMap or BTreeSet");
             }
         }
         for name in ["f32", "f64"] {
@@ -65,15 +57,8 @@ pub fn impure_ledger(sources: &[File]) -> Vec<String> {
 
 /// `SystemTime::now` in any file that is not named clock.rs.
 pub fn wall_clock_outside_clock(sources: &[File]) -> Vec<String> {
-    let elsewhere = sources
-        .iter()
-        .filter(|file| !file.path.ends_with("/clock.rs"));
-    naming(
-        elsewhere,
-        "SystemTime",
-        "now",
-        "only a file named clock.rs reads the wall clock",
-    )
+    let elsewhere = sources.iter().filter(|file| !file.path.ends_with("/clock.rs"));
+    naming(elsewhere, "SystemTime", "now", "only a file named clock.rs reads the wall clock")
 }
 
 /// `tokio::net` in any crate's code but the one door to the world.
@@ -81,22 +66,12 @@ pub fn sockets_outside_net(sources: &[File]) -> Vec<String> {
     let elsewhere = sources.iter().filter(|file| {
         file.path.starts_with("crates/") && !file.path.starts_with("crates/triad-proto/src/net")
     });
-    naming(
-        elsewhere,
-        "tokio",
-        "net",
-        "only crates/triad-proto/src/net opens sockets",
-    )
+    naming(elsewhere, "tokio", "net", "only crates/triad-proto/src/net opens sockets")
 }
 
 /// `thread::sleep`, anywhere.
 pub fn sleeping(sources: &[File]) -> Vec<String> {
-    naming(
-        sources.iter(),
-        "thread",
-        "sleep",
-        "wait for a state, with a limit",
-    )
+    naming(sources.iter(), "thread", "sleep", "wait for a state, with a limit")
 }
 
 fn naming<'a>(
@@ -127,11 +102,7 @@ pub fn too_long(sources: &[File]) -> Vec<String> {
         .iter()
         .filter(|file| lines(file) > LINES_MAX)
         .map(|file| {
-            format!(
-                "{} has {} lines of {LINES_MAX}; split it by noun.",
-                file.path,
-                lines(file)
-            )
+            format!("{} has {} lines of {LINES_MAX}; split it by noun.", file.path, lines(file))
         })
         .collect()
 }
@@ -158,17 +129,10 @@ pub fn test_command_untold(readme: &str, ci: &str) -> Vec<String> {
     let mut section = section.take_while(|line| !line.starts_with("## "));
     let mut findings = Vec::new();
     if !section.any(|line| line.contains(TEST_COMMAND)) {
-        findings.push(format!(
-            "README.md has no section of commands that names {TEST_COMMAND}."
-        ));
+        findings.push(format!("README.md has no section of commands that names {TEST_COMMAND}."));
     }
-    if !ci
-        .lines()
-        .any(|line| !line.starts_with('#') && line.contains(TEST_COMMAND))
-    {
-        findings.push(format!(
-            ".ci/run does not run README's test command, {TEST_COMMAND}."
-        ));
+    if !ci.lines().any(|line| !line.starts_with('#') && line.contains(TEST_COMMAND)) {
+        findings.push(format!(".ci/run does not run README's test command, {TEST_COMMAND}."));
     }
     findings
 }
@@ -178,24 +142,15 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> [File; 1] {
-        [File {
-            path: path.into(),
-            text: text.into(),
-        }]
+        [File { path: path.into(), text: text.into() }]
     }
 
     #[test]
     fn the_store_is_found_in_code_and_manifest() {
-        let source = file(
-            "crates/triad-server/src/node.rs",
-            "//! Over sled.\nuse openraft::Raft;",
-        );
+        let source = file("crates/triad-server/src/node.rs", "//! Over sled.\nuse openraft::Raft;");
         assert_eq!(consensus_named_outside_raft(&source, &[]).len(), 2);
         let table = "[dependencies]\nsled = '1'".parse().unwrap();
-        let manifest = Manifest {
-            path: "crates/triad/Cargo.toml".into(),
-            table,
-        };
+        let manifest = Manifest { path: "crates/triad/Cargo.toml".into(), table };
         assert_eq!(consensus_named_outside_raft(&[], &[manifest]).len(), 1);
         let source = file("crates/triad-raft/src/lib.rs", "use openraft::Raft;");
         assert!(consensus_named_outside_raft(&source, &[]).is_empty());
@@ -220,24 +175,15 @@ mod tests {
     #[test]
     fn a_clock_read_outside_clock_rs_is_found() {
         let code = "let now = std::time::SystemTime::now();";
-        assert_eq!(
-            wall_clock_outside_clock(&file("crates/a/src/node.rs", code)).len(),
-            1
-        );
+        assert_eq!(wall_clock_outside_clock(&file("crates/a/src/node.rs", code)).len(), 1);
         assert!(wall_clock_outside_clock(&file("crates/a/src/clock.rs", code)).is_empty());
     }
 
     #[test]
     fn a_socket_outside_net_is_found() {
         let code = "use tokio::{net::TcpListener, sync::mpsc};";
-        assert_eq!(
-            sockets_outside_net(&file("crates/triad/src/serve.rs", code)).len(),
-            1
-        );
-        for path in [
-            "crates/triad-proto/src/net.rs",
-            "crates/triad-proto/src/net/tcp.rs",
-        ] {
+        assert_eq!(sockets_outside_net(&file("crates/triad/src/serve.rs", code)).len(), 1);
+        for path in ["crates/triad-proto/src/net.rs", "crates/triad-proto/src/net/tcp.rs"] {
             assert!(sockets_outside_net(&file(path, code)).is_empty());
         }
     }
@@ -252,20 +198,14 @@ mod tests {
 
     #[test]
     fn a_file_without_a_first_line_is_found() {
-        assert_eq!(
-            without_first_line(&file("a.rs", "use std::fmt;\n//! Late.")).len(),
-            1
-        );
+        assert_eq!(without_first_line(&file("a.rs", "use std::fmt;\n//! Late.")).len(), 1);
         assert_eq!(without_first_line(&file("a.rs", "")).len(), 1);
         assert!(without_first_line(&file("a.rs", "//! The seats.\n")).is_empty());
     }
 
     #[test]
     fn a_long_file_is_found() {
-        assert_eq!(
-            too_long(&file("a.rs", &"\n".repeat(LINES_MAX + 1))).len(),
-            1
-        );
+        assert_eq!(too_long(&file("a.rs", &"\n".repeat(LINES_MAX + 1))).len(), 1);
         assert!(too_long(&file("a.rs", &"\n".repeat(LINES_MAX))).is_empty());
     }
 
@@ -281,10 +221,7 @@ mod tests {
     fn an_untold_test_command_is_found() {
         let readme = format!("# Triad\n\n## Commands\n\n    {TEST_COMMAND}\n\n## More\n");
         assert!(test_command_untold(&readme, &format!("step tests {TEST_COMMAND}")).is_empty());
-        assert_eq!(
-            test_command_untold("# Triad\n", &format!("# {TEST_COMMAND}")).len(),
-            2
-        );
+        assert_eq!(test_command_untold("# Triad\n", &format!("# {TEST_COMMAND}")).len(), 2);
         let elsewhere = format!("## Commands\n\n## More\n{TEST_COMMAND}\n");
         assert_eq!(test_command_untold(&elsewhere, TEST_COMMAND).len(), 1);
     }

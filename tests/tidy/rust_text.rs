@@ -13,11 +13,7 @@ pub fn code_of(text: &str) -> String {
             code.push(chars[at]);
             at += 1;
         } else {
-            code.extend(
-                chars[at..end]
-                    .iter()
-                    .map(|c| if *c == '\n' { '\n' } else { ' ' }),
-            );
+            code.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
@@ -74,9 +70,7 @@ fn raw_string_length(rest: &[char], prefix: usize) -> usize {
     let closes = |at: &usize| {
         rest[*at] == '"' && rest[at + 1..].iter().take_while(|c| **c == '#').count() >= hashes
     };
-    (body..rest.len())
-        .find(closes)
-        .map_or(rest.len(), |at| at + 1 + hashes)
+    (body..rest.len()).find(closes).map_or(rest.len(), |at| at + 1 + hashes)
 }
 
 fn is_word(c: char) -> bool {
@@ -137,9 +131,7 @@ fn first_segments(after: &str) -> impl Iterator<Item = &str> {
     } else {
         starts.push(0);
     }
-    starts
-        .into_iter()
-        .map(move |at| &after[at..at + word(&after[at..])])
+    starts.into_iter().map(move |at| &after[at..at + word(&after[at..])])
 }
 
 #[cfg(test)]
@@ -153,18 +145,7 @@ b; /* dbg!( /* nested */ dbg!( */ c; "dbg!(\" dbg!(" d; r#"dbg!(" "# e; b"dbg!("
 '"' g; 'x' h; '\'' i; fn j<'a>(k: &'a str) {} r#type "unterminated dbg!("###;
         let code = code_of(text);
         assert!(!code.contains("dbg!"), "{code}");
-        for name in [
-            "a;",
-            "b;",
-            "c;",
-            "d;",
-            "e;",
-            "f;",
-            "g;",
-            "h;",
-            "i;",
-            "j<'a>(k: &'a str)",
-        ] {
+        for name in ["a;", "b;", "c;", "d;", "e;", "f;", "g;", "h;", "i;", "j<'a>(k: &'a str)"] {
             assert!(code.contains(name), "{name} is gone: {code}");
         }
         assert!(code.contains("r#type"), "{code}");

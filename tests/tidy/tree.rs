@@ -26,9 +26,7 @@ pub struct Tree {
 impl Tree {
     /// Reads the repository that this package stands in.
     pub fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("tests/ has a parent");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent");
         let mut files = Vec::new();
         for folder in ["crates", "tests"] {
             walk(&root.join(folder), &mut files);
@@ -44,29 +42,16 @@ impl Tree {
         for file in &files {
             let path = path_of(file);
             if path.ends_with(".rs") {
-                sources.push(File {
-                    path,
-                    text: read(file),
-                });
+                sources.push(File { path, text: read(file) });
             } else if path.ends_with("/Cargo.toml") {
-                let table = read(file)
-                    .parse()
-                    .unwrap_or_else(|error| panic!("{path} is TOML: {error}"));
+                let table =
+                    read(file).parse().unwrap_or_else(|error| panic!("{path} is TOML: {error}"));
                 manifests.push(Manifest { path, table });
             }
         }
-        assert!(
-            sources.len() > 10,
-            "the walk saw only {} Rust files",
-            sources.len()
-        );
+        assert!(sources.len() > 10, "the walk saw only {} Rust files", sources.len());
         let readme = fs::read_to_string(root.join("README.md")).unwrap_or_default();
-        Self {
-            sources,
-            manifests,
-            readme,
-            ci: read(&root.join(".ci/run")),
-        }
+        Self { sources, manifests, readme, ci: read(&root.join(".ci/run")) }
     }
 }
 
