@@ -391,7 +391,9 @@ impl Ledger {
 
     /// The checkouts after `after`, in the order in which they were granted.
     pub fn checkouts(&self, after: CheckoutId) -> impl Iterator<Item = (CheckoutId, &Checkout)> {
-        self.checkouts.range(CheckoutId(after.0 + 1)..).map(|(id, checkout)| (*id, checkout))
+        use core::ops::Bound;
+        let after = (Bound::Excluded(after), Bound::Unbounded);
+        self.checkouts.range(after).map(|(id, checkout)| (*id, checkout))
     }
 
     /// What a checkout holds, in the words of a grant.
@@ -522,5 +524,97 @@ impl Ledger {
 impl From<Silence> for EndReason {
     fn from(silence: Silence) -> Self {
         EndReason::Silent(silence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use std::vec;
+
+    use super::*;
+    use crate::names::{FeatureName, Label};
+    use crate::rights::Line;
+
+    const ANN: SessionId = SessionId([1; 16]);
+
+    /// Two seats of cad, one of them held as checkout 1.
+    fn one_of_two_held() -> Ledger {
+        let feature = FeatureName::parse("cad").expect("good");
+        let line = Line {
+            feature: feature.clone(),
+            version: Version::default(),
+            seats: 2,
+            overdraft: 0,
+            starts_ms: None,
+            expires_ms: None,
+            vendor_string: Label::default(),
+        };
+        let license = License {
+            id: LicenseId::parse("acme").expect("good"),
+            publisher: Label::default(),
+            serial: 1,
+            text: String::new(),
+            lines: vec![line],
+        };
+        let holder = Holder::default();
+        let items = vec![Item { feature, version: Version::default(), seats: Seats::MIN }];
+        let (request, answered_through) = (RequestId(1), RequestId(0));
+        let commands = [
+            Command::Install { license },
+            Command::Open { session: ANN, holder, lease_ms: 1, resume: false },
+            Command::Checkout { session: ANN, request, answered_through, items },
+        ];
+        let mut ledger = Ledger::default();
+        for command in &commands {
+            ledger.apply(At::default(), command).expect("nothing to deny");
+        }
+        ledger.assert_balanced();
+        ledger
+    }
+
+    #[test]
+    #[should_panic(expected = "oversold: 3 of 2 seats of cad held")]
+    fn taking_more_than_exists_stops_the_node() {
+        one_of_two_held().pools.take(PoolId(1), Seats::new(2).expect("not zero"));
+    }
+
+    #[test]
+    #[should_panic(expected = "no more seats return than were held")]
+    fn returning_more_than_was_held_stops_the_node() {
+        one_of_two_held().pools.give_back(PoolId(1), Seats::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "PoolId(1) miscounts")]
+    fn a_seat_that_nobody_holds_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        ledger.pools.take(PoolId(1), Seats::MIN);
+        ledger.assert_balanced();
+    }
+
+    #[test]
+    #[should_panic(expected = "CheckoutId(1) is an orphan")]
+    fn a_checkout_without_its_session_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        ledger.sessions.clear();
+        ledger.assert_balanced();
+    }
+
+    #[test]
+    #[should_panic(expected = "seats of unknown pools")]
+    fn a_checkout_without_its_pool_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        ledger.pools = Pools::default();
+        ledger.assert_balanced();
+    }
+
+    #[test]
+    #[should_panic(expected = "left == right")]
+    fn a_session_that_lists_too_much_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        let open = ledger.sessions.get_mut(&ANN).expect("ann is open");
+        open.checkouts.insert(CheckoutId(2));
+        ledger.assert_balanced();
     }
 }

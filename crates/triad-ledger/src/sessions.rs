@@ -41,7 +41,7 @@ impl Receipts {
         let acknowledged = answered_through.0.max(self.answered_through);
         if acknowledged > self.answered_through {
             self.answered_through = acknowledged;
-            self.answers = self.answers.split_off(&RequestId(acknowledged + 1));
+            self.answers.retain(|request, _| request.0 > acknowledged);
         }
         if request.0 <= acknowledged {
             let answered_through = RequestId(acknowledged);
