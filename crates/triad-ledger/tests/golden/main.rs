@@ -1,0 +1,62 @@
+//! The ledger's rules as conversations that an administrator can read: each
+//! file in `tests/scripts` is one rule. After a rule has changed on purpose,
+//! `UPDATE_GOLDENFILES=1 cargo test -p triad-ledger --test golden` writes what
+//! is said now; read the difference line by line before it is committed.
+
+mod calendar;
+mod conversation;
+mod words;
+
+use conversation::Conversation;
+
+macro_rules! scripts {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() -> std::io::Result<()> {
+            let script = concat!("tests/scripts/", stringify!($name));
+            goldenscript::run(&mut Conversation::default(), script)
+        })*
+
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+scripts!(
+    acknowledged,
+    atomic,
+    clock,
+    closing,
+    counts_lowered,
+    counts_raised,
+    dates,
+    denials_are_remembered,
+    encoding,
+    ends_are_fenced,
+    expiry_ends,
+    expiry_moves,
+    features,
+    foreign_checkin,
+    limits,
+    overdraft,
+    oversell,
+    receipts,
+    renewal,
+    resume,
+    serials,
+    session_taken,
+    soonest_expiring_first,
+    unacknowledged,
+    versions,
+    withdrawn,
+);
+
+#[test]
+fn every_script_is_run() -> std::io::Result<()> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("tests/scripts")? {
+        found.push(entry?.file_name().into_string().expect("script names are ASCII"));
+    }
+    found.sort();
+    assert_eq!(found, NAMES);
+    Ok(())
+}
