@@ -1,0 +1,151 @@
+//! The log as openraft's store: reopening, reading back, failing, and power cuts.
+
+use std::sync::Arc;
+
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
+use openraft::vote::RaftLeaderId;
+
+use super::torn_disk::{Dice, TornDisk};
+use super::{OWNER, options};
+use crate::disk::RealDisk;
+use crate::log::view::{Piece, View};
+use crate::log::{EntryReader, LogOptions, LogStore};
+use crate::types::{Entry, LeaderId, LogId, Vote};
+
+fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(LeaderId::new(term, 1), index)
+}
+
+fn blank(term: u64, index: u64) -> Entry {
+    Entry::new_blank(log_id(term, index))
+}
+
+fn ids(entries: &[Entry]) -> Vec<LogId> {
+    entries.iter().map(|entry| entry.log_id).collect()
+}
+
+#[tokio::test]
+async fn everything_is_read_back_from_disk_after_a_reopen() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let options =
+            LogOptions { segment_bytes: 8192, ..LogOptions::new(folder.path().join("log"), OWNER) };
+        LogStore::open(Arc::new(RealDisk), options, false).unwrap()
+    };
+    let mut store = open();
+    let vote = Vote::new_committed(3, 1);
+    for index in 0..300 {
+        store.blocking_append([blank(1, index)]).await.unwrap();
+    }
+    store.truncate_after(Some(log_id(1, 250))).await.unwrap();
+    store.blocking_append([blank(2, 251), blank(2, 252)]).await.unwrap();
+    store.save_vote(&vote).await.unwrap();
+    store.save_committed(Some(log_id(1, 200))).await.unwrap();
+    store.purge(log_id(1, 100)).await.unwrap();
+    let before = ids(&store.try_get_log_entries(..).await.unwrap());
+    store.close().await.unwrap();
+    assert!(store.append([blank(2, 253)], openraft::storage::IOFlushed::noop()).await.is_err());
+
+    let mut store = open();
+    let state = store.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(log_id(1, 100)));
+    assert_eq!(state.last_log_id, Some(log_id(2, 252)));
+    assert_eq!(store.read_vote().await.unwrap(), Some(vote));
+    assert_eq!(store.read_committed().await.unwrap(), Some(log_id(1, 200)));
+    let after = ids(&store.try_get_log_entries(..).await.unwrap());
+    assert_eq!((after.len(), after[149], after[151]), (152, log_id(1, 250), log_id(2, 252)));
+    assert_eq!(before, after);
+    store.blocking_append([blank(4, 253)]).await.unwrap();
+    let mixed = ids(&store.try_get_log_entries(252..=253).await.unwrap());
+    assert_eq!(mixed, [log_id(2, 252), log_id(4, 253)]);
+}
+
+#[tokio::test]
+async fn a_failed_sync_reaches_everyone_and_stays() {
+    for inline in [false, true] {
+        let disk = TornDisk::default();
+        let mut store = LogStore::open(Arc::new(disk.clone()), options(), inline).unwrap();
+        store.blocking_append([blank(1, 0)]).await.unwrap();
+        assert!(store.failure().is_none());
+        disk.fail_syncs(true);
+        let refused = store.blocking_append([blank(1, 1)]).await.unwrap_err().to_string();
+        assert!(refused.contains("medium error"), "{refused}");
+        disk.fail_syncs(false);
+        let failure = store.failed().await.to_string();
+        assert!(failure.contains("medium error"), "{failure}");
+        let vote = store.save_vote(&Vote::new(2, 1)).await.unwrap_err();
+        assert_eq!(vote.to_string(), failure);
+        assert!(store.blocking_append([blank(1, 2)]).await.is_err());
+        assert!(store.try_get_log_entries(0..1).await.is_err());
+        assert!(store.close().await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn what_was_called_back_survives_every_power_cut() {
+    for seed in 0..100 {
+        let mut dice = Dice::new(seed);
+        let disk = TornDisk::default();
+        let (mut acknowledged, mut vote) = (0, None);
+        for life in 1..5 {
+            let open = || LogStore::open(Arc::new(disk.clone()), options(), true);
+            let mut store = open().unwrap();
+            let state = store.get_log_state().await.unwrap();
+            let mut next = state.last_log_id.map_or(0, |last| last.index() + 1);
+            assert!(next >= acknowledged, "seed {seed}: {next} of {acknowledged}");
+            assert!(store.read_vote().await.unwrap() >= vote, "seed {seed}");
+            let entries = store.try_get_log_entries(..).await.unwrap();
+            assert_eq!(entries.len() as u64, next, "seed {seed}");
+            disk.power_off_after(dice.below(120));
+            loop {
+                let batch: Vec<_> =
+                    (next..next + 1 + dice.below(40)).map(|index| blank(life, index)).collect();
+                next += batch.len() as u64;
+                if store.blocking_append(batch).await.is_err() {
+                    break;
+                }
+                acknowledged = next;
+                let candidate = Vote::new(next, 1);
+                if dice.below(6) == 0 {
+                    if store.save_vote(&candidate).await.is_err() {
+                        break;
+                    }
+                    vote = Some(candidate);
+                }
+            }
+            drop(store);
+            disk.restart(&mut dice);
+        }
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_keeps_what_is_not_on_disk() {
+    const LARGE_BYTES: usize = 8 * 1024 * 1024;
+    let on_disk = EntryReader::new(Default::default());
+    let mut view = View::new(0, None, None);
+    let large = |term, indexes: std::ops::Range<u64>| {
+        indexes.map(move |index| (blank(term, index), LARGE_BYTES))
+    };
+    let first = view.append(large(1, 0..4)).unwrap();
+    assert_eq!(view.pieces(0..9, usize::MAX, &on_disk).len(), 4);
+    assert_eq!(view.pieces(0..9, 2 * LARGE_BYTES, &on_disk).len(), 2);
+    assert_eq!(view.pieces(0..9, 1, &on_disk).len(), 1, "never nothing");
+
+    // Truncated and appended again before the flush of the first ones is reported: the new ones
+    // have the same indexes, and are not on disk.
+    view.truncate(Some(log_id(1, 0)));
+    let second = view.append(large(2, 1..5)).unwrap();
+    view.flushed(first);
+    let pieces = view.pieces(1..9, usize::MAX, &on_disk);
+    let is_new = |piece: &Piece| match piece {
+        Piece::Recent(entry) => entry.log_id.committed_leader_id() == &LeaderId::new(2, 1),
+        Piece::OnDisk(_) => false,
+    };
+    assert!(pieces.len() == 4 && pieces.iter().all(is_new), "{pieces:?}");
+    view.flushed(second);
+    assert_eq!(view.pieces(3..9, usize::MAX, &on_disk).len(), 2, "16 MiB are kept");
+    let gap = view.append(large(2, 9..10)).unwrap_err();
+    assert!(gap.to_string().contains("entry 9"), "{gap}");
+}
