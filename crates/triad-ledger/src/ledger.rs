@@ -246,6 +246,7 @@ impl Ledger {
         for item in &checkout.items {
             if self.pools.give_back(item.pool, item.seats) {
                 self.records.touch(RecordKey::Pool(item.pool));
+                self.next_expiry_ms = self.pools.next_expiry_ms(self.meta.at.date_ms);
             }
         }
         if let Some(open) = self.sessions.get_mut(&checkout.session) {
