@@ -91,11 +91,10 @@ impl Conversation {
         let groups = groups(said);
         let first = groups.first().ok_or("there is always one group")?;
         let resume = said.name == "resume";
-        if !self.clients.contains_key(&number) {
-            self.clients.insert(number, Client::default());
-            if !matches!(said.name.as_str(), "open" | "resume" | "close") {
-                self.apply(open(number, &Group::default(), resume)?);
-            }
+        let is_new = !self.clients.contains_key(&number);
+        self.clients.entry(number).or_default();
+        if is_new && !matches!(said.name.as_str(), "open" | "resume" | "close") {
+            self.apply(open(number, &Group::default(), resume)?);
         }
         let command = match said.name.as_str() {
             "open" | "resume" => open(number, first, resume)?,

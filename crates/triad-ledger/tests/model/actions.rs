@@ -1,0 +1,280 @@
+//! What may happen to a cluster, drawn at random from a world so small that
+//! everything soon meets everything, and the commands that come of it.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use triad_ledger::names::{
+    CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
+};
+use triad_ledger::rights::{License, Line};
+use triad_ledger::{At, Command, Holder, Item, Silence, StateHash};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const SESSIONS: u8 = 4;
+const FEATURES: [&str; 3] = ["cad", "solver", "mill"];
+const LICENSES: [&str; 3] = ["acme", "beta", "core"];
+
+/// One thing that happens. Numbers are picks, taken modulo what there is.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Open {
+        session: u8,
+        foreign: bool,
+        resume: bool,
+    },
+    Checkout {
+        session: u8,
+        items: Vec<(u8, u8, u8)>,
+        unacknowledged: u8,
+    },
+    Checkin {
+        session: u8,
+        pick: u8,
+        unacknowledged: u8,
+    },
+    /// An earlier request of the session arrives again.
+    Retry {
+        session: u8,
+        back: u8,
+    },
+    /// A client whose numbers make no sense.
+    Odd {
+        session: u8,
+        request: u64,
+        answered: u64,
+    },
+    Close {
+        session: u8,
+    },
+    End {
+        session: u8,
+        terms_ago: u8,
+        silence: Silence,
+    },
+    Install {
+        license: u8,
+        newer: i8,
+        lines: Vec<LinePick>,
+    },
+    InstallAgain {
+        back: u8,
+    },
+    Date {
+        hours: i16,
+    },
+    Term,
+    Compare,
+}
+
+/// A line of a license: days relative to the fortnight of its installation,
+/// so that the next serial often names the same line.
+#[derive(Clone, Debug)]
+pub struct LinePick {
+    feature: u8,
+    version: u8,
+    seats: u8,
+    overdraft: u8,
+    starts: Option<i8>,
+    expires: Option<i8>,
+    vendor: bool,
+}
+
+/// Histories of so many actions.
+pub fn histories(length: Range<usize>) -> impl Strategy<Value = Vec<Action>> {
+    prop::collection::vec(action(), length)
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let session = || 0..SESSIONS;
+    let item = (0u8..9, 0u8..6, 0u8..8);
+    let odd = || prop_oneof![3 => 0u64..12, 1 => Just(u64::MAX)];
+    let silence = prop_oneof![Just(Silence::Lease), Just(Silence::Disconnect)];
+    prop_oneof![
+        5 => (session(), prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(session, foreign, resume)| Action::Open { session, foreign, resume }),
+        14 => (session(), prop::collection::vec(item, 1..4), 0u8..4).prop_map(
+            |(session, items, unacknowledged)| Action::Checkout { session, items, unacknowledged }
+        ),
+        7 => (session(), any::<u8>(), 0u8..4).prop_map(
+            |(session, pick, unacknowledged)| Action::Checkin { session, pick, unacknowledged }
+        ),
+        4 => (session(), 0u8..6).prop_map(|(session, back)| Action::Retry { session, back }),
+        1 => (session(), odd(), odd())
+            .prop_map(|(session, request, answered)| Action::Odd { session, request, answered }),
+        1 => session().prop_map(|session| Action::Close { session }),
+        2 => (session(), 0u8..3, silence).prop_map(
+            |(session, terms_ago, silence)| Action::End { session, terms_ago, silence }
+        ),
+        3 => (0u8..3, -1i8..4, prop::collection::vec(line(), 0..4))
+            .prop_map(|(license, newer, lines)| Action::Install { license, newer, lines }),
+        1 => (0u8..3).prop_map(|back| Action::InstallAgain { back }),
+        2 => (-60i16..120).prop_map(|hours| Action::Date { hours }),
+        1 => Just(Action::Term),
+        1 => Just(Action::Compare),
+    ]
+}
+
+fn line() -> impl Strategy<Value = LinePick> {
+    let starts = prop::option::weighted(0.3, -1i8..2);
+    let expires = prop::option::weighted(0.7, -1i8..4);
+    let picks = (0u8..4, 0u8..3, 0u8..6, 0u8..2, starts, expires, prop::bool::weighted(0.2));
+    picks.prop_map(|(feature, version, seats, overdraft, starts, expires, vendor)| LinePick {
+        feature,
+        version,
+        seats,
+        overdraft,
+        starts,
+        expires,
+        vendor,
+    })
+}
+
+/// Writes actions down as commands with their stamps, and remembers what a
+/// client remembers.
+pub struct Scribe {
+    at: At,
+    sent: Vec<(SessionId, Command)>,
+    installed: Vec<License>,
+    serials: [u64; LICENSES.len()],
+    requests: [u64; SESSIONS as usize],
+}
+
+impl Default for Scribe {
+    fn default() -> Self {
+        let at = At { index: 0, term: 1, cluster_ms: 0, date_ms: 1000 * DAY_MS };
+        let (serials, requests) = Default::default();
+        Scribe { at, sent: Vec::new(), installed: Vec::new(), serials, requests }
+    }
+}
+
+impl Scribe {
+    /// The action as one entry of the log. `granted` is the highest number of a
+    /// checkout so far, `hash` the last state hash.
+    pub fn write(&mut self, action: &Action, granted: u64, hash: StateHash) -> (At, Command) {
+        self.at.index += 1;
+        self.at.cluster_ms += 7;
+        let command = self.command(action, granted, hash);
+        if let Command::Checkout { session, .. } | Command::Checkin { session, .. } = &command {
+            self.sent.push((*session, command.clone()));
+        }
+        (self.at, command)
+    }
+
+    fn command(&mut self, action: &Action, granted: u64, hash: StateHash) -> Command {
+        match action {
+            Action::Open { session, foreign, resume } => Command::Open {
+                session: session_id(*session),
+                holder: holder(if *foreign { SESSIONS } else { *session }),
+                lease_ms: 1000 * self.at.index,
+                resume: *resume,
+            },
+            Action::Checkout { session, items, unacknowledged } => {
+                let (request, answered_through) = self.number(*session, *unacknowledged);
+                let items = items.iter().map(item).collect();
+                let session = session_id(*session);
+                Command::Checkout { session, request, answered_through, items }
+            }
+            Action::Checkin { session, pick, unacknowledged } => {
+                let (request, answered_through) = self.number(*session, *unacknowledged);
+                // One of the last few, mostly; sometimes one that is not there.
+                let checkout = CheckoutId((granted + 1).saturating_sub(u64::from(*pick % 12)));
+                let session = session_id(*session);
+                Command::Checkin { session, request, answered_through, checkout }
+            }
+            Action::Retry { session, back } => {
+                let session = session_id(*session);
+                let sent = self.sent.iter().rev().filter(|(sender, _)| *sender == session);
+                let again = sent.map(|(_, command)| command).nth((*back).into());
+                again.cloned().unwrap_or(Command::Tick)
+            }
+            Action::Odd { session, request, answered } => Command::Checkout {
+                session: session_id(*session),
+                request: RequestId(*request),
+                answered_through: RequestId(*answered),
+                items: vec![item(&(0, 0, 0))],
+            },
+            Action::Close { session } => Command::Close { session: session_id(*session) },
+            Action::End { session, terms_ago, silence } => Command::End {
+                session: session_id(*session),
+                term: self.at.term.saturating_sub((*terms_ago).into()),
+                silence: *silence,
+            },
+            Action::Install { license, newer, lines } => {
+                let license = self.license(*license, *newer, lines);
+                self.installed.push(license.clone());
+                Command::Install { license }
+            }
+            Action::InstallAgain { back } => {
+                let again = self.installed.iter().rev().nth((*back).into());
+                again.map_or(Command::Tick, |license| Command::Install { license: license.clone() })
+            }
+            Action::Date { hours } => {
+                let ms = i64::from(*hours) * 60 * 60 * 1000;
+                self.at.date_ms = self.at.date_ms.saturating_add_signed(ms);
+                Command::Tick
+            }
+            Action::Term => {
+                self.at.term += 1;
+                Command::Tick
+            }
+            Action::Compare => Command::Compare { index: self.at.index - 1, hash },
+        }
+    }
+
+    fn number(&mut self, session: u8, unacknowledged: u8) -> (RequestId, RequestId) {
+        let request = &mut self.requests[usize::from(session)];
+        *request += 1;
+        let answered_through = (*request - 1).saturating_sub(unacknowledged.into());
+        (RequestId(*request), RequestId(answered_through))
+    }
+
+    fn license(&mut self, pick: u8, newer: i8, lines: &[LinePick]) -> License {
+        let last = &mut self.serials[usize::from(pick)];
+        let serial = last.saturating_add_signed(newer.into());
+        *last = serial.max(*last);
+        let fortnight = self.at.date_ms / DAY_MS / 14 * 14;
+        let week = |weeks: i8| (fortnight.saturating_add_signed(7 * i64::from(weeks)) + 7) * DAY_MS;
+        let line = |pick: &LinePick| Line {
+            feature: feature(pick.feature),
+            version: version(2 * pick.version),
+            seats: pick.seats.into(),
+            overdraft: pick.overdraft.into(),
+            starts_ms: pick.starts.map(week),
+            expires_ms: pick.expires.map(week),
+            vendor_string: label(if pick.vendor { "lite" } else { "" }),
+        };
+        let id = LicenseId::parse(LICENSES[usize::from(pick)]).expect("good");
+        let lines: Vec<Line> = lines.iter().map(line).collect();
+        License { id, publisher: label("Acme"), serial, text: format!("{lines:?}"), lines }
+    }
+}
+
+pub fn session_id(number: u8) -> SessionId {
+    SessionId([number; 16])
+}
+
+fn holder(number: u8) -> Holder {
+    Holder { user: label(&format!("user{number}")), pid: number.into(), ..Holder::default() }
+}
+
+fn label(text: &str) -> Label {
+    Label::parse(text).expect("good")
+}
+
+/// The first feature is wanted most, the last is hardly ever licensed.
+fn feature(pick: u8) -> FeatureName {
+    let index = [0, 0, 1, 0, 1, 0, 1, 0, 2][usize::from(pick)];
+    FeatureName::parse(FEATURES[index]).expect("good")
+}
+
+fn version(pick: u8) -> Version {
+    Version::parse(["1", "1.5", "2.0", "2.05", "2.5", "3"][usize::from(pick)]).expect("good")
+}
+
+fn item(&(name, needs, seats): &(u8, u8, u8)) -> Item {
+    // Mostly one seat of an old version.
+    let seats = Seats::new([1, 1, 1, 1, 1, 2, 2, 4][usize::from(seats)]).expect("not zero");
+    let needs = [0, 0, 0, 1, 2, 5][usize::from(needs)];
+    Item { feature: feature(name), version: version(needs), seats }
+}

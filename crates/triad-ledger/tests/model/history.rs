@@ -1,0 +1,178 @@
+//! A checker that knows the promises and not the ledger: it watches commands,
+//! answers, events and pools go by, and says which promise was broken. Its
+//! numbers are those of the design.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use triad_ledger::names::{CheckoutId, FeatureName, PoolId, RequestId, SessionId};
+use triad_ledger::{Answer, At, Command, Denial, Event, Happening, Outcome, Pool};
+
+/// One entry of the log, and what came of it.
+#[derive(Clone)]
+pub struct Step {
+    pub at: At,
+    pub command: Command,
+    pub answer: Answer,
+    pub events: Vec<Event>,
+    pub pools: BTreeMap<PoolId, Pool>,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+pub struct History {
+    sequence: u64,
+    last: At,
+    pools: BTreeMap<PoolId, Pool>,
+    open: BTreeSet<SessionId>,
+    told: BTreeMap<(SessionId, RequestId), Answer>,
+    /// Everything granted and not returned: whose, and seats by feature.
+    held: BTreeMap<CheckoutId, (SessionId, BTreeMap<FeatureName, u64>)>,
+    last_checkout: u64,
+}
+
+impl History {
+    /// Takes one step into account.
+    ///
+    /// # Errors
+    ///
+    /// The promise that it breaks.
+    pub fn observe(&mut self, step: &Step) -> Result<(), String> {
+        for event in &step.events {
+            self.check_order(event)?;
+            self.account(step, event)?;
+        }
+        self.check_never_oversold(step)?;
+        self.check_exactly_once(step)?;
+        self.check_held(step)?;
+        self.pools = step.pools.clone();
+        Ok(())
+    }
+
+    /// P9: events are counted without gaps, and time does not run backwards.
+    fn check_order(&mut self, event: &Event) -> Result<(), String> {
+        self.sequence += 1;
+        if event.sequence != self.sequence {
+            return Err(format!("event {} instead of {}", event.sequence, self.sequence));
+        }
+        let At { index, cluster_ms, date_ms, .. } = event.at;
+        let last = self.last;
+        if index < last.index || cluster_ms < last.cluster_ms || date_ms < last.date_ms {
+            return Err(format!("P9: {:?} came after {last:?}", event.at));
+        }
+        self.last = event.at;
+        Ok(())
+    }
+
+    fn account(&mut self, step: &Step, event: &Event) -> Result<(), String> {
+        match &event.what {
+            Happening::Opened { session, .. } => {
+                if !self.open.insert(*session) {
+                    return Err(format!("{session:?} was opened twice"));
+                }
+            }
+            Happening::Ended { session, .. } => {
+                if !self.open.remove(session) {
+                    return Err(format!("{session:?} ended and was not open"));
+                }
+                if let Command::End { term, .. } = step.command
+                    && term != step.at.term
+                {
+                    return Err(format!("P4: {session:?} was ended by a leader of term {term}"));
+                }
+                if let Some((id, _)) = self.held.iter().find(|(_, (whose, _))| whose == session) {
+                    return Err(format!("{id:?} outlives its session"));
+                }
+                self.told.retain(|(whose, _), _| whose != session);
+            }
+            Happening::Granted { session, checkout, items } => {
+                if !self.open.contains(session) {
+                    return Err(format!("P4: {checkout:?} was granted to a session not open"));
+                }
+                if checkout.0 <= self.last_checkout {
+                    return Err(format!("P3: {checkout:?} was granted before"));
+                }
+                self.last_checkout = checkout.0;
+                let mut seats: BTreeMap<FeatureName, u64> = BTreeMap::new();
+                for item in items {
+                    *seats.entry(item.feature.clone()).or_default() += u64::from(item.seats.get());
+                }
+                self.held.insert(*checkout, (*session, seats));
+            }
+            Happening::Returned { session, checkout, .. } => {
+                let whose = self.held.remove(checkout).map(|(whose, _)| whose);
+                if whose != Some(*session) {
+                    return Err(format!("{checkout:?} returned, held by {whose:?}"));
+                }
+            }
+            Happening::Denied { .. } | Happening::Installed { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// P1: nothing is granted from a pool that it leaves beyond its count, and
+    /// only a license makes the excess grow.
+    fn check_never_oversold(&self, step: &Step) -> Result<(), String> {
+        for event in &step.events {
+            let Happening::Granted { items, .. } = &event.what else { continue };
+            for item in items {
+                let pool = step.pools.get(&item.pool).ok_or("P1: granted from no pool")?;
+                if pool.held > pool.total() || pool.withdrawn {
+                    return Err(format!("P1: oversold: granted from {pool:?}"));
+                }
+            }
+        }
+        let excess = |pool: &Pool| pool.held.saturating_sub(pool.total());
+        let installed = matches!(step.answer, Ok(Outcome::Installed { changed: true, .. }));
+        for (id, pool) in &step.pools {
+            let before = self.pools.get(id).map_or(0, excess);
+            if excess(pool) > before && !installed {
+                return Err(format!("P1: oversold: {id:?} without a license, {pool:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// P3: a request that was answered gets that answer, until it is forgotten
+    /// on the client's own word; and then it gets no seat.
+    fn check_exactly_once(&mut self, step: &Step) -> Result<(), String> {
+        let (Command::Checkout { session, request, .. }
+        | Command::Checkin { session, request, .. }) = &step.command
+        else {
+            return Ok(());
+        };
+        let decided = !matches!(
+            step.answer,
+            Err(Denial::SessionUnknown { .. }
+                | Denial::RequestForgotten { .. }
+                | Denial::LimitReached { .. })
+        );
+        let known = self.told.get(&(*session, *request));
+        if let Some(first) = known {
+            let acted = step.events.iter().any(|event| {
+                matches!(event.what, Happening::Granted { .. } | Happening::Denied { .. })
+            });
+            if acted || (decided && *first != step.answer) {
+                return Err(format!("P3: first {first:?}, again {:?}", step.answer));
+            }
+        } else if decided {
+            self.told.insert((*session, *request), step.answer.clone());
+        }
+        Ok(())
+    }
+
+    /// What the events say is held is what the pools count.
+    fn check_held(&self, step: &Step) -> Result<(), String> {
+        let mut by_events: BTreeMap<&FeatureName, u64> = BTreeMap::new();
+        for (feature, seats) in self.held.values().flat_map(|(_, seats)| seats) {
+            *by_events.entry(feature).or_default() += seats;
+        }
+        let mut by_pools: BTreeMap<&FeatureName, u64> = BTreeMap::new();
+        for pool in step.pools.values().filter(|pool| pool.held > 0) {
+            *by_pools.entry(&pool.key.feature).or_default() += pool.held;
+        }
+        if by_events != by_pools {
+            return Err(format!("events say {by_events:?}, pools {by_pools:?}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,453 @@
+//! The naive ledger: lists, searched from end to end. What is held is one row
+//! per item, every count is a sum over the rows, and what a session was told is
+//! a list of everything. Slow and plain, and written from the rules.
+
+use std::collections::BTreeSet;
+
+use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::rights::{License, Line};
+use triad_ledger::{
+    Answer, At, Bound, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant, GrantedItem, Holder,
+    Item, Ledger, Outcome, UNACKNOWLEDGED_MAX,
+};
+
+use crate::mistakes::Mistake;
+
+#[derive(Default)]
+pub struct Reference {
+    /// The one thing that this ledger gets wrong, to test the testing.
+    mistake: Option<Mistake>,
+    date_ms: u64,
+    licenses: Vec<License>,
+    lots: Vec<Lot>,
+    lots_ever: u32,
+    sessions: Vec<Open>,
+    rows: Vec<Row>,
+    checkouts_ever: u64,
+}
+
+/// Seats counted together.
+struct Lot {
+    id: PoolId,
+    like: Line,
+    seats: u64,
+    overdraft: u64,
+    withdrawn: bool,
+}
+
+struct Open {
+    id: SessionId,
+    holder: Holder,
+    lease_ms: u64,
+    told: Vec<(RequestId, Answer)>,
+    acknowledged: u64,
+}
+
+/// One item that is held.
+struct Row {
+    checkout: u64,
+    session: SessionId,
+    item: Item,
+    lot: PoolId,
+}
+
+impl Reference {
+    pub fn with(mistake: Mistake) -> Self {
+        Reference { mistake: Some(mistake), ..Reference::default() }
+    }
+
+    pub fn answer(&mut self, at: At, command: &Command) -> Answer {
+        let backwards = self.makes(Mistake::DateRunsBack);
+        self.date_ms = if backwards { at.date_ms } else { self.date_ms.max(at.date_ms) };
+        self.expire();
+        match command {
+            Command::Open { session, holder, lease_ms, resume } => {
+                self.open(*session, holder, *lease_ms, *resume)
+            }
+            Command::Checkout { session, request, answered_through, items } => {
+                self.once(*session, *request, *answered_through, |this| {
+                    this.checkout(*session, items)
+                })
+            }
+            Command::Checkin { session, request, answered_through, checkout } => {
+                self.once(*session, *request, *answered_through, |this| {
+                    let anybody = this.makes(Mistake::ChecksInForOthers);
+                    let mine = |row: &Row| {
+                        row.checkout == checkout.0 && (anybody || row.session == *session)
+                    };
+                    let was_held = this.rows.iter().any(mine);
+                    this.rows.retain(|row| !mine(row));
+                    Ok(Outcome::Returned { was_held })
+                })
+            }
+            Command::Close { session } => Ok(self.end(*session)),
+            Command::End { term, .. }
+                if *term != at.term && !self.makes(Mistake::HeedsOldLeaders) =>
+            {
+                Ok(Outcome::Void)
+            }
+            Command::End { session, .. } => Ok(self.end(*session)),
+            Command::Install { license } => self.install(license),
+            Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
+        }
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    fn open(&mut self, id: SessionId, holder: &Holder, lease_ms: u64, resume: bool) -> Answer {
+        if let Some(open) = self.sessions.iter().find(|open| open.id == id) {
+            if open.holder != *holder && !self.makes(Mistake::AnyoneMayResume) {
+                let (holder_user, holder_host) =
+                    (open.holder.user.clone(), open.holder.host.clone());
+                return Err(Denial::SessionTaken { session: id, holder_user, holder_host });
+            }
+            return Ok(Outcome::Opened { lease_ms: open.lease_ms, checkouts: self.held_by(id) });
+        }
+        if resume && !self.makes(Mistake::ResumeOpens) {
+            return Err(Denial::SessionUnknown { session: id });
+        }
+        let (holder, told) = (holder.clone(), Vec::new());
+        self.sessions.push(Open { id, holder, lease_ms, told, acknowledged: 0 });
+        Ok(Outcome::Opened { lease_ms, checkouts: Vec::new() })
+    }
+
+    fn held_by(&self, session: SessionId) -> Vec<CheckoutId> {
+        let mine = self.rows.iter().filter(|row| row.session == session);
+        let numbers: BTreeSet<u64> = mine.map(|row| row.checkout).collect();
+        numbers.into_iter().map(CheckoutId).collect()
+    }
+
+    fn once(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        answered_through: RequestId,
+        decide: impl FnOnce(&mut Self) -> Answer,
+    ) -> Answer {
+        let Some(open) = self.sessions.iter_mut().find(|open| open.id == session) else {
+            return Err(Denial::SessionUnknown { session });
+        };
+        open.acknowledged = open.acknowledged.max(answered_through.0);
+        if request.0 <= open.acknowledged {
+            let answered_through = RequestId(open.acknowledged);
+            return Err(Denial::RequestForgotten { request, answered_through });
+        }
+        if let Some((_, answer)) = open.told.iter().find(|(told, _)| *told == request) {
+            return answer.clone();
+        }
+        let unacknowledged = open.told.iter().filter(|(told, _)| told.0 > open.acknowledged);
+        if unacknowledged.count() >= UNACKNOWLEDGED_MAX {
+            let max = UNACKNOWLEDGED_MAX as u64;
+            return Err(Denial::LimitReached { what: Bound::Unacknowledged, max });
+        }
+        let answer = decide(self);
+        let forgets = self.makes(Mistake::ForgetsAnswers)
+            || (self.makes(Mistake::ForgetsDenials) && answer.is_err());
+        if let Some(open) = self.sessions.iter_mut().find(|open| open.id == session)
+            && !forgets
+        {
+            open.told.push((request, answer.clone()));
+        }
+        answer
+    }
+
+    fn checkout(&mut self, session: SessionId, items: &[Item]) -> Answer {
+        if self.held_by(session).len() >= CHECKOUTS_PER_SESSION_MAX {
+            let max = CHECKOUTS_PER_SESSION_MAX as u64;
+            return Err(Denial::LimitReached { what: Bound::CheckoutsPerSession, max });
+        }
+        // Each item is taken as it comes; if one is denied, all are put back.
+        let (before, checkout) = (self.rows.len(), self.checkouts_ever + 1);
+        let mut granted = Vec::new();
+        for item in items {
+            match self.find(item) {
+                Ok(lot) => {
+                    granted.push(self.in_words(lot, item));
+                    self.rows.push(Row { checkout, session, item: item.clone(), lot });
+                }
+                Err(denial) => {
+                    if self.makes(Mistake::KeepsHalfACheckout) {
+                        self.checkouts_ever = checkout;
+                    } else {
+                        self.rows.truncate(before);
+                    }
+                    return Err(denial);
+                }
+            }
+        }
+        self.checkouts_ever = checkout;
+        Ok(Outcome::Granted(Grant { checkout: CheckoutId(checkout), items: granted }))
+    }
+
+    fn find(&self, item: &Item) -> Result<PoolId, Denial> {
+        let feature = item.feature.clone();
+        let licensed: Vec<&Lot> = self.lots_of(item);
+        if licensed.is_empty() {
+            return Err(Denial::FeatureUnknown { feature });
+        }
+        let blind = self.makes(Mistake::IgnoresVersions);
+        let serving: Vec<_> =
+            licensed.iter().filter(|lot| blind || lot.like.version >= item.version).collect();
+        if serving.is_empty() {
+            let highest = licensed.iter().map(|lot| lot.like.version).max();
+            let (wanted, licensed) = (item.version, highest.unwrap_or_default());
+            return Err(Denial::VersionNotLicensed { feature, wanted, licensed });
+        }
+        let begun: Vec<_> = serving.iter().filter(|lot| self.begun(lot)).collect();
+        let valid: Vec<_> = begun.iter().filter(|lot| !self.over(lot)).collect();
+        if valid.is_empty() {
+            let waiting = serving.iter().filter(|lot| !self.begun(lot));
+            if let Some(at_ms) = waiting.filter_map(|lot| lot.like.starts_ms).min() {
+                return Err(Denial::NotYetValid { feature, at_ms });
+            }
+            let at_ms = begun.iter().filter_map(|lot| lot.like.expires_ms).max().unwrap_or(0);
+            return Err(Denial::Expired { feature, at_ms });
+        }
+        let wanted = u64::from(item.seats.get());
+        if let Some(lot) = valid.iter().find(|lot| self.free(lot) >= wanted) {
+            return Ok(lot.id);
+        }
+        let largest = valid.iter().map(|lot| lot.seats + lot.overdraft).max().unwrap_or(0);
+        if largest < wanted {
+            return Err(Denial::MoreThanExist { feature, wanted: item.seats, total: largest });
+        }
+        let in_use = valid.iter().map(|lot| self.held(lot.id)).sum();
+        let total = valid.iter().map(|lot| lot.seats + lot.overdraft).sum();
+        Err(Denial::NoSeat { feature, wanted: item.seats, in_use, total })
+    }
+
+    /// The lots in the order in which they are lent.
+    fn lots_of(&self, item: &Item) -> Vec<&Lot> {
+        let named = |lot: &&Lot| lot.like.feature == item.feature && !lot.withdrawn;
+        let mut lots: Vec<&Lot> = self.lots.iter().filter(named).collect();
+        lots.sort_by_key(|lot| {
+            let never_ends = lot.like.expires_ms.is_none();
+            (never_ends, lot.like.expires_ms, lot.like.version, lot.id)
+        });
+        if self.makes(Mistake::LendsTheLastingFirst) {
+            lots.reverse();
+        }
+        lots
+    }
+
+    fn begun(&self, lot: &Lot) -> bool {
+        let early = self.makes(Mistake::IgnoresStarts);
+        early || lot.like.starts_ms.is_none_or(|starts| self.date_ms >= starts)
+    }
+
+    fn over(&self, lot: &Lot) -> bool {
+        let late = u64::from(self.makes(Mistake::LastDayTooLong));
+        lot.like.expires_ms.is_some_and(|expires| self.date_ms >= expires + late * 3_600_000)
+    }
+
+    fn held(&self, lot: PoolId) -> u64 {
+        let held = self.rows.iter().filter(|row| row.lot == lot);
+        held.map(|row| u64::from(row.item.seats.get())).sum()
+    }
+
+    fn free(&self, lot: &Lot) -> u64 {
+        let total = lot.seats + lot.overdraft + u64::from(self.makes(Mistake::Oversells));
+        let without = if self.makes(Mistake::NoOverdraft) { lot.overdraft } else { 0 };
+        (total - without).saturating_sub(self.held(lot.id))
+    }
+
+    fn in_words(&self, lot: PoolId, item: &Item) -> GrantedItem {
+        let lot = self.lots.iter().find(|known| known.id == lot).expect("found before");
+        GrantedItem {
+            pool: lot.id,
+            feature: item.feature.clone(),
+            seats: item.seats,
+            version: lot.like.version,
+            expires_ms: lot.like.expires_ms,
+            vendor_string: lot.like.vendor_string.clone(),
+        }
+    }
+
+    fn end(&mut self, id: SessionId) -> Outcome {
+        let was_open = self.sessions.iter().any(|open| open.id == id);
+        self.sessions.retain(|open| open.id != id);
+        if !self.makes(Mistake::EndKeepsSeats) {
+            self.rows.retain(|row| row.session != id);
+        }
+        self.sweep();
+        Outcome::Ended { was_open }
+    }
+
+    fn install(&mut self, license: &License) -> Answer {
+        let old = self.licenses.iter().find(|old| old.id == license.id);
+        if let Some(old) = old {
+            if (old.serial, &old.text) == (license.serial, &license.text) {
+                return Ok(Outcome::Installed { changed: false, overage: self.overage() });
+            }
+            if license.serial <= old.serial && !self.makes(Mistake::AcceptsOldSerials) {
+                let (in_force, offered) = (old.serial, license.serial);
+                let license = license.id.clone();
+                return Err(Denial::LicenseSuperseded { license, in_force, offered });
+            }
+        }
+        self.licenses.retain(|old| old.id != license.id);
+        self.licenses.push(license.clone());
+        self.recount();
+        if !self.makes(Mistake::RenewalStrands) {
+            let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
+            for lot in withdrawn.map(|lot| lot.id).collect::<Vec<_>>() {
+                self.move_out(lot, true);
+            }
+        }
+        if self.makes(Mistake::EvictsWhenLowered) {
+            while let Some(lot) = self
+                .lots
+                .iter()
+                .find(|lot| !lot.withdrawn && self.held(lot.id) > lot.seats + lot.overdraft)
+            {
+                let last = self.rows.iter().rposition(|row| row.lot == lot.id);
+                let evicted = self.rows[last.expect("some are held")].checkout;
+                self.rows.retain(|row| row.checkout != evicted);
+            }
+        }
+        self.sweep();
+        self.expire();
+        Ok(Outcome::Installed { changed: true, overage: self.overage() })
+    }
+
+    /// Counts all lines of all licenses anew.
+    fn recount(&mut self) {
+        for lot in &mut self.lots {
+            (lot.seats, lot.overdraft, lot.withdrawn) = (0, 0, true);
+        }
+        let mut fresh: Vec<Lot> = Vec::new();
+        for line in self.licenses.iter().flat_map(|license| &license.lines) {
+            let known = self.lots.iter_mut().chain(&mut fresh).find(|lot| alike(&lot.like, line));
+            if let Some(lot) = known {
+                lot.seats += u64::from(line.seats);
+                lot.overdraft += u64::from(line.overdraft);
+                lot.withdrawn = false;
+            } else {
+                let (seats, overdraft) = (line.seats.into(), line.overdraft.into());
+                let (id, like) = (PoolId(0), line.clone());
+                fresh.push(Lot { id, like, seats, overdraft, withdrawn: false });
+            }
+        }
+        fresh.sort_by_key(|lot| {
+            let like = lot.like.clone();
+            (like.feature, like.version, like.starts_ms, like.expires_ms, like.vendor_string)
+        });
+        for mut lot in fresh {
+            self.lots_ever += 1;
+            lot.id = PoolId(self.lots_ever);
+            self.lots.push(lot);
+        }
+        self.sweep();
+    }
+
+    /// Withdrawn lots vanish when nobody holds seats of them.
+    fn sweep(&mut self) {
+        let in_use: BTreeSet<PoolId> = self.rows.iter().map(|row| row.lot).collect();
+        self.lots.retain(|lot| !lot.withdrawn || in_use.contains(&lot.id));
+    }
+
+    fn move_out(&mut self, from: PoolId, overdraw: bool) {
+        for index in 0..self.rows.len() {
+            if self.rows[index].lot != from {
+                continue;
+            }
+            let item = &self.rows[index].item;
+            let lots = self.lots_of(item);
+            let fits = |lot: &&&Lot| {
+                let valid = lot.id != from && self.begun(lot) && !self.over(lot);
+                valid && lot.like.version >= item.version
+            };
+            let roomy = |lot: &&Lot| self.free(lot) >= u64::from(item.seats.get());
+            let fitting: Vec<&Lot> = lots.iter().filter(fits).copied().collect();
+            let largest = fitting.iter().map(|lot| lot.seats + lot.overdraft).max();
+            let crowded =
+                fitting.iter().find(|lot| overdraw && Some(lot.seats + lot.overdraft) == largest);
+            let to = fitting.iter().copied().find(roomy).or(crowded.copied());
+            if let Some(to) = to.map(|lot| lot.id) {
+                self.rows[index].lot = to;
+            }
+        }
+    }
+
+    /// Moves or ends what is held of rights that are over, the oldest lot first.
+    fn expire(&mut self) {
+        let over = self.lots.iter().filter(|lot| self.over(lot) && self.held(lot.id) > 0);
+        for lot in over.map(|lot| lot.id).collect::<Vec<_>>() {
+            if !self.makes(Mistake::ExpiryStrands) {
+                self.move_out(lot, false);
+            }
+            let stranded = self.rows.iter().filter(|row| row.lot == lot);
+            let stranded: BTreeSet<u64> = stranded.map(|row| row.checkout).collect();
+            self.rows.retain(|row| !stranded.contains(&row.checkout));
+        }
+        self.sweep();
+    }
+
+    fn overage(&self) -> u64 {
+        let beyond = |lot: &Lot| self.held(lot.id).saturating_sub(lot.seats + lot.overdraft);
+        self.lots.iter().map(beyond).sum()
+    }
+
+    /// Says in what the ledger's books differ from these.
+    pub fn compare(&mut self, ledger: &Ledger) -> Result<(), String> {
+        self.sweep();
+        let ours: Vec<_> = self
+            .lots
+            .iter()
+            .map(|lot| {
+                let Lot { id, like, seats, overdraft, withdrawn } = lot;
+                let held = self.held(*id);
+                (*id, &like.feature, like.version, *seats, *overdraft, *withdrawn, held)
+            })
+            .collect();
+        let theirs: Vec<_> = ledger
+            .pools()
+            .map(|(id, pool)| {
+                let (key, held) = (&pool.key, pool.held);
+                let counts = (pool.licensed, pool.overdraft, pool.withdrawn);
+                (id, &key.feature, key.version, counts.0, counts.1, counts.2, held)
+            })
+            .collect();
+        same("pools", &ours, &theirs)?;
+
+        let mut ours: Vec<_> =
+            self.sessions.iter().map(|open| (open.id, self.held_by(open.id))).collect();
+        ours.sort();
+        let theirs: Vec<_> = ledger
+            .sessions(None)
+            .map(|(id, session)| (id, session.checkouts.iter().copied().collect()))
+            .collect();
+        same("sessions", &ours, &theirs)?;
+
+        let ours: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| (row.checkout, row.session, row.lot, row.item.seats, row.item.version))
+            .collect();
+        let theirs: Vec<_> = ledger
+            .checkouts(CheckoutId(0))
+            .flat_map(|(id, checkout)| {
+                let items = checkout.items.iter();
+                items.map(move |item| (id.0, checkout.session, item.pool, item.seats, item.version))
+            })
+            .collect();
+        same("checkouts", &ours, &theirs)
+    }
+}
+
+fn alike(one: &Line, two: &Line) -> bool {
+    one.feature == two.feature
+        && one.version == two.version
+        && one.starts_ms == two.starts_ms
+        && one.expires_ms == two.expires_ms
+        && one.vendor_string == two.vendor_string
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, theirs: &T) -> Result<(), String> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(format!("{what}: naive {ours:?}, ledger {theirs:?}"))
+}
