@@ -4,6 +4,7 @@
 
 pub mod identity;
 pub mod net;
+pub mod refusal;
 
 /// The generated messages and services of `triad.v1`. Their documentation is
 /// the comments in `/proto/triad/v1`.

@@ -1,2 +1,35 @@
 //! Three ledgers that agree.
+//!
+//! This crate is one node's part in a Raft cluster whose state machine is
+//! [`triad_ledger::Ledger`]. Commands go in through [`Consensus::propose`], are
+//! written to the log of a majority in batches, applied by every node in the
+//! same order, and answered. [`Consensus::read`] asks the local ledger.
+//!
+//! **Memory is the ledger, the log is the truth, the image is a shortcut.**
+//! Answers come from the ledger in memory. The log ([`log`]) is synced before
+//! anything is acknowledged. The image, in sled, follows behind, so that a
+//! restart replays only the log's tail.
+//!
+//! **Invariant:** no type of openraft or sled leaves this crate, and nothing
+//! outside it knows that they exist.
+
+mod clock;
+mod consensus;
+mod death;
+pub mod disk;
+mod image;
+pub mod log;
+mod machine;
+mod network;
+mod peers;
+mod snapshot;
 mod types;
+
+pub use clock::{SystemClock, WallClock};
+pub use consensus::{
+    ClusterView, Committed, Consensus, Leadership, MemberView, Options, ProposeError,
+    QUORUM_LEASE_MAX, StartError, Timing,
+};
+pub use image::ImageError;
+pub use machine::EventSink;
+pub use types::Member;

@@ -75,11 +75,6 @@ impl Proposal {
         let commands = decode_commands(&m.commands)?.into();
         Ok(Proposal { stamp, commands, encoded })
     }
-
-    /// Bytes on the wire and in the log.
-    pub(crate) fn len_bytes(&self) -> usize {
-        self.encoded.len()
-    }
 }
 
 impl PartialEq for Proposal {

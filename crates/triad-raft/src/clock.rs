@@ -1,0 +1,151 @@
+//! The two times of the cluster: cluster time for durations, and the date for
+//! license dates. Both are stamped on entries by the leader, and neither runs
+//! backwards.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::types::Stamp;
+
+/// Where a node's wall clock is read. The system's in production; something
+/// that can lie in tests.
+pub trait WallClock: Send + Sync + fmt::Debug + 'static {
+    /// Milliseconds since 1970-01-01 UTC.
+    fn wall_ms(&self) -> u64;
+}
+
+/// The machine's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    #[allow(clippy::disallowed_methods)] // This is the one place.
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default().as_millis() as u64
+    }
+}
+
+/// How long a peer's clock reading counts.
+const READING_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// What this node knows of the peers' wall clocks.
+#[derive(Debug)]
+pub(crate) struct PeerClocks {
+    wall: Box<dyn WallClock>,
+    readings: Mutex<BTreeMap<u64, Reading>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// The peer's clock less ours when it was read.
+    offset_ms: i64,
+    at: Instant,
+}
+
+impl PeerClocks {
+    pub(crate) fn new(wall: Box<dyn WallClock>) -> Self {
+        PeerClocks { wall, readings: Mutex::default() }
+    }
+
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.wall.wall_ms()
+    }
+
+    /// Notes what a peer's clock showed just now.
+    pub(crate) fn heard(&self, peer: u64, wall_ms: u64, now: Instant) {
+        let offset_ms = wall_ms.wrapping_sub(self.wall.wall_ms()) as i64;
+        let reading = Reading { offset_ms, at: now };
+        self.readings.lock().expect("no panic while held").insert(peer, reading);
+    }
+
+    /// The offsets of the peers' clocks to ours that are fresh enough to count.
+    pub(crate) fn offsets(&self, now: Instant) -> BTreeMap<u64, i64> {
+        let readings = self.readings.lock().expect("no panic while held");
+        let fresh = readings.iter().filter(|(_, r)| now - r.at <= READING_AGE_MAX);
+        fresh.map(|(peer, r)| (*peer, r.offset_ms)).collect()
+    }
+}
+
+/// The leader's time keeping in one term: where the log stood when the term
+/// began, and when that was on this node's monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TermClock {
+    began: Instant,
+    log: Stamp,
+}
+
+impl TermClock {
+    /// Starts from the last stamp of the log.
+    pub(crate) fn new(log: Stamp, now: Instant) -> Self {
+        TermClock { began: now, log }
+    }
+
+    /// The stamp for an entry proposed now.
+    pub(crate) fn stamp(&self, now: Instant, clocks: &PeerClocks) -> Stamp {
+        let elapsed_ms = (now - self.began).as_millis() as u64;
+        let offsets: Vec<i64> = clocks.offsets(now).into_values().collect();
+        // What the date would be if only the log were asked. A new log has no
+        // opinion.
+        let log_ms = (self.log.date_ms > 0).then_some(self.log.date_ms + elapsed_ms);
+        Stamp {
+            cluster_ms: self.log.cluster_ms + elapsed_ms,
+            date_ms: date(clocks.wall_ms(), &offsets, log_ms),
+        }
+    }
+}
+
+/// The date that one wrong clock cannot move: the median of the nodes' clocks.
+/// With only two clocks the log's own reckoning is the third; with only one, the
+/// log is believed where it has an opinion.
+fn date(own_ms: u64, offsets_ms: &[i64], log_ms: Option<u64>) -> u64 {
+    let mut clocks: Vec<u64> =
+        offsets_ms.iter().map(|offset| own_ms.saturating_add_signed(*offset)).collect();
+    clocks.push(own_ms);
+    if clocks.len().is_multiple_of(2) {
+        clocks.extend(log_ms);
+    } else if clocks.len() == 1 {
+        return log_ms.unwrap_or(own_ms);
+    }
+    clocks.sort_unstable();
+    // With an even number the lower of the middle two: nothing ends early.
+    clocks[(clocks.len() - 1) / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    #[test]
+    fn one_wrong_clock_of_three_moves_nothing() {
+        let now = 1_000 * HOUR;
+        for wrong in [-(HOUR as i64), HOUR as i64, 87_600 * HOUR as i64] {
+            // The leader's own clock is right, a peer's is wrong.
+            assert_eq!(date(now, &[0, wrong], Some(now)), now, "{wrong}");
+            // The leader's own clock is wrong: both peers are off by the opposite.
+            let own = now.saturating_add_signed(wrong);
+            assert_eq!(date(own, &[-wrong, -wrong], Some(now)), now, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn with_two_clocks_the_log_decides() {
+        let now = 1_000 * HOUR;
+        assert_eq!(date(now, &[HOUR as i64], Some(now + 5)), now + 5);
+        assert_eq!(date(now + HOUR, &[-(HOUR as i64)], Some(now + 5)), now + 5);
+        // A new log: the earlier one, so that nothing ends early.
+        assert_eq!(date(now, &[HOUR as i64], None), now);
+    }
+
+    #[test]
+    fn alone_the_log_goes_on_by_itself() {
+        assert_eq!(date(99 * HOUR, &[], Some(HOUR)), HOUR);
+        assert_eq!(date(99 * HOUR, &[], None), 99 * HOUR);
+    }
+}

@@ -1,0 +1,695 @@
+//! Consensus: one node's part in the agreement of three. Commands go in, are
+//! committed in batches, and come back with the ledger's answer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::{Config, Instant as _, ReadPolicy, SnapshotPolicy};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use triad_ledger::{Answer, Command, Ledger};
+use triad_proto::net::{ClientTls, SharedNetwork};
+use triad_proto::v1::peer_service_server::PeerServiceServer;
+
+use crate::clock::{PeerClocks, TermClock, WallClock};
+use crate::death;
+use crate::disk::Disk;
+use crate::image::{ImageError, ImageWriter, SledImage};
+use crate::log::{LogError, LogOptions, LogStore};
+use crate::machine::{EventSink, Machine, Shared};
+use crate::network::{MESSAGE_BYTES_MAX, Peers};
+use crate::peers::{Raft, Service};
+use crate::types::{Member, Proposal, TypeConfig};
+
+/// Requests waiting to be proposed. At 100,000 commands a second this is a
+/// sixth of a second; longer queues only make everybody late.
+const REQUESTS_WAITING_MAX: usize = 16_384;
+/// Commands in one log entry. A batch of this size takes a few milliseconds
+/// to apply.
+const BATCH_COMMANDS_MAX: usize = 1_024;
+/// A log entry must fit a log segment and a message between peers. Checkouts
+/// are counted at their largest; a license is proposed on its own.
+const BATCH_BYTES_MAX: usize = 2 << 20;
+/// A batch becomes a snapshot point after this many entries, so that the log
+/// before it may be purged.
+const ENTRIES_PER_SNAPSHOT: u64 = 20_000;
+/// Entries kept behind a snapshot point, for a peer that was away for a while.
+const ENTRIES_KEPT: u64 = 10_000;
+/// A peer this far behind is sent a snapshot instead of entries.
+const LAG_MAX: u64 = 100_000;
+/// How long a new leader tries to confirm itself before it looks again whether
+/// it still is one.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The longest quorum lease: for so long after it last heard from a quorum a
+/// leader may acknowledge heartbeats of sessions. A new leader adds this bound,
+/// not its own setting, to every lease, so nodes need not agree on settings.
+pub const QUORUM_LEASE_MAX: Duration = Duration::from_secs(2);
+
+/// Raft's clockwork. The election timeout is drawn between the two bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How often the leader says that it is there, ms.
+    pub heartbeat_ms: u64,
+    /// The shortest silence after which a follower stands for election, ms.
+    pub election_min_ms: u64,
+    /// The longest, ms; at most [`QUORUM_LEASE_MAX`] / 2.
+    pub election_max_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 }
+    }
+}
+
+/// What a node needs to take part.
+pub struct Options {
+    /// The cluster's id; files and peers of another are refused.
+    pub cluster_id: String,
+    /// This node.
+    pub node_id: u64,
+    /// All nodes that form the cluster, this one included.
+    pub members: BTreeMap<u64, Member>,
+    /// Where the log and the image are kept.
+    pub data_dir: PathBuf,
+    /// True for a node that has never run: it may start with an empty log. A
+    /// node that lost its data must not, for it would vote without memory.
+    pub newborn: bool,
+    /// Raft's clockwork.
+    pub timing: Timing,
+    /// Stand for election as soon as the leader's process is seen to be dead.
+    pub death_notice: bool,
+    /// How peers are reached.
+    pub network: SharedNetwork,
+    /// How peers prove who they are; `None` for no TLS, on loopback only.
+    pub peer_tls: Option<ClientTls>,
+    /// The node's wall clock.
+    pub wall_clock: Box<dyn WallClock>,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// Told of every event right after it was applied.
+    pub events: EventSink,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Raft itself.
+    #[error("consensus cannot start: {0}")]
+    Raft(String),
+}
+
+/// Why a proposal was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This node does not lead. Nothing was applied.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// This node leads but has not heard from a quorum. Nothing was applied.
+    #[error("no quorum")]
+    NoQuorum,
+    /// Too many requests wait. Nothing was applied.
+    #[error("too many requests wait")]
+    Overloaded,
+    /// No answer in time, or leadership was lost on the way. Whether it was
+    /// applied is unknown; asking again with the same request id is safe.
+    #[error("no answer in time, the outcome is unknown")]
+    Unknown,
+    /// The node is stopping. Whether it was applied is unknown.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl ProposeError {
+    /// Whether the commands may have been applied all the same.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, ProposeError::Unknown | ProposeError::Stopped)
+    }
+}
+
+/// The answers to commands that were committed together.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The Raft term of the entry.
+    pub term: u64,
+    /// Its log index.
+    pub index: u64,
+    /// One answer per command, in order.
+    pub answers: Vec<Answer>,
+}
+
+/// Who leads, as this node knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The term.
+    pub term: u64,
+    /// The leader, if one is known.
+    pub leader: Option<u64>,
+    /// True once this node leads, a quorum has confirmed it in this term, and
+    /// its ledger has applied everything committed before.
+    pub serving: bool,
+}
+
+/// A node as this node sees it.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// The node.
+    pub node_id: u64,
+    /// Its names and addresses.
+    pub member: Member,
+    /// It votes; otherwise it only learns.
+    pub is_voter: bool,
+    /// Seen by the leader: the last entry known to be on it.
+    pub matched_index: Option<u64>,
+    /// Seen by the leader: how long ago it last answered.
+    pub answered_ago: Option<Duration>,
+    /// Its wall clock less ours, ms.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// The cluster as this node sees it.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// Who leads.
+    pub leadership: Leadership,
+    /// The last entry in this node's log.
+    pub last_index: u64,
+    /// The last entry that its ledger has applied.
+    pub applied_index: u64,
+    /// Every node.
+    pub members: Vec<MemberView>,
+    /// On the leader: how long ago a quorum last confirmed it.
+    pub quorum_ago: Option<Duration>,
+}
+
+struct Request {
+    commands: Vec<Command>,
+    reply: oneshot::Sender<Result<Committed, ProposeError>>,
+}
+
+/// One node's part in the agreement. Cheap to clone.
+#[derive(Clone)]
+pub struct Consensus(Arc<Inner>);
+
+struct Inner {
+    node_id: u64,
+    raft: Raft,
+    shared: Arc<Shared>,
+    log: LogStore,
+    image: ImageWriter,
+    clocks: Arc<PeerClocks>,
+    quorum_lease: Duration,
+    requests: mpsc::Sender<Request>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Consensus {
+    /// Opens the node's data, checks all of it, and takes part. The service is
+    /// to be served on the peer port.
+    ///
+    /// # Errors
+    ///
+    /// Damaged or foreign data: the node does not start on it.
+    pub async fn start(
+        options: Options,
+    ) -> Result<(Self, PeerServiceServer<impl triad_proto::v1::peer_service_server::PeerService>), StartError>
+    {
+        let owner = owner(&options.cluster_id, options.node_id);
+        let log_folder = options.data_dir.join("log");
+        let mut log_options = LogOptions::new(log_folder, owner);
+        log_options.create = options.newborn;
+        let log = LogStore::open(options.disk.clone(), log_options, false)?;
+        let image_folder = options.data_dir.join("image");
+        let snapshots = options.data_dir.join("snapshot");
+        let image = SledImage::open(&image_folder)?;
+        let machine = Machine::open(image, options.disk.clone(), &snapshots, options.events)?;
+        let (shared, image) = (machine.shared(), machine.image());
+
+        let cluster_id: Arc<str> = options.cluster_id.into();
+        let clocks = Arc::new(PeerClocks::new(options.wall_clock));
+        let certified = options.peer_tls.is_some();
+        let network = options.network.clone();
+        let peers = Peers::new(
+            cluster_id.clone(),
+            options.node_id,
+            options.network,
+            options.peer_tls,
+            clocks.clone(),
+        );
+        let config = config(&cluster_id, options.timing)?;
+        let raft = Raft::new(options.node_id, config, peers, log.clone(), machine).await;
+        let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
+        shared.started();
+        if options.newborn {
+            // Every founding node writes the same first entry, so it does not
+            // matter which of them do it, or in which order they start.
+            match raft.initialize(options.members).await {
+                // Another node was faster.
+                Ok(()) | Err(RaftError::APIError(_)) => {}
+                Err(error) => return Err(StartError::Raft(error.to_string())),
+            }
+        }
+
+        let (lost, notices) = mpsc::channel(4);
+        if options.death_notice {
+            tokio::spawn(death::watch(raft.clone(), options.node_id, network, notices));
+        }
+        let (announce, leadership) = watch::channel(Leadership::default());
+        tokio::spawn(follow_leadership(raft.clone(), options.node_id, announce));
+        let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let proposer = Proposer {
+            raft: raft.clone(),
+            shared: shared.clone(),
+            clocks: clocks.clone(),
+            term: None,
+            compared: 0,
+        };
+        tokio::spawn(proposer.run(queue));
+
+        let service = Service {
+            raft: raft.clone(),
+            cluster_id,
+            node_id: options.node_id,
+            clocks: clocks.clone(),
+            certified,
+            lost,
+        };
+        let service = PeerServiceServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let inner = Inner {
+            node_id: options.node_id,
+            raft,
+            shared,
+            log,
+            image,
+            clocks,
+            quorum_lease: Duration::from_millis(2 * options.timing.election_max_ms)
+                .min(QUORUM_LEASE_MAX),
+            requests,
+            leadership,
+        };
+        Ok((Consensus(Arc::new(inner)), service))
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> u64 {
+        self.0.node_id
+    }
+
+    /// Proposes commands that are committed together, and waits for their
+    /// answers. Dropping the future leaves the outcome unknown.
+    ///
+    /// # Errors
+    ///
+    /// See [`ProposeError`]; `outcome_unknown` tells whether it may have been
+    /// applied.
+    pub async fn propose(
+        &self,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Result<Committed, ProposeError> {
+        if !self.leadership().serving {
+            return Err(ProposeError::NotLeader);
+        }
+        if !self.quorum_is_fresh() {
+            return Err(ProposeError::NoQuorum);
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.0.requests.try_send(Request { commands, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(ProposeError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(ProposeError::Stopped),
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ProposeError::Stopped),
+            Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Asks the ledger as it stands on this node. The closure must be short:
+    /// nothing is applied meanwhile.
+    pub fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> T {
+        question(&self.0.shared.state().ledger)
+    }
+
+    /// Waits until this node's ledger has applied everything that was
+    /// committed when this was called, as confirmed by a quorum.
+    ///
+    /// # Errors
+    ///
+    /// The node does not lead, or cannot reach a quorum before the deadline.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ProposeError> {
+        let confirmed = self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match timeout_at(deadline, confirmed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(error))) => Err(match error {
+                openraft::errors::LinearizableReadError::ForwardToLeader(_) => {
+                    ProposeError::NotLeader
+                }
+                openraft::errors::LinearizableReadError::QuorumNotEnough(_) => {
+                    ProposeError::NoQuorum
+                }
+            }),
+            Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
+            Err(_) => Err(ProposeError::NoQuorum),
+        }
+    }
+
+    /// Who leads.
+    pub fn leadership(&self) -> Leadership {
+        *self.0.leadership.borrow()
+    }
+
+    /// Who leads, from now on.
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.leadership.clone()
+    }
+
+    /// Where a node listens for clients.
+    pub fn client_address(&self, node_id: u64) -> Option<String> {
+        let metrics = self.0.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        Some(metrics.membership_config.get_node(&node_id)?.client_address.clone())
+    }
+
+    /// True while this leader may acknowledge heartbeats: a quorum confirmed it
+    /// within the quorum lease, counted from when the confirmed message was
+    /// *sent*.
+    pub fn quorum_is_fresh(&self) -> bool {
+        self.quorum_ago().is_some_and(|ago| ago < self.0.quorum_lease)
+    }
+
+    /// The date, by the nodes' clocks, ms since 1970 UTC.
+    pub fn date_ms(&self) -> u64 {
+        let log = self.0.shared.state().stamp;
+        TermClock::new(log, Instant::now()).stamp(Instant::now(), &self.0.clocks).date_ms
+    }
+
+    fn quorum_ago(&self) -> Option<Duration> {
+        let metrics = self.0.raft.data_metrics();
+        metrics.borrow_watched().last_quorum_acked.as_ref().map(|at| at.elapsed())
+    }
+
+    /// The cluster as this node sees it.
+    pub fn view(&self) -> ClusterView {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let now = Instant::now();
+        let offsets = self.0.clocks.offsets(now);
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let last_index = metrics.last_log_index.unwrap_or(0);
+        let member = |(id, member): (&u64, &Member)| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(id));
+            let answered = metrics.heartbeat.as_ref().and_then(|all| all.get(id));
+            MemberView {
+                node_id: *id,
+                member: member.clone(),
+                is_voter: voters.contains(id),
+                matched_index: matched.and_then(|id| id.as_ref()).map(|id| id.index()),
+                answered_ago: answered.and_then(|at| at.as_ref()).map(|at| at.elapsed()),
+                clock_offset_ms: offsets.get(id).copied(),
+            }
+        };
+        ClusterView {
+            leadership: self.leadership(),
+            last_index,
+            applied_index: metrics.last_applied.as_ref().map_or(0, |id| id.index()),
+            members: metrics.membership_config.nodes().map(member).collect(),
+            quorum_ago: metrics.last_quorum_acked.as_ref().map(|at| at.elapsed()),
+        }
+    }
+
+    /// Hands leadership over and waits until another node leads. `None`: to
+    /// the follower that is furthest ahead.
+    ///
+    /// # Errors
+    ///
+    /// This node does not lead, no other can take over, or it did not happen
+    /// before the deadline.
+    pub async fn transfer(
+        &self,
+        to: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Leadership, ProposeError> {
+        let node_id = self.0.node_id;
+        if self.leadership().leader != Some(node_id) {
+            return Err(ProposeError::NotLeader);
+        }
+        let view = self.view();
+        let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
+        let best = others
+            .filter(|m| to.is_none_or(|to| to == m.node_id))
+            .max_by_key(|m| (m.matched_index, m.node_id));
+        let target = best.ok_or(ProposeError::NoQuorum)?.node_id;
+        let moved = async {
+            let mut leadership = self.watch_leadership();
+            self.0.raft.trigger().transfer_leader(target).await.map_err(|_| ProposeError::Stopped)?;
+            let new = leadership
+                .wait_for(|now| now.leader.is_some_and(|leader| leader != node_id))
+                .await
+                .map_err(|_| ProposeError::Stopped)?;
+            Ok(*new)
+        };
+        timeout_at(deadline, moved).await.unwrap_or(Err(ProposeError::NoQuorum))
+    }
+
+    /// Resolves when the node must stop: its disk failed, its ledger differs,
+    /// or consensus died. The process must then exit with an error.
+    pub async fn failure(&self) -> String {
+        let mut metrics = self.0.raft.server_metrics();
+        let dead = async {
+            loop {
+                if let Err(fatal) = self.0.raft.is_initialized().await {
+                    return fatal.to_string();
+                }
+                if metrics.changed().await.is_err() {
+                    return "consensus stopped".to_owned();
+                }
+            }
+        };
+        tokio::select! {
+            error = self.0.log.failed() => error.to_string(),
+            error = self.0.image.failure() => error.to_string(),
+            error = dead => error,
+        }
+    }
+
+    /// Stops taking part and closes the data.
+    pub async fn stop(&self) {
+        // Flushing the image now spares the next start the replay.
+        let _ = self.0.raft.trigger().snapshot().await;
+        let _ = timeout(Duration::from_secs(2), self.0.image.settle()).await;
+        let _ = self.0.raft.shutdown().await;
+        let _ = self.0.log.close().await;
+    }
+}
+
+/// Whose files these are.
+fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
+    let mut owner = [0; 16];
+    let digits = cluster_id.bytes().filter(u8::is_ascii_hexdigit).take(8);
+    for (byte, digit) in owner.iter_mut().zip(digits) {
+        *byte = digit;
+    }
+    owner[8..].copy_from_slice(&node_id.to_be_bytes());
+    owner
+}
+
+fn config(cluster_id: &str, timing: Timing) -> Result<Arc<Config>, StartError> {
+    let config = Config {
+        cluster_name: cluster_id.to_owned(),
+        heartbeat_interval: timing.heartbeat_ms,
+        election_timeout_min: timing.election_min_ms,
+        election_timeout_max: timing.election_max_ms,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        replication_lag_threshold: LAG_MAX,
+        purge_batch_size: 1_000,
+        broadcast_submitted_on_append: Some(true),
+        enable_pre_vote: Some(true),
+        // A restarted leader stands for election like everyone else: sessions
+        // that it promised leases before must get new ones in a new term.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new).map_err(|error| StartError::Raft(error.to_string()))
+}
+
+/// Keeps `announce` true. A node that becomes leader is announced as serving
+/// only once a quorum has confirmed it and its ledger is complete.
+async fn follow_leadership(raft: Raft, node_id: u64, announce: watch::Sender<Leadership>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let (leader, term) = {
+            let now = metrics.borrow_watched();
+            (now.current_leader, now.vote.leader_id.term)
+        };
+        let serving = leader == Some(node_id) && {
+            let before = *announce.borrow();
+            (before.term == term && before.serving) || confirmed(&raft).await
+        };
+        let now = Leadership { term, leader, serving };
+        announce.send_if_modified(|before| std::mem::replace(before, now) != now);
+        if leader == Some(node_id) && !serving {
+            // Not confirmed: look again whether we still lead, and try again.
+            continue;
+        }
+        if metrics.changed().await.is_err() {
+            announce.send_replace(Leadership::default());
+            return;
+        }
+    }
+}
+
+/// A quorum confirms this leader, and its ledger has applied its own term's
+/// first entry and everything before.
+async fn confirmed(raft: &Raft) -> bool {
+    let confirmation = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+    let result = timeout(CONFIRM_TIMEOUT, confirmation).await;
+    if !matches!(result, Ok(Ok(_))) {
+        // Refused at once, without a wait of its own.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    matches!(result, Ok(Ok(_)))
+}
+
+/// Gathers requests into entries. While one entry is on its way to the disks
+/// the next gathers, so that the batch grows with the load.
+struct Proposer {
+    raft: Raft,
+    shared: Arc<Shared>,
+    clocks: Arc<PeerClocks>,
+    /// The clock of the term in which we lead.
+    term: Option<(u64, TermClock)>,
+    /// The last point of comparison that we announced.
+    compared: u64,
+}
+
+impl Proposer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut waiting: Vec<Request> = Vec::new();
+        while queue.recv_many(&mut waiting, BATCH_COMMANDS_MAX).await > 0 {
+            while !waiting.is_empty() {
+                let (batch, commands) = gather(&mut waiting);
+                if !commands.is_empty() {
+                    self.propose(batch, commands).await;
+                }
+            }
+        }
+    }
+
+    async fn propose(&mut self, batch: Vec<(Request, usize)>, mut commands: Vec<Command>) {
+        commands.extend(self.comparison());
+        let proposal = Proposal::new(self.stamp(), commands);
+        match self.raft.client_write(proposal).await {
+            Ok(response) => {
+                let id = response.log_id;
+                let mut answers = response.data.0.into_iter();
+                for (request, count) in batch {
+                    let committed = Committed {
+                        term: id.committed_leader_id().term,
+                        index: id.index(),
+                        answers: answers.by_ref().take(count).collect(),
+                    };
+                    let _ = request.reply.send(Ok(committed));
+                }
+            }
+            Err(error) => {
+                let error = propose_error(&error);
+                for (request, _) in batch {
+                    let _ = request.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn stamp(&mut self) -> crate::types::Stamp {
+        let now = Instant::now();
+        let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
+        if self.term.is_none_or(|(of, _)| of != term) {
+            let log = self.shared.state().stamp;
+            self.term = Some((term, TermClock::new(log, now)));
+        }
+        let (_, clock) = self.term.as_ref().expect("just set");
+        clock.stamp(now, &self.clocks)
+    }
+
+    /// The next point at which all nodes compare their ledgers, if one was
+    /// passed.
+    fn comparison(&mut self) -> Option<Command> {
+        let state = self.shared.state();
+        let (index, hash) = state.hashes.last_key_value()?;
+        (*index > self.compared).then(|| {
+            self.compared = *index;
+            Command::Compare { index: *index, hash: *hash }
+        })
+    }
+}
+
+/// Takes as many requests as fit one entry. Whoever has given up meanwhile is
+/// left out: nothing was applied for them.
+fn gather(waiting: &mut Vec<Request>) -> (Vec<(Request, usize)>, Vec<Command>) {
+    let mut commands = Vec::new();
+    let mut bytes = 0;
+    let mut taken = 0;
+    for request in waiting.iter() {
+        let size: usize = request.commands.iter().map(size_bytes).sum();
+        let full = commands_len(&commands) + request.commands.len() > BATCH_COMMANDS_MAX
+            || bytes + size > BATCH_BYTES_MAX;
+        if taken > 0 && full {
+            break;
+        }
+        taken += 1;
+        if !request.reply.is_closed() {
+            bytes += size;
+            commands.push(request.commands.len());
+        }
+    }
+    let mut batch = Vec::with_capacity(commands.len());
+    let mut all = Vec::with_capacity(commands.iter().sum());
+    for mut request in waiting.drain(..taken) {
+        if !request.reply.is_closed() {
+            let own = std::mem::take(&mut request.commands);
+            batch.push((request, own.len()));
+            all.extend(own);
+        }
+    }
+    (batch, all)
+}
+
+fn commands_len(counts: &[usize]) -> usize {
+    counts.iter().sum()
+}
+
+/// A generous guess at a command's bytes.
+fn size_bytes(command: &Command) -> usize {
+    match command {
+        Command::Install { license } => license.text.len() + license.lines.len() * 512,
+        Command::Checkout { items, .. } => 64 + items.len() * 96,
+        Command::Open { .. } => 2_048,
+        _ => 64,
+    }
+}
+
+fn propose_error(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { .. })) => {
+            ProposeError::NotLeader
+        }
+        RaftError::APIError(_) => ProposeError::Unknown,
+        RaftError::Fatal(_) => ProposeError::Stopped,
+    }
+}

@@ -1,0 +1,389 @@
+//! The image: the ledger's records and the usage history on disk, written
+//! behind the log, so that a restart replays only the log's tail.
+//!
+//! The log is the truth. The image may lag, and nothing is acknowledged on its
+//! strength; but the log is purged only up to what the image holds durably.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use triad_ledger::{Change, StateHash};
+
+use crate::types::{
+    LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id,
+    encode_membership,
+};
+
+/// Batches waiting for the disk. More are not made: what changes meanwhile
+/// waits in the ledger, where a record that changes twice counts once.
+const BATCHES_WAITING_MAX: usize = 2;
+/// sled's page cache. The image is read once, at start.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// One step of the image, written whole or not at all.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageBatch {
+    /// The last entry whose effects are in.
+    pub(crate) applied: LogId,
+    pub(crate) membership: StoredMembership,
+    /// The ledger's hash after that entry: the check on everything at once.
+    pub(crate) hash: StateHash,
+    pub(crate) changes: Vec<Change>,
+    /// Encoded events with their sequence numbers.
+    pub(crate) events: Vec<(u64, Vec<u8>)>,
+}
+
+/// What an image holds.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) hash: StateHash,
+    pub(crate) records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Why an image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The store cannot be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Store {
+        /// The image's folder.
+        path: PathBuf,
+        /// What the store said.
+        source: std::io::Error,
+    },
+    /// What is in it is not what was written. It is not served.
+    #[error(
+        "{}: the ledger image is damaged ({what}); move this node's data aside and let it \
+         rejoin from its peers, see docs/how-to/replace-a-node.md",
+        path.display()
+    )]
+    Damaged {
+        /// The image's folder.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+/// A place to keep an image. sled in production; something that can forget in
+/// simulation.
+pub(crate) trait Image: Send + 'static {
+    /// Reads everything, checking every record.
+    fn load(&mut self) -> Result<Loaded, ImageError>;
+    /// Adds a batch; durable when this returns.
+    fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError>;
+    /// Makes the image this and nothing else, apart from the history; durable
+    /// when this returns. Interrupted, it leaves an image that `load` refuses,
+    /// so the caller keeps the source until then.
+    fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError>;
+}
+
+type Db = sled::Db<1024>;
+
+/// The image in sled: one tree, keys by kind, every value with a checksum.
+pub(crate) struct SledImage {
+    path: PathBuf,
+    db: Db,
+}
+
+const META: &[u8] = b"m";
+const RECORD: u8 = b'r';
+const EVENT: u8 = b'e';
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct MetaMessage {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    applied: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    membership: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    hash: Vec<u8>,
+}
+
+/// The layout of the image; another number is another layout.
+const FORMAT: u32 = 1;
+
+impl SledImage {
+    pub(crate) fn open(path: &Path) -> Result<Self, ImageError> {
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity_bytes(CACHE_BYTES)
+            // Flushing has its own rhythm: one flush per batch.
+            .flush_every_ms(None);
+        // sled panics on some damage where it should report; a panic while
+        // opening is a report too.
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let path = path.to_owned();
+        match opened {
+            Ok(Ok(db)) => Ok(SledImage { path, db }),
+            Ok(Err(source)) => Err(ImageError::Store { path, source }),
+            Err(_) => {
+                Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() })
+            }
+        }
+    }
+
+    fn damaged(&self, what: impl fmt::Display) -> ImageError {
+        ImageError::Damaged { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn store(&self, source: std::io::Error) -> ImageError {
+        ImageError::Store { path: self.path.clone(), source }
+    }
+
+    fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
+        let (content, crc) = value
+            .split_last_chunk::<4>()
+            .ok_or_else(|| self.damaged("a record without a checksum"))?;
+        if checksum(key, content) != u32::from_le_bytes(*crc) {
+            return Err(self.damaged(format_args!("checksum of record {}", hex(key))));
+        }
+        Ok(content.to_vec())
+    }
+
+    fn batch(&self, batch: &ImageBatch) -> sled::Batch {
+        let mut out = sled::Batch::default();
+        for change in &batch.changes {
+            let key = prefixed(RECORD, &change.key);
+            match &change.value {
+                Some(value) => out.insert(key.as_slice(), seal(&key, value)),
+                None => out.remove(key.as_slice()),
+            }
+        }
+        for (sequence, event) in &batch.events {
+            let key = prefixed(EVENT, &sequence.to_be_bytes());
+            out.insert(key.as_slice(), seal(&key, event));
+        }
+        let meta = MetaMessage {
+            format: FORMAT,
+            applied: encode_log_id(&batch.applied),
+            membership: encode_membership(&batch.membership),
+            hash: batch.hash.0.to_vec(),
+        };
+        out.insert(META, seal(META, &prost::Message::encode_to_vec(&meta)));
+        out
+    }
+}
+
+impl Image for SledImage {
+    fn load(&mut self) -> Result<Loaded, ImageError> {
+        let Some(meta) = self.db.get(META).map_err(|e| self.store(e))? else {
+            return match self.db.is_empty().map_err(|e| self.store(e))? {
+                true => Ok(Loaded::default()),
+                false => Err(self.damaged("records, but no record of what they are")),
+            };
+        };
+        let meta = self.unseal(META, &meta)?;
+        let meta: MetaMessage =
+            prost::Message::decode(meta.as_slice()).map_err(|e| self.damaged(e))?;
+        if meta.format != FORMAT {
+            let what = format!("format {} found, {FORMAT} known", meta.format);
+            return Err(self.damaged(what));
+        }
+        let mut loaded = Loaded {
+            applied: Some(decode_log_id(&meta.applied).map_err(|e| self.damaged(e))?),
+            membership: decode_membership(&meta.membership).map_err(|e| self.damaged(e))?,
+            hash: StateHash(meta.hash.try_into().map_err(|_| self.damaged("hash"))?),
+            records: Vec::new(),
+        };
+        for record in self.db.scan_prefix([RECORD]) {
+            let (key, value) = record.map_err(|e| self.store(e))?;
+            let value = self.unseal(&key, &value)?;
+            loaded.records.push((key[1..].to_vec(), value));
+        }
+        Ok(loaded)
+    }
+
+    fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
+        self.db.apply_batch(self.batch(batch)).map_err(|e| self.store(e))?;
+        self.db.flush().map_err(|e| self.store(e))?;
+        Ok(())
+    }
+
+    fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
+        let mut old: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
+        for record in self.db.scan_prefix([RECORD]) {
+            let (key, _) = record.map_err(|e| self.store(e))?;
+            old.insert(key[1..].to_vec(), ());
+        }
+        for change in &batch.changes {
+            old.remove(&change.key);
+        }
+        let gone = old.into_keys().map(|key| Change { key, value: None });
+        let mut batch = batch.clone();
+        batch.changes.extend(gone);
+        self.write(&batch)
+    }
+}
+
+fn prefixed(kind: u8, key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + key.len());
+    out.push(kind);
+    out.extend_from_slice(key);
+    out
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
+}
+
+fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + 4);
+    out.extend_from_slice(value);
+    out.extend_from_slice(&checksum(key, value).to_le_bytes());
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+enum Job {
+    Write(ImageBatch),
+    Replace(ImageBatch, oneshot::Sender<()>),
+    /// Everything before this is durable when it is answered.
+    Settle(oneshot::Sender<()>),
+}
+
+/// The thread that writes the image, seen from the state machine.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageWriter {
+    jobs: mpsc::Sender<Job>,
+    failure: watch::Receiver<Option<Arc<ImageError>>>,
+}
+
+/// The writer has failed; the node must stop.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ImageFailed(String);
+
+impl ImageWriter {
+    /// Starts the thread.
+    pub(crate) fn start(image: impl Image) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(BATCHES_WAITING_MAX);
+        let (failed, failure) = watch::channel(None);
+        let write = move || run(image, queue, failed);
+        thread::Builder::new().name("image".into()).spawn(write)?;
+        Ok(ImageWriter { jobs, failure })
+    }
+
+    /// True if a batch would be taken now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.jobs.capacity() > 0
+    }
+
+    /// Hands over a batch. Waits while the disk is behind.
+    pub(crate) async fn write(&self, batch: ImageBatch) -> Result<(), ImageFailed> {
+        self.jobs.send(Job::Write(batch)).await.map_err(|_| self.failed())
+    }
+
+    /// Replaces the image; durable when this returns.
+    pub(crate) async fn replace(&self, batch: ImageBatch) -> Result<(), ImageFailed> {
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Replace(batch, done)).await.map_err(|_| self.failed())?;
+        wait.await.map_err(|_| self.failed())
+    }
+
+    /// Waits until everything handed over is durable.
+    pub(crate) async fn settle(&self) -> Result<(), ImageFailed> {
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Settle(done)).await.map_err(|_| self.failed())?;
+        wait.await.map_err(|_| self.failed())
+    }
+
+    /// Resolves when the writer has failed.
+    pub(crate) async fn failure(&self) -> Arc<ImageError> {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().expect("waited for"),
+            // The node is going away.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn failed(&self) -> ImageFailed {
+        let failure = self.failure.borrow();
+        ImageFailed(failure.as_ref().map_or("the image is closed".into(), |e| e.to_string()))
+    }
+}
+
+fn run(
+    mut image: impl Image,
+    mut queue: mpsc::Receiver<Job>,
+    failed: watch::Sender<Option<Arc<ImageError>>>,
+) {
+    while let Some(job) = queue.blocking_recv() {
+        let (result, done) = match job {
+            Job::Write(batch) => (image.write(&batch), None),
+            Job::Replace(batch, done) => (image.replace(&batch), Some(done)),
+            Job::Settle(done) => (Ok(()), Some(done)),
+        };
+        if let Err(error) = result {
+            // A write that failed once is not tried again: what the disk did
+            // with it is unknown.
+            tracing::error!(%error, "the ledger image cannot be written");
+            failed.send_replace(Some(Arc::new(error)));
+            return;
+        }
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId;
+
+    use super::*;
+    use crate::types::LeaderId;
+
+    fn batch(index: u64, changes: &[(&[u8], Option<&[u8]>)]) -> ImageBatch {
+        let change = |(key, value): &(&[u8], Option<&[u8]>)| Change {
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        ImageBatch {
+            applied: LogId::new(LeaderId::new(1, 1), index),
+            membership: StoredMembership::default(),
+            hash: StateHash([index as u8; 16]),
+            changes: changes.iter().map(change).collect(),
+            events: vec![(index, vec![1])],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_reopening() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut image = SledImage::open(folder.path()).expect("opens");
+        assert!(image.load().expect("empty").applied.is_none());
+        image.write(&batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"2"))])).expect("written");
+        image.write(&batch(2, &[(b"a", None), (b"c", Some(b"3"))])).expect("written");
+        drop(image);
+        let mut image = SledImage::open(folder.path()).expect("opens");
+        let loaded = image.load().expect("whole");
+        assert_eq!(loaded.applied.map(|id| id.index()), Some(2));
+        assert_eq!(loaded.hash, StateHash([2; 16]));
+        let records = [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())];
+        assert_eq!(loaded.records, records);
+        image.replace(&batch(9, &[(b"z", Some(b"9"))])).expect("replaced");
+        assert_eq!(image.load().expect("whole").records, [(b"z".to_vec(), b"9".to_vec())]);
+    }
+
+    #[test]
+    fn an_altered_record_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut image = SledImage::open(folder.path()).expect("opens");
+        image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
+        image.db.insert(b"ra", b"2xxxx").expect("altered");
+        assert!(matches!(image.load(), Err(ImageError::Damaged { .. })));
+    }
+}

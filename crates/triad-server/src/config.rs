@@ -1,0 +1,555 @@
+//! The node's configuration, read twice: as written ([`RawConfig`]), then
+//! checked, with units in the types ([`Config`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+use triad_license::{HostId, Keyring, PublicKey};
+use triad_proto::identity::ClusterId;
+use triad_raft::{Member, Timing};
+
+/// A configuration that was checked. What the node prints at start.
+#[derive(Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// This node.
+    pub node_id: u64,
+    /// This node's name.
+    pub name: String,
+    /// Where the log and the image are kept.
+    pub data_dir: PathBuf,
+    /// Whose licenses are accepted.
+    pub publishers: Keyring,
+    /// SHA-256 of the administrator's token, hex.
+    pub admin_token_sha256: String,
+    /// Where to listen for clients and administrators.
+    pub listen_clients: String,
+    /// Where to listen for the other nodes.
+    pub listen_peers: String,
+    /// `None`: no TLS, on loopback only.
+    pub tls: Option<TlsFiles>,
+    /// All nodes, this one included.
+    pub nodes: BTreeMap<u64, NodeEntry>,
+    /// Leases and graces of sessions.
+    pub sessions: SessionTimes,
+    /// Raft's clockwork.
+    pub timing: Timing,
+    /// Stand for election as soon as the leader's process is seen to be dead.
+    pub death_notice: bool,
+}
+
+/// The files of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The cluster's certificate authority.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// One node of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Names and addresses.
+    pub member: Member,
+    /// The machine, for licenses that are bound to machines.
+    pub hostid: Option<HostId>,
+}
+
+/// Leases and graces of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimes {
+    /// The lease of a session that asks for none.
+    pub lease_default: Duration,
+    /// The shortest lease given.
+    pub lease_min: Duration,
+    /// The longest lease given.
+    pub lease_max: Duration,
+    /// How often a session is to be heard, at the longest.
+    pub heartbeat_interval: Duration,
+    /// How long after a closed socket a session is ended.
+    pub disconnect_grace: Duration,
+}
+
+impl SessionTimes {
+    /// The lease for a session that asks for `wanted`; zero asks for none.
+    pub fn lease(&self, wanted: Duration) -> Duration {
+        if wanted.is_zero() {
+            return self.lease_default;
+        }
+        wanted.clamp(self.lease_min, self.lease_max)
+    }
+
+    /// How often a session with this lease is to be heard: five beats may be
+    /// lost before the lease ends.
+    pub fn heartbeat(&self, lease: Duration) -> Duration {
+        self.heartbeat_interval.min(lease / 6)
+    }
+}
+
+/// Why a configuration is not accepted: file, line, key, value, and what would
+/// be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}; give the configuration with --config", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{}:{line}: {what}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, with the key.
+        what: String,
+    },
+    /// A value out of its range.
+    #[error("{}:{line}: {key} = {value}: {expected}", file.display())]
+    Value {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1; 0 for the file as a whole.
+        line: usize,
+        /// The key, with its table.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    cluster_id: Spanned<String>,
+    node_id: Spanned<u64>,
+    name: Spanned<String>,
+    data_dir: PathBuf,
+    #[serde(default)]
+    publisher_keys: Vec<Spanned<String>>,
+    admin_token_sha256: Spanned<String>,
+    listen: RawListen,
+    tls: RawTls,
+    node: Vec<Spanned<RawNode>>,
+    #[serde(default)]
+    session: RawSession,
+    #[serde(default)]
+    raft: RawRaft,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    clients: Spanned<String>,
+    peers: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    mode: Spanned<String>,
+    #[serde(default)]
+    ca: PathBuf,
+    #[serde(default)]
+    certificate: PathBuf,
+    #[serde(default)]
+    key: PathBuf,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    id: u64,
+    name: String,
+    clients: String,
+    peers: String,
+    hostid: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSession {
+    lease_ms: Option<Spanned<u64>>,
+    lease_min_ms: Option<Spanned<u64>>,
+    lease_max_ms: Option<Spanned<u64>>,
+    heartbeat_interval_ms: Option<Spanned<u64>>,
+    disconnect_grace_ms: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRaft {
+    heartbeat_ms: Option<Spanned<u64>>,
+    election_min_ms: Option<Spanned<u64>>,
+    election_max_ms: Option<Spanned<u64>>,
+    death_notice: Option<bool>,
+}
+
+impl Config {
+    /// Reads and checks a configuration file. Relative paths in it are relative
+    /// to it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let file = path.to_owned();
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        Config::parse(&text, path)
+    }
+
+    /// Checks the text of a configuration that stands, or would stand, at
+    /// `path`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`].
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let reader = Reader { text, file: path };
+        let raw: RawConfig = toml::from_str(text).map_err(|error| {
+            let line = reader.line(error.span().map_or(0, |span| span.start));
+            let what = error.message().replace('\n', " ");
+            ConfigError::Syntax { file: path.to_owned(), line, what }
+        })?;
+        reader.check(raw)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a Path,
+}
+
+impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        1 + self.text[..at.min(self.text.len())].matches('\n').count()
+    }
+
+    fn value<T: fmt::Display>(
+        &self,
+        key: &'static str,
+        value: &Spanned<T>,
+        expected: impl Into<String>,
+    ) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.to_owned(),
+            line: self.line(value.span().start),
+            key,
+            value: value.get_ref().to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn duration(
+        &self,
+        key: &'static str,
+        value: Option<Spanned<u64>>,
+        default_ms: u64,
+        range_ms: RangeInclusive<u64>,
+    ) -> Result<u64, ConfigError> {
+        let Some(value) = value else { return Ok(default_ms) };
+        if range_ms.contains(value.get_ref()) {
+            return Ok(*value.get_ref());
+        }
+        let (from, to) = range_ms.into_inner();
+        Err(self.value(key, &value, format!("must be {from} to {to} (milliseconds)")))
+    }
+
+    fn check(&self, raw: RawConfig) -> Result<Config, ConfigError> {
+        let cluster_id = ClusterId::parse(raw.cluster_id.get_ref()).map_err(|_| {
+            let expected = "is not a cluster id: copy it from the triad.toml that \
+                            \"triad init\" wrote (\"tc-\" and 32 hexadecimal digits)";
+            self.value("cluster_id", &raw.cluster_id, expected)
+        })?;
+        let nodes = self.nodes(&raw)?;
+        let own = nodes.get(raw.node_id.get_ref()).ok_or_else(|| {
+            self.value("node_id", &raw.node_id, "is not in the [[node]] list below")
+        })?;
+        if own.member.name != *raw.name.get_ref() {
+            let expected = format!(
+                "node {} is named {:?} in the [[node]] list",
+                raw.node_id.get_ref(),
+                own.member.name
+            );
+            return Err(self.value("name", &raw.name, expected));
+        }
+        let tls = self.tls(&raw)?;
+        let token = &raw.admin_token_sha256;
+        if token.get_ref().len() != 64 || !token.get_ref().bytes().all(|b| b.is_ascii_hexdigit()) {
+            let expected = "must be the 64 hexadecimal digits of the token's SHA-256";
+            return Err(self.value("admin_token_sha256", token, expected));
+        }
+        let mut publishers = Keyring::new();
+        for key in &raw.publisher_keys {
+            let public = PublicKey::parse(key.get_ref());
+            let trusted = public.and_then(|public| publishers.trust(public));
+            trusted.map_err(|e| self.value("publisher_keys", key, e.to_string()))?;
+        }
+        Ok(Config {
+            file: self.file.to_owned(),
+            cluster_id,
+            node_id: *raw.node_id.get_ref(),
+            name: raw.name.into_inner(),
+            data_dir: self.path(&raw.data_dir),
+            publishers,
+            admin_token_sha256: raw.admin_token_sha256.into_inner().to_ascii_lowercase(),
+            listen_clients: self.address("listen.clients", raw.listen.clients)?,
+            listen_peers: self.address("listen.peers", raw.listen.peers)?,
+            tls,
+            nodes,
+            sessions: self.sessions(raw.session)?,
+            death_notice: raw.raft.death_notice.unwrap_or(true),
+            timing: self.timing(raw.raft)?,
+        })
+    }
+
+    fn address(
+        &self,
+        key: &'static str,
+        address: Spanned<String>,
+    ) -> Result<String, ConfigError> {
+        if is_address(address.get_ref()) {
+            return Ok(address.into_inner());
+        }
+        let expected = "must read host:port, such as \"0.0.0.0:27070\"";
+        Err(self.value(key, &address, expected))
+    }
+
+    fn nodes(&self, raw: &RawConfig) -> Result<BTreeMap<u64, NodeEntry>, ConfigError> {
+        let mut nodes = BTreeMap::new();
+        for spanned in &raw.node {
+            let node = spanned.get_ref();
+            let wrong = |value: String, expected: &str| ConfigError::Value {
+                file: self.file.to_owned(),
+                line: self.line(spanned.span().start),
+                key: "node",
+                value,
+                expected: expected.to_owned(),
+            };
+            if node.id == 0 {
+                return Err(wrong("id 0".into(), "node ids start at 1"));
+            }
+            for address in [&node.clients, &node.peers] {
+                if !is_address(address) {
+                    let expected = "addresses read host:port, such as lic-a.example.com:27070";
+                    return Err(wrong(format!("{address:?}"), expected));
+                }
+            }
+            let hostid = node.hostid.as_deref().map(HostId::parse).transpose();
+            let hostid = hostid.map_err(|e| wrong(format!("{:?}", node.hostid), &e.to_string()))?;
+            let member = Member {
+                name: node.name.clone(),
+                peer_address: node.peers.clone(),
+                client_address: node.clients.clone(),
+            };
+            if nodes.insert(node.id, NodeEntry { member, hostid }).is_some() {
+                return Err(wrong(format!("id {}", node.id), "stands twice in the list"));
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn tls(&self, raw: &RawConfig) -> Result<Option<TlsFiles>, ConfigError> {
+        let mode = &raw.tls.mode;
+        match mode.get_ref().as_str() {
+            "on" => {}
+            "off" => {
+                let listens = [&raw.listen.clients, &raw.listen.peers];
+                if let Some(open) = listens.into_iter().find(|a| !is_loopback(a.get_ref())) {
+                    let expected = format!(
+                        "TLS may be off on loopback only, and this node listens on {}",
+                        open.get_ref()
+                    );
+                    return Err(self.value("tls.mode", mode, expected));
+                }
+                return Ok(None);
+            }
+            _ => return Err(self.value("tls.mode", mode, "must be \"on\" or \"off\"")),
+        }
+        let named = [
+            ("tls.ca", &raw.tls.ca),
+            ("tls.certificate", &raw.tls.certificate),
+            ("tls.key", &raw.tls.key),
+        ];
+        if let Some((key, _)) = named.into_iter().find(|(_, path)| path.as_os_str().is_empty()) {
+            return Err(ConfigError::Value {
+                file: self.file.to_owned(),
+                line: self.line(mode.span().start),
+                key,
+                value: "nothing".into(),
+                expected: "names a file when tls.mode is \"on\"".into(),
+            });
+        }
+        Ok(Some(TlsFiles {
+            ca: self.path(&raw.tls.ca),
+            certificate: self.path(&raw.tls.certificate),
+            key: self.path(&raw.tls.key),
+        }))
+    }
+
+    fn sessions(&self, raw: RawSession) -> Result<SessionTimes, ConfigError> {
+        let ms = Duration::from_millis;
+        let min = self.duration("session.lease_min_ms", raw.lease_min_ms, 1_000, 500..=3_600_000)?;
+        let max =
+            self.duration("session.lease_max_ms", raw.lease_max_ms, 600_000, min..=86_400_000)?;
+        let lease = self.duration("session.lease_ms", raw.lease_ms, 30_000.clamp(min, max), min..=max)?;
+        let heartbeat = self.duration(
+            "session.heartbeat_interval_ms",
+            raw.heartbeat_interval_ms,
+            5_000.min(lease / 2),
+            50..=lease / 2,
+        )?;
+        let grace = self.duration(
+            "session.disconnect_grace_ms",
+            raw.disconnect_grace_ms,
+            2_000.min(lease),
+            0..=lease,
+        )?;
+        Ok(SessionTimes {
+            lease_default: ms(lease),
+            lease_min: ms(min),
+            lease_max: ms(max),
+            heartbeat_interval: ms(heartbeat),
+            disconnect_grace: ms(grace),
+        })
+    }
+
+    fn timing(&self, raw: RawRaft) -> Result<Timing, ConfigError> {
+        let defaults = Timing::default();
+        let heartbeat_ms =
+            self.duration("raft.heartbeat_ms", raw.heartbeat_ms, defaults.heartbeat_ms, 10..=300)?;
+        let min = 3 * heartbeat_ms;
+        let election_min_ms = self.duration(
+            "raft.election_min_ms",
+            raw.election_min_ms,
+            defaults.election_min_ms.max(min),
+            min..=1_000,
+        )?;
+        let election_max_ms = self.duration(
+            "raft.election_max_ms",
+            raw.election_max_ms,
+            defaults.election_max_ms.max(election_min_ms + min).min(1_000),
+            election_min_ms + 1..=1_000,
+        )?;
+        Ok(Timing { heartbeat_ms, election_min_ms, election_max_ms })
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    !host.is_empty() && port.parse::<u16>().is_ok() && !text.contains(char::is_whitespace)
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    let numeric = host.parse::<std::net::IpAddr>();
+    host == "localhost" || numeric.is_ok_and(|ip| ip.is_loopback())
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("cluster_id", &self.cluster_id.as_str())
+            .field("node_id", &self.node_id)
+            .field("name", &self.name)
+            .field("data_dir", &self.data_dir)
+            .field("publishers", &self.publishers.len())
+            .field("listen_clients", &self.listen_clients)
+            .field("listen_peers", &self.listen_peers)
+            .field("tls", &self.tls.is_some())
+            .field("nodes", &self.nodes.len())
+            .field("sessions", &self.sessions)
+            .field("timing", &self.timing)
+            .field("death_notice", &self.death_notice)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(change: impl Fn(&str) -> String) -> Result<Config, String> {
+        let good = r#"cluster_id = "tc-00112233445566778899aabbccddeeff"
+node_id = 1
+name = "a"
+data_dir = "data"
+admin_token_sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+[listen]
+clients = "127.0.0.1:0"
+peers = "127.0.0.1:0"
+[tls]
+mode = "on"
+ca = "ca.pem"
+certificate = "node.pem"
+key = "node-key.pem"
+[[node]]
+id = 1
+name = "a"
+clients = "a:27070"
+peers = "a:27071"
+"#;
+        Config::parse(&change(good), Path::new("/etc/triad/triad.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = text(str::to_owned).expect("good");
+        assert_eq!(config.data_dir, Path::new("/etc/triad/data"));
+        assert_eq!(config.tls.expect("on").ca, Path::new("/etc/triad/ca.pem"));
+        assert_eq!(config.sessions.lease(Duration::ZERO), Duration::from_secs(30));
+        assert_eq!(config.sessions.heartbeat(Duration::from_secs(3)), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn every_mistake_names_line_key_and_remedy() {
+        let swap = |from: &'static str, to: &'static str| {
+            text(move |good| good.replacen(from, to, 1)).expect_err(to)
+        };
+        let at = "/etc/triad/triad.toml";
+        let error = swap("data_dir", "data_dri");
+        assert!(error.starts_with(&format!("{at}:4: unknown field `data_dri`")), "{error}");
+        let error = swap("node_id = 1", "node_id = 2");
+        assert_eq!(error, format!("{at}:2: node_id = 2: is not in the [[node]] list below"));
+        let error = swap("tc-0", "tc-x");
+        assert!(error.contains(":1: cluster_id = tc-x") && error.contains("copy it"), "{error}");
+        let error = swap("mode = \"on\"", "mode = \"yes\"");
+        assert!(error.contains(":10: tls.mode = yes: must be"), "{error}");
+        let error = swap("[listen]\nclients = \"127.0.0.1:0\"", "[listen]\nclients = \"x\"");
+        assert!(error.contains(":7: listen.clients = x: must read host:port"), "{error}");
+        let error = text(|good| format!("{good}[session]\nlease_ms = 5\n")).expect_err("range");
+        assert!(error.contains("session.lease_ms = 5: must be 1000 to 600000"), "{error}");
+    }
+
+    #[test]
+    fn tls_cannot_be_off_where_others_can_listen() {
+        let off = |good: &str| good.replace("mode = \"on\"", "mode = \"off\"");
+        assert!(text(off).expect("loopback").tls.is_none());
+        let error = text(|good| off(good).replacen("127.0.0.1:0", "0.0.0.0:0", 1));
+        assert!(error.expect_err("open").contains("loopback only"));
+    }
+}

@@ -1,0 +1,199 @@
+//! The edge: what the wire says becomes what the ledger accepts, and back.
+//! Below this, names are good names and seats are at least one.
+
+use std::time::Duration;
+
+use triad_ledger::names::{FeatureName, Label, NameError, RequestId, Seats, SessionId, Version};
+use triad_ledger::{Bound, Denial, EndReason, Grant, GrantedItem, Holder, ITEMS_MAX, Item, Silence};
+use triad_license::LicenseError;
+use triad_proto::v1;
+use triad_proto::v1::{Reason, Refusal};
+
+/// A request that is not well formed.
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::because(Reason::InvalidRequest, message)
+}
+
+fn name(field: &str, error: &NameError) -> Refusal {
+    invalid(format!("{field}: {error}"))
+}
+
+/// 16 bytes.
+pub(crate) fn session_id(bytes: &[u8]) -> Result<SessionId, Refusal> {
+    bytes.try_into().map(SessionId).map_err(|_| {
+        invalid(format!("session_id: {} bytes given, 16 wanted", bytes.len()))
+            .with_remedy("draw 16 random bytes once and send them with every call")
+    })
+}
+
+/// A request number: from 1.
+pub(crate) fn request_id(number: u64) -> Result<RequestId, Refusal> {
+    if number == 0 {
+        return Err(invalid("request_id: 0 given, requests are numbered from 1"));
+    }
+    Ok(RequestId(number))
+}
+
+/// Who asks.
+pub(crate) fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
+    let holder = holder.unwrap_or_default();
+    let label = |field, text: &str| Label::parse(text).map_err(|error| name(field, &error));
+    Ok(Holder {
+        user: label("holder.user", &holder.user)?,
+        host: label("holder.host", &holder.host)?,
+        display: label("holder.display", &holder.display)?,
+        project: label("holder.project", &holder.project)?,
+        application: label("holder.application", &holder.application)?,
+        pid: holder.pid,
+    })
+}
+
+/// What is wanted.
+pub(crate) fn items(items: Vec<v1::Item>) -> Result<Vec<Item>, Refusal> {
+    if items.is_empty() || items.len() > ITEMS_MAX {
+        return Err(invalid(format!("items: {} given, 1 to {ITEMS_MAX} allowed", items.len())));
+    }
+    items.into_iter().enumerate().map(|(n, wanted)| item(n, wanted)).collect()
+}
+
+fn item(n: usize, item: v1::Item) -> Result<Item, Refusal> {
+    let feature = FeatureName::parse(&item.feature)
+        .map_err(|error| name(&format!("items[{n}].feature"), &error))?;
+    let version = match item.version.as_str() {
+        "" => Version::default(),
+        text => Version::parse(text)
+            .map_err(|error| name(&format!("items[{n}].version"), &error))?,
+    };
+    let seats = Seats::new(item.seats)
+        .ok_or_else(|| invalid(format!("items[{n}].seats: 0 given, at least 1 wanted")))?;
+    Ok(Item { feature, version, seats })
+}
+
+/// A grant in the words of the wire.
+pub(crate) fn grant(grant: Grant) -> v1::Grant {
+    let items = grant.items.iter().map(granted_item).collect();
+    v1::Grant { checkout_id: grant.checkout.0, items }
+}
+
+/// Granted seats in the words of the wire.
+pub(crate) fn granted_item(item: &GrantedItem) -> v1::GrantedItem {
+    v1::GrantedItem {
+        feature: item.feature.as_str().to_owned(),
+        seats: item.seats.get(),
+        version_licensed: item.version.to_string(),
+        expires_ms: item.expires_ms.unwrap_or(0),
+        vendor_string: item.vendor_string.as_str().to_owned(),
+    }
+}
+
+/// A holder in the words of the wire.
+pub(crate) fn holder_to_wire(holder: &Holder) -> v1::Holder {
+    v1::Holder {
+        user: holder.user.as_str().to_owned(),
+        host: holder.host.as_str().to_owned(),
+        display: holder.display.as_str().to_owned(),
+        project: holder.project.as_str().to_owned(),
+        application: holder.application.as_str().to_owned(),
+        pid: holder.pid,
+    }
+}
+
+/// The reason of an end in the words of the wire.
+pub(crate) fn end_reason(reason: EndReason) -> v1::EndReason {
+    match reason {
+        EndReason::Closed => v1::EndReason::Closed,
+        EndReason::Silent(Silence::Lease) => v1::EndReason::Silent,
+        EndReason::Silent(Silence::Disconnect) => v1::EndReason::Disconnected,
+        EndReason::Expired => v1::EndReason::Expired,
+    }
+}
+
+/// A denial in the words of the wire.
+pub(crate) fn denial(denial: &Denial) -> Refusal {
+    let refusal = |reason| Refusal::because(reason, denial.to_string());
+    let of = |reason, feature: &FeatureName| Refusal {
+        feature: feature.as_str().to_owned(),
+        ..refusal(reason)
+    };
+    match denial {
+        Denial::SessionUnknown { .. } => refusal(Reason::SessionUnknown)
+            .with_remedy("check out again: the client library opens a new session"),
+        Denial::SessionTaken { .. } => refusal(Reason::SessionTaken)
+            .with_remedy("draw a session id of your own"),
+        Denial::LimitReached { what, .. } => match what {
+            Bound::Sessions | Bound::Checkouts => {
+                refusal(Reason::LimitReached).retry_after(Duration::from_secs(10))
+            }
+            Bound::CheckoutsPerSession | Bound::Unacknowledged => refusal(Reason::LimitReached),
+        },
+        Denial::RequestForgotten { .. } => refusal(Reason::RequestForgotten)
+            .with_remedy("number each request one higher than the last"),
+        Denial::FeatureUnknown { feature } => of(Reason::FeatureUnknown, feature)
+            .with_remedy("see \"triad features\" for what is licensed"),
+        Denial::VersionNotLicensed { feature, licensed, .. } => Refusal {
+            version_licensed: licensed.to_string(),
+            ..of(Reason::VersionNotLicensed, feature)
+                .with_remedy("use a version that is licensed, or ask the publisher for an upgrade")
+        },
+        Denial::Expired { feature, at_ms } => Refusal {
+            instant_ms: *at_ms,
+            ..of(Reason::FeatureExpired, feature)
+                .with_remedy("ask the publisher for a renewal, then \"triad license apply\"")
+        },
+        Denial::NotYetValid { feature, at_ms } => {
+            Refusal { instant_ms: *at_ms, ..of(Reason::NotYetValid, feature) }
+        }
+        Denial::MoreThanExist { feature, wanted, total } => Refusal {
+            seats_wanted: wanted.get().into(),
+            seats_total: *total,
+            ..of(Reason::CountExceedsTotal, feature).with_remedy("ask for fewer seats")
+        },
+        Denial::NoSeat { feature, wanted, in_use, total } => Refusal {
+            seats_wanted: wanted.get().into(),
+            seats_in_use: *in_use,
+            seats_total: *total,
+            ..of(Reason::LicensesExhausted, feature)
+                .with_remedy(format!("see who holds them: triad checkouts --feature {feature}"))
+                .retry_after(Duration::from_secs(5))
+        },
+        Denial::LicenseSuperseded { .. } => refusal(Reason::LicenseSuperseded)
+            .with_remedy("apply the newest serial that the publisher sent"),
+    }
+}
+
+/// Why a license was not accepted, in the words of the wire.
+pub(crate) fn license_error(error: &LicenseError) -> Refusal {
+    let reason = match error {
+        LicenseError::Tampered { .. } => Reason::LicenseTampered,
+        LicenseError::Foreign { .. } => Reason::LicenseForeign,
+        LicenseError::Expired { .. } => Reason::LicenseExpired,
+        LicenseError::WronglyBound { .. } => Reason::LicenseWronglyBound,
+        _ => Reason::LicenseMalformed,
+    };
+    Refusal::because(reason, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(feature: &str, version: &str, seats: u32) -> v1::Item {
+        v1::Item { feature: feature.into(), version: version.into(), seats }
+    }
+
+    #[test]
+    fn a_bad_request_dies_here_and_says_where() {
+        let message = |given: Vec<v1::Item>| items(given).expect_err("bad").message;
+        assert_eq!(
+            message(vec![wanted("solver", "", 1), wanted("solver", "", 0)]),
+            "items[1].seats: 0 given, at least 1 wanted"
+        );
+        let long = message(vec![wanted(&"x".repeat(1 << 20), "", 1)]);
+        assert_eq!(long, "items[0].feature: it is 1048576 bytes long, at most 64 are allowed");
+        assert!(message(vec![]).starts_with("items: 0 given"));
+        assert!(message(vec![wanted("solver", "latest", 1)]).starts_with("items[0].version"));
+        assert!(session_id(&[1; 15]).expect_err("short").message.contains("15 bytes given"));
+        let bad = holder(Some(v1::Holder { user: "a\nb".into(), ..v1::Holder::default() }));
+        assert!(bad.expect_err("hostile").message.starts_with("holder.user"));
+    }
+}

@@ -1,0 +1,352 @@
+//! The session table of a leader: when each session was last heard, and which
+//! have fallen silent. Pure: `now` is an argument, and nothing here touches a
+//! socket, a disk or the ledger.
+//!
+//! The ledger knows which sessions are open; only the leader knows, in memory,
+//! how long each may still stay silent. So a heartbeat costs no disk write, and
+//! a new leader starts by giving everybody one full lease.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use triad_ledger::Silence;
+use triad_ledger::names::SessionId;
+
+/// A client's clock may run slower than ours, so it is given a little more than
+/// its lease: one part in this many. Clocks that differ by more are broken.
+const DRIFT_ALLOWANCE: u32 = 128;
+/// A timer that fires later than this was held up: the process was stopped, or
+/// the machine was. Nobody could be heard meanwhile, so it is nobody's silence.
+const STALL_MIN: Duration = Duration::from_millis(50);
+/// An end whose outcome is unknown is proposed again after this.
+const END_RETRY: Duration = Duration::from_millis(500);
+
+/// One socket's stream, numbered by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId(pub u64);
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The lease is extended: acknowledge it.
+    Kept,
+    /// Its end has been proposed and cannot be taken back: do not acknowledge.
+    Ending,
+    /// Not a session of this leader.
+    Unknown,
+}
+
+/// The sessions of one term of leadership.
+#[derive(Debug)]
+pub struct Sessions {
+    disconnect_grace: Duration,
+    entries: HashMap<SessionId, Entry>,
+    /// When each session must be looked at. An entry may be out of date; it is
+    /// then put back at the right time, so a heartbeat need not move it.
+    due: BTreeSet<(Instant, SessionId)>,
+    last_tick: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lease: Duration,
+    heard: Instant,
+    /// Silence that is not the session's: stalls, and the lease of the leader
+    /// before.
+    forgiven: Duration,
+    stream: Option<StreamId>,
+    /// When the client's kernel closed its socket, if nobody has come back.
+    closed: Option<Instant>,
+    /// When the end was proposed.
+    ending: Option<Instant>,
+}
+
+impl Entry {
+    fn new(lease: Duration, now: Instant) -> Self {
+        let forgiven = Duration::ZERO;
+        Entry { lease, heard: now, forgiven, stream: None, closed: None, ending: None }
+    }
+
+    fn lease_ends(&self) -> Instant {
+        self.heard + self.lease + self.lease / DRIFT_ALLOWANCE + self.forgiven
+    }
+
+    fn verdict(&self, grace: Duration) -> (Instant, Silence) {
+        let lease_ends = self.lease_ends();
+        match self.closed.map(|closed| closed + grace) {
+            Some(ends) if ends < lease_ends => (ends, Silence::Disconnect),
+            _ => (lease_ends, Silence::Lease),
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.forgiven = Duration::ZERO;
+        self.closed = None;
+    }
+}
+
+impl Sessions {
+    /// A new leader's table. Every open session gets one full lease, and on top
+    /// of it the time for which the leader before may still have acknowledged
+    /// heartbeats.
+    pub fn promoted(
+        open: impl IntoIterator<Item = (SessionId, Duration)>,
+        leader_before: Duration,
+        disconnect_grace: Duration,
+        now: Instant,
+    ) -> Self {
+        let mut sessions = Sessions {
+            disconnect_grace,
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            last_tick: now,
+        };
+        for (id, lease) in open {
+            let entry = Entry { forgiven: leader_before, ..Entry::new(lease, now) };
+            sessions.due.insert((entry.lease_ends(), id));
+            sessions.entries.insert(id, entry);
+        }
+        sessions
+    }
+
+    /// How many sessions are watched.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is watched.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A session is about to be opened or resumed. Called *before* the ledger
+    /// is asked, so that no open session is ever unwatched; an end of one that
+    /// never came about does nothing. Opening counts as a heartbeat, also when
+    /// it is repeated.
+    pub fn opening(&mut self, id: SessionId, lease: Duration, now: Instant) -> Heard {
+        let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now));
+        if entry.ending.is_some() {
+            return Heard::Ending;
+        }
+        entry.lease = entry.lease.max(lease);
+        entry.hear(now);
+        self.due.insert((entry.lease_ends(), id));
+        Heard::Kept
+    }
+
+    /// The ledger says what lease the session has.
+    pub fn opened(&mut self, id: SessionId, lease: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.lease = lease;
+            self.due.insert((entry.lease_ends(), id));
+        }
+    }
+
+    /// A heartbeat arrived.
+    pub fn heard(&mut self, id: SessionId, now: Instant) -> Heard {
+        match self.entries.get_mut(&id) {
+            None => Heard::Unknown,
+            Some(entry) if entry.ending.is_some() => Heard::Ending,
+            Some(entry) => {
+                entry.hear(now);
+                Heard::Kept
+            }
+        }
+    }
+
+    /// The session now speaks through this stream; an earlier one no longer
+    /// counts.
+    pub fn attach(&mut self, id: SessionId, stream: StreamId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stream = Some(stream);
+            entry.closed = None;
+        }
+    }
+
+    /// A stream is over. `closed`: the client's kernel closed the socket, which
+    /// is what it does when the process dies. A timeout is no such sign.
+    pub fn detach(&mut self, id: SessionId, stream: StreamId, closed: bool, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.stream != Some(stream) {
+            return;
+        }
+        entry.stream = None;
+        if closed {
+            entry.closed = Some(now);
+            self.due.insert((now + self.disconnect_grace, id));
+        }
+    }
+
+    /// The session is gone from the ledger.
+    pub fn ended(&mut self, id: SessionId) {
+        self.entries.remove(&id);
+    }
+
+    /// Its end was certainly not applied: it may still be heard.
+    pub fn end_refused(&mut self, id: SessionId, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.ending = None;
+            self.due.insert((now + END_RETRY, id));
+        }
+    }
+
+    /// Looks at the time. Call it every `interval`; a call that comes late
+    /// means that this process was held up, and everybody is forgiven that.
+    pub fn tick(&mut self, interval: Duration, now: Instant) {
+        let late = (now - self.last_tick).saturating_sub(interval);
+        self.last_tick = now;
+        if late >= STALL_MIN {
+            for entry in self.entries.values_mut() {
+                entry.forgiven += late;
+                // A close that was seen before the stall gets its grace anew.
+                entry.closed = entry.closed.map(|closed| closed + late);
+            }
+        }
+    }
+
+    /// The sessions whose silence has lasted too long. Each is named once; from
+    /// now on it is not acknowledged any more.
+    pub fn silent(&mut self, now: Instant) -> Vec<(SessionId, Silence)> {
+        let mut silent = Vec::new();
+        while let Some(&(at, id)) = self.due.first() {
+            if at > now {
+                break;
+            }
+            self.due.pop_first();
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if let Some(since) = entry.ending
+                && now < since + END_RETRY
+            {
+                self.due.insert((since + END_RETRY, id));
+                continue;
+            }
+            let (ends, silence) = entry.verdict(self.disconnect_grace);
+            if ends > now {
+                self.due.insert((ends, id));
+                continue;
+            }
+            entry.ending = Some(now);
+            self.due.insert((now + END_RETRY, id));
+            silent.push((id, silence));
+        }
+        silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const GRACE: Duration = Duration::from_secs(2);
+    const BEFORE: Duration = Duration::from_secs(1);
+    const STREAM: StreamId = StreamId(1);
+
+    fn id(n: u8) -> SessionId {
+        SessionId([n; 16])
+    }
+
+    fn at(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    fn empty(now: Instant) -> Sessions {
+        Sessions::promoted([], BEFORE, GRACE, now)
+    }
+
+    #[test]
+    fn a_silent_session_is_named_once_and_only_after_its_lease() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        assert_eq!(sessions.heard(id(1), at(t, 10.0)), Heard::Kept);
+        assert!(sessions.silent(at(t, 39.9)).is_empty());
+        // A little more than the lease, for the client's slow clock.
+        assert!(sessions.silent(at(t, 40.1)).is_empty());
+        assert_eq!(sessions.silent(at(t, 40.3)), [(id(1), Silence::Lease)]);
+        assert!(sessions.silent(at(t, 40.4)).is_empty());
+        assert_eq!(sessions.heard(id(1), at(t, 40.5)), Heard::Ending, "too late to be revived");
+        sessions.ended(id(1));
+        assert_eq!(sessions.heard(id(1), at(t, 41.0)), Heard::Unknown);
+    }
+
+    #[test]
+    fn an_end_of_unknown_outcome_is_proposed_again_and_revives_nobody() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        assert_eq!(sessions.silent(at(t, 31.0)).len(), 1);
+        assert_eq!(sessions.opening(id(1), LEASE, at(t, 31.1)), Heard::Ending);
+        assert_eq!(sessions.silent(at(t, 31.6)).len(), 1, "again");
+        // Certainly not applied: it may be heard again.
+        sessions.end_refused(id(1), at(t, 31.7));
+        assert_eq!(sessions.heard(id(1), at(t, 31.8)), Heard::Kept);
+        assert!(sessions.silent(at(t, 33.0)).is_empty());
+    }
+
+    #[test]
+    fn a_new_leader_gives_one_lease_and_the_time_of_the_leader_before() {
+        let t = Instant::now();
+        let mut sessions = Sessions::promoted([(id(1), LEASE)], BEFORE, GRACE, t);
+        assert!(sessions.silent(at(t, 31.0)).is_empty());
+        assert_eq!(sessions.silent(at(t, 31.3)).len(), 1);
+    }
+
+    #[test]
+    fn a_stall_is_nobodys_silence() {
+        let t = Instant::now();
+        let tick = Duration::from_millis(100);
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        sessions.tick(tick, at(t, 0.1));
+        // The process was stopped for a minute.
+        sessions.tick(tick, at(t, 60.2));
+        assert!(sessions.silent(at(t, 60.2)).is_empty());
+        assert!(sessions.silent(at(t, 90.1)).is_empty());
+        assert_eq!(sessions.silent(at(t, 90.4)).len(), 1);
+    }
+
+    #[test]
+    fn a_closed_socket_ends_a_session_soon_unless_it_comes_back() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        for n in 1..=4 {
+            sessions.opening(id(n), LEASE, t);
+            sessions.attach(id(n), STREAM);
+        }
+        sessions.detach(id(1), STREAM, true, at(t, 5.0));
+        // A timeout is no death.
+        sessions.detach(id(2), STREAM, false, at(t, 5.0));
+        // Resumed on another stream.
+        sessions.detach(id(3), STREAM, true, at(t, 5.0));
+        sessions.attach(id(3), StreamId(2));
+        // The old stream of a resumed session closes late.
+        sessions.attach(id(4), StreamId(2));
+        sessions.detach(id(4), STREAM, true, at(t, 5.0));
+        assert!(sessions.silent(at(t, 6.9)).is_empty());
+        assert_eq!(sessions.silent(at(t, 7.1)), [(id(1), Silence::Disconnect)]);
+        assert!(sessions.silent(at(t, 29.0)).is_empty());
+    }
+
+    #[test]
+    fn a_repeated_opening_refreshes_the_lease() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, at(t, 20.0));
+        assert!(sessions.silent(at(t, 50.0)).is_empty());
+        assert_eq!(sessions.silent(at(t, 50.3)).len(), 1);
+    }
+
+    #[test]
+    fn a_close_long_before_the_lease_ends_cannot_prolong_it() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        sessions.attach(id(1), STREAM);
+        sessions.detach(id(1), STREAM, true, at(t, 29.9));
+        assert_eq!(sessions.silent(at(t, 30.3)), [(id(1), Silence::Lease)]);
+    }
+}
