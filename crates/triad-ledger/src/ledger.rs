@@ -1,6 +1,6 @@
 //! The ledger: applies commands in order, and keeps count.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::codec::{self, CodecError};
@@ -35,6 +35,13 @@ pub struct HeldItem {
     pub seats: Seats,
     /// The version that was asked for; it decides which pool may take over.
     pub version: Version,
+}
+
+/// Where one item of a checkout moves to.
+struct Place {
+    /// Which item, counted from 0.
+    item: usize,
+    pool: PoolId,
 }
 
 /// The counters and clocks that belong to no record of their own.
@@ -291,11 +298,7 @@ impl Ledger {
         for pool in self.pools.rebuild(self.licenses.values()) {
             self.records.touch(RecordKey::Pool(pool));
         }
-        let withdrawn: Vec<_> =
-            self.pools.iter().filter(|(_, pool)| pool.withdrawn).map(|(id, _)| id).collect();
-        for pool in withdrawn {
-            self.move_out(pool, true);
-        }
+        self.move_withdrawn();
         self.next_expiry_ms = self.pools.next_expiry_ms(self.meta.at.date_ms);
         self.expire();
         let overage = self.pools.overage();
@@ -304,40 +307,78 @@ impl Ledger {
         Ok(Outcome::Installed { changed: true, overage })
     }
 
-    /// Moves held seats of a pool to others of the same feature, so that a
-    /// renewal interrupts nobody. What finds no place stays.
-    fn move_out(&mut self, from: PoolId, overdraw: bool) {
-        let date_ms = self.meta.at.date_ms;
-        for (id, checkout) in &mut self.checkouts {
-            for item in checkout.items.iter_mut().filter(|item| item.pool == from) {
-                let refuge = self.pools.refuge(from, item.version, item.seats, date_ms, overdraw);
-                let Some(to) = refuge else { continue };
-                item.pool = to;
-                self.records.touch(RecordKey::Checkout(*id));
-                if self.pools.shift(from, to, item.seats) {
-                    self.records.touch(RecordKey::Pool(from));
-                }
-            }
+    /// Moves what is held of withdrawn pools to others of the same feature, so
+    /// that a renewal interrupts nobody. What finds no place stays.
+    fn move_withdrawn(&mut self) {
+        let withdrawn = self.pools.iter().filter(|(_, pool)| pool.withdrawn);
+        let left: BTreeSet<PoolId> = withdrawn.map(|(id, _)| id).collect();
+        for id in self.holding(&left) {
+            let places = self.places(&self.checkouts[&id], &left, true);
+            self.move_items(id, places.into_iter().flatten());
         }
     }
 
-    /// Ends what is held of rights that are over, unless another pool of the
-    /// feature has room for it.
+    /// Ends what is held of rights that are over, unless other pools of the
+    /// feature have room for it. A checkout moves whole or ends, so that none
+    /// that ends has taken room from one that could have gone on. The oldest
+    /// choose first; what an ended one gives back serves those after it.
     fn expire(&mut self) {
         let date_ms = self.meta.at.date_ms;
-        for pool in self.pools.over_at(date_ms) {
-            self.move_out(pool, false);
-            let stranded: Vec<_> = self
-                .checkouts
-                .iter()
-                .filter(|(_, checkout)| checkout.items.iter().any(|item| item.pool == pool))
-                .map(|(id, _)| *id)
-                .collect();
-            for id in stranded {
+        let over = self.pools.over_at(date_ms);
+        for id in self.holding(&over) {
+            let places = self.places(&self.checkouts[&id], &over, false);
+            if places.iter().all(Option::is_some) {
+                self.move_items(id, places.into_iter().flatten());
+            } else {
                 self.release(id, EndReason::Expired);
             }
         }
         self.next_expiry_ms = self.pools.next_expiry_ms(date_ms);
+    }
+
+    /// The checkouts that hold seats of these pools, the oldest first.
+    fn holding(&self, pools: &BTreeSet<PoolId>) -> Vec<CheckoutId> {
+        if pools.is_empty() {
+            return Vec::new();
+        }
+        let holds = |checkout: &Checkout| checkout.items.iter().any(|i| pools.contains(&i.pool));
+        let holding = self.checkouts.iter().filter(|(_, checkout)| holds(checkout));
+        holding.map(|(id, _)| *id).collect()
+    }
+
+    /// Where each item that the checkout holds of the pools `left` may live on,
+    /// `None` if nowhere. Nothing is moved yet.
+    fn places(
+        &self,
+        checkout: &Checkout,
+        left: &BTreeSet<PoolId>,
+        overdraw: bool,
+    ) -> Vec<Option<Place>> {
+        let date_ms = self.meta.at.date_ms;
+        let mut taken: Vec<(PoolId, Seats)> = Vec::new();
+        let leaving = checkout.items.iter().enumerate().filter(|(_, i)| left.contains(&i.pool));
+        let place = |(item, held): (usize, &HeldItem)| {
+            let pool = self.pools.refuge(held, &taken, date_ms, overdraw)?;
+            taken.push((pool, held.seats));
+            Some(Place { item, pool })
+        };
+        leaving.map(place).collect()
+    }
+
+    fn move_items(&mut self, id: CheckoutId, places: impl IntoIterator<Item = Place>) {
+        let checkout = self.checkouts.get_mut(&id).expect("only what is held is moved");
+        let mut moved = false;
+        for Place { item, pool } in places {
+            let held = &mut checkout.items[item];
+            let from = core::mem::replace(&mut held.pool, pool);
+            if self.pools.shift(from, pool, held.seats) {
+                self.records.touch(RecordKey::Pool(from));
+            }
+            moved = true;
+        }
+        if moved {
+            self.records.touch(RecordKey::Checkout(id));
+        }
     }
 
     fn happened(&mut self, what: Happening) {

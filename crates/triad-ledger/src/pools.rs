@@ -1,10 +1,11 @@
 //! The pools: how many seats of each feature exist, how many are held, and
 //! which pool serves a request.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::command::{Denial, Item};
+use crate::ledger::HeldItem;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
 use crate::rights::{License, Line};
 
@@ -76,6 +77,12 @@ impl Pool {
     }
 }
 
+/// How many of the seats `taken` are of this pool.
+fn taken_of(pool: PoolId, taken: &[(PoolId, Seats)]) -> u64 {
+    let of_this = taken.iter().filter(|(id, _)| *id == pool);
+    of_this.map(|(_, seats)| u64::from(seats.get())).sum()
+}
+
 /// All pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {
@@ -114,8 +121,7 @@ impl Pools {
             if !why.could_serve(pool, item.version, date_ms) {
                 continue;
             }
-            let of_this: u64 =
-                taken.iter().filter(|(p, _)| *p == id).map(|(_, n)| u64::from(n.get())).sum();
+            let of_this = taken_of(id, taken);
             if pool.free() >= wanted + of_this {
                 return Ok(id);
             }
@@ -157,24 +163,23 @@ impl Pools {
         self.give_back(from, seats)
     }
 
-    /// Where seats of pool `from` may live on: a pool of the same feature that
-    /// is valid and serves `version`, with room if there is one. With
-    /// `overdraw`, one without room will do.
+    /// Where a held item may live on: another pool of its feature that is valid
+    /// and serves its version, with room beside what is `taken` already. With
+    /// `overdraw`, the largest will do if none has room.
     pub(crate) fn refuge(
         &self,
-        from: PoolId,
-        version: Version,
-        seats: Seats,
+        held: &HeldItem,
+        taken: &[(PoolId, Seats)],
         date_ms: u64,
         overdraw: bool,
     ) -> Option<PoolId> {
-        let feature = &self.pools.get(&from)?.key.feature;
+        let feature = &self.pools.get(&held.pool)?.key.feature;
         let mut largest: Option<(PoolId, u64)> = None;
         for (id, pool) in self.candidates(feature) {
-            if id == from || !pool.valid_at(date_ms) || pool.key.version < version {
+            if id == held.pool || !pool.valid_at(date_ms) || pool.key.version < held.version {
                 continue;
             }
-            if pool.free() >= u64::from(seats.get()) {
+            if pool.free() >= u64::from(held.seats.get()) + taken_of(id, taken) {
                 return Some(id);
             }
             if overdraw && largest.is_none_or(|(_, total)| pool.total() > total) {
@@ -252,7 +257,7 @@ impl Pools {
     }
 
     /// The pools that are held and whose right is over.
-    pub(crate) fn over_at(&self, date_ms: u64) -> Vec<PoolId> {
+    pub(crate) fn over_at(&self, date_ms: u64) -> BTreeSet<PoolId> {
         let over = self.pools.iter().filter(|(_, pool)| pool.held > 0 && pool.over_at(date_ms));
         over.map(|(id, _)| *id).collect()
     }

@@ -18,6 +18,7 @@ pub enum Mistake {
     EndKeepsSeats,
     EvictsWhenLowered,
     ExpiryStrands,
+    ExpiryTakesHalf,
     ForgetsAnswers,
     ForgetsDenials,
     HeedsOldLeaders,
@@ -32,7 +33,7 @@ pub enum Mistake {
     ResumeOpens,
 }
 
-const ALL: [Mistake; 19] = [
+const ALL: [Mistake; 20] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -40,6 +41,7 @@ const ALL: [Mistake; 19] = [
     Mistake::EndKeepsSeats,
     Mistake::EvictsWhenLowered,
     Mistake::ExpiryStrands,
+    Mistake::ExpiryTakesHalf,
     Mistake::ForgetsAnswers,
     Mistake::ForgetsDenials,
     Mistake::HeedsOldLeaders,

@@ -292,8 +292,11 @@ impl Reference {
         self.recount();
         if !self.makes(Mistake::RenewalStrands) {
             let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
-            for lot in withdrawn.map(|lot| lot.id).collect::<Vec<_>>() {
-                self.move_out(lot, true);
+            let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
+            for index in 0..self.rows.len() {
+                if withdrawn.contains(&self.rows[index].lot) {
+                    self.move_row(index, true);
+                }
             }
         }
         if self.makes(Mistake::EvictsWhenLowered) {
@@ -348,40 +351,52 @@ impl Reference {
         self.lots.retain(|lot| !lot.withdrawn || in_use.contains(&lot.id));
     }
 
-    fn move_out(&mut self, from: PoolId, overdraw: bool) {
-        for index in 0..self.rows.len() {
-            if self.rows[index].lot != from {
-                continue;
-            }
-            let item = &self.rows[index].item;
-            let lots = self.lots_of(item);
-            let fits = |lot: &&&Lot| {
-                let valid = lot.id != from && self.begun(lot) && !self.over(lot);
-                valid && lot.like.version >= item.version
-            };
-            let roomy = |lot: &&Lot| self.free(lot) >= u64::from(item.seats.get());
-            let fitting: Vec<&Lot> = lots.iter().filter(fits).copied().collect();
-            let largest = fitting.iter().map(|lot| lot.seats + lot.overdraft).max();
-            let crowded =
-                fitting.iter().find(|lot| overdraw && Some(lot.seats + lot.overdraft) == largest);
-            let to = fitting.iter().copied().find(roomy).or(crowded.copied());
-            if let Some(to) = to.map(|lot| lot.id) {
-                self.rows[index].lot = to;
-            }
-        }
+    /// Moves one row to another lot, if there is a place for it.
+    fn move_row(&mut self, index: usize, overdraw: bool) -> bool {
+        let Row { item, lot: from, .. } = &self.rows[index];
+        let lots = self.lots_of(item);
+        let fits = |lot: &&&Lot| {
+            let valid = lot.id != *from && self.begun(lot) && !self.over(lot);
+            valid && lot.like.version >= item.version
+        };
+        let roomy = |lot: &&Lot| self.free(lot) >= u64::from(item.seats.get());
+        let fitting: Vec<&Lot> = lots.iter().filter(fits).copied().collect();
+        let largest = fitting.iter().map(|lot| lot.seats + lot.overdraft).max();
+        let crowded =
+            fitting.iter().find(|lot| overdraw && Some(lot.seats + lot.overdraft) == largest);
+        let to = fitting.iter().copied().find(roomy).or(crowded.copied());
+        let to = to.map(|lot| lot.id);
+        self.rows[index].lot = to.unwrap_or(self.rows[index].lot);
+        to.is_some()
     }
 
-    /// Moves or ends what is held of rights that are over, the oldest lot first.
+    /// Moves or ends what is held of rights that are over, the oldest first: a
+    /// checkout that cannot be moved whole is put back, and ends.
     fn expire(&mut self) {
-        let over = self.lots.iter().filter(|lot| self.over(lot) && self.held(lot.id) > 0);
-        for lot in over.map(|lot| lot.id).collect::<Vec<_>>() {
-            if !self.makes(Mistake::ExpiryStrands) {
-                self.move_out(lot, false);
+        let over = self.lots.iter().filter(|lot| self.over(lot));
+        let over: BTreeSet<PoolId> = over.map(|lot| lot.id).collect();
+        let mut stranded = BTreeSet::new();
+        let held = self.rows.iter().filter(|row| over.contains(&row.lot));
+        for checkout in held.map(|row| row.checkout).collect::<BTreeSet<_>>() {
+            let before: Vec<PoolId> = self.rows.iter().map(|row| row.lot).collect();
+            let mut whole = !self.makes(Mistake::ExpiryStrands);
+            for index in 0..self.rows.len() {
+                let row = &self.rows[index];
+                if row.checkout == checkout && over.contains(&row.lot) {
+                    whole &= self.move_row(index, false);
+                }
             }
-            let stranded = self.rows.iter().filter(|row| row.lot == lot);
-            let stranded: BTreeSet<u64> = stranded.map(|row| row.checkout).collect();
-            self.rows.retain(|row| !stranded.contains(&row.checkout));
+            if whole {
+                continue;
+            }
+            if self.makes(Mistake::ExpiryTakesHalf) {
+                stranded.insert(checkout);
+                continue;
+            }
+            self.rows.iter_mut().zip(before).for_each(|(row, lot)| row.lot = lot);
+            self.rows.retain(|row| row.checkout != checkout);
         }
+        self.rows.retain(|row| !stranded.contains(&row.checkout));
         self.sweep();
     }
 
