@@ -65,6 +65,16 @@ pub enum Happening {
         /// Why.
         reason: EndReason,
     },
+    /// A checkout goes on in other pools, because a right ended or a license
+    /// was renewed. With it the use of each pool can be told from the history.
+    Moved {
+        /// Whose it is.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+        /// All its seats as they are held from now on, also those that stayed.
+        items: Vec<GrantedItem>,
+    },
     /// A license came into force.
     Installed {
         /// Which.

@@ -365,20 +365,23 @@ impl Ledger {
         leaving.map(place).collect()
     }
 
-    fn move_items(&mut self, id: CheckoutId, places: impl IntoIterator<Item = Place>) {
+    fn move_items(&mut self, id: CheckoutId, places: impl Iterator<Item = Place>) {
+        let mut places = places.peekable();
+        if places.peek().is_none() {
+            return;
+        }
         let checkout = self.checkouts.get_mut(&id).expect("only what is held is moved");
-        let mut moved = false;
         for Place { item, pool } in places {
             let held = &mut checkout.items[item];
             let from = core::mem::replace(&mut held.pool, pool);
             if self.pools.shift(from, pool, held.seats) {
                 self.records.touch(RecordKey::Pool(from));
             }
-            moved = true;
         }
-        if moved {
-            self.records.touch(RecordKey::Checkout(id));
-        }
+        self.records.touch(RecordKey::Checkout(id));
+        let checkout = &self.checkouts[&id];
+        let (session, items) = (checkout.session, self.granted_items(checkout));
+        self.happened(Happening::Moved { session, checkout: id, items });
     }
 
     fn happened(&mut self, what: Happening) {

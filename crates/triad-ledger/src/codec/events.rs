@@ -20,7 +20,7 @@ struct EventMessage {
     sequence: u64,
     #[prost(message, optional, tag = "2")]
     at: Option<AtMessage>,
-    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9")]
     kind: Option<Kind>,
 }
 
@@ -38,6 +38,9 @@ enum Kind {
     Returned(ReturnedMessage),
     #[prost(message, tag = "8")]
     Installed(InstalledMessage),
+    /// The same shape as a grant: what is held now.
+    #[prost(message, tag = "9")]
+    Moved(GrantedMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -117,6 +120,11 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
             checkout: checkout.0,
             items: list(items),
         }),
+        Happening::Moved { session, checkout, items } => Kind::Moved(GrantedMessage {
+            session: session.0.to_vec(),
+            checkout: checkout.0,
+            items: list(items),
+        }),
         Happening::Denied { session, items, denial } => Kind::Denied(DeniedMessage {
             session: session.0.to_vec(),
             items: list(items),
@@ -156,6 +164,11 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event> {
             checkouts: m.checkouts,
         },
         Kind::Granted(m) => Happening::Granted {
+            session: session(&m.session)?,
+            checkout: CheckoutId(m.checkout),
+            items: unlist(m.items)?,
+        },
+        Kind::Moved(m) => Happening::Moved {
             session: session(&m.session)?,
             checkout: CheckoutId(m.checkout),
             items: unlist(m.items)?,

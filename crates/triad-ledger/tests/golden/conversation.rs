@@ -205,7 +205,7 @@ impl Conversation {
         Ok(if lines.is_empty() { "none".into() } else { lines.join("\n") })
     }
 
-    /// The answer, and below it the checkouts that came to their end by date.
+    /// The answer, and below it the checkouts that moved or ended of themselves.
     fn apply(&mut self, command: Command) -> String {
         self.at.index += 1;
         let answer: Answer = self.ledger.apply(self.at, &command);
@@ -214,7 +214,12 @@ impl Conversation {
             self.sequence += 1;
             assert_eq!(event.sequence, self.sequence, "events are numbered without gaps");
             self.chain = self.chain.extend(&encode_event(&event));
-            if matches!(event.what, Happening::Returned { reason: EndReason::Expired, .. }) {
+            let of_itself = match &event.what {
+                Happening::Returned { reason, .. } => *reason == EndReason::Expired,
+                Happening::Moved { .. } => true,
+                _ => false,
+            };
+            if of_itself {
                 said += &format!("\n  {}", words::event(&event));
             }
             self.unshown.push(event);

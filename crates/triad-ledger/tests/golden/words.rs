@@ -134,6 +134,9 @@ pub fn event(event: &Event) -> String {
         Happening::Granted { session, checkout, items } => {
             format!("#{checkout} granted to session {session}: {}", granted(items))
         }
+        Happening::Moved { session, checkout, items } => {
+            format!("#{checkout} of session {session} moved: {}", granted(items))
+        }
         Happening::Denied { session, items, denial } => {
             format!("{} denied to session {session}: {}", wanted(items), why(denial))
         }

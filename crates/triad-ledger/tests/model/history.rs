@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use triad_ledger::names::{CheckoutId, FeatureName, PoolId, RequestId, SessionId};
-use triad_ledger::{Answer, At, Command, Denial, Event, Happening, Outcome, Pool};
+use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::{Answer, At, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool};
 
 /// One entry of the log, and what came of it.
 #[derive(Clone)]
@@ -25,8 +25,8 @@ pub struct History {
     pools: BTreeMap<PoolId, Pool>,
     open: BTreeSet<SessionId>,
     told: BTreeMap<(SessionId, RequestId), Answer>,
-    /// Everything granted and not returned: whose, and seats by feature.
-    held: BTreeMap<CheckoutId, (SessionId, BTreeMap<FeatureName, u64>)>,
+    /// Everything granted and not returned: whose, and which seats.
+    held: BTreeMap<CheckoutId, (SessionId, Vec<GrantedItem>)>,
     last_checkout: u64,
 }
 
@@ -92,11 +92,21 @@ impl History {
                     return Err(format!("P3: {checkout:?} was granted before"));
                 }
                 self.last_checkout = checkout.0;
-                let mut seats: BTreeMap<FeatureName, u64> = BTreeMap::new();
-                for item in items {
-                    *seats.entry(item.feature.clone()).or_default() += u64::from(item.seats.get());
+                self.held.insert(*checkout, (*session, items.clone()));
+            }
+            Happening::Moved { session, checkout, items } => {
+                let seats = |items: &[GrantedItem]| -> Vec<_> {
+                    items.iter().map(|item| (item.feature.clone(), item.seats)).collect()
+                };
+                let held = self.held.get_mut(checkout);
+                match held
+                    .filter(|(whose, before)| whose == session && seats(before) == seats(items))
+                {
+                    Some((_, held)) if held != items => held.clone_from(items),
+                    before => {
+                        return Err(format!("{checkout:?} moved from {before:?} to {items:?}"));
+                    }
                 }
-                self.held.insert(*checkout, (*session, seats));
             }
             Happening::Returned { session, checkout, .. } => {
                 let whose = self.held.remove(checkout).map(|(whose, _)| whose);
@@ -162,14 +172,12 @@ impl History {
 
     /// What the events say is held is what the pools count.
     fn check_held(&self, step: &Step) -> Result<(), String> {
-        let mut by_events: BTreeMap<&FeatureName, u64> = BTreeMap::new();
-        for (feature, seats) in self.held.values().flat_map(|(_, seats)| seats) {
-            *by_events.entry(feature).or_default() += seats;
+        let mut by_events: BTreeMap<PoolId, u64> = BTreeMap::new();
+        for item in self.held.values().flat_map(|(_, items)| items) {
+            *by_events.entry(item.pool).or_default() += u64::from(item.seats.get());
         }
-        let mut by_pools: BTreeMap<&FeatureName, u64> = BTreeMap::new();
-        for pool in step.pools.values().filter(|pool| pool.held > 0) {
-            *by_pools.entry(&pool.key.feature).or_default() += pool.held;
-        }
+        let held = step.pools.iter().filter(|(_, pool)| pool.held > 0);
+        let by_pools: BTreeMap<PoolId, u64> = held.map(|(id, pool)| (*id, pool.held)).collect();
         if by_events != by_pools {
             return Err(format!("events say {by_events:?}, pools {by_pools:?}"));
         }

@@ -6,7 +6,7 @@ use triad_ledger::names::{
 };
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
-    At, Command, Denial, EndReason, Event, Happening, Holder, Item, Ledger, Outcome, Silence,
+    At, Command, Denial, EndReason, Event, Grant, Happening, Holder, Item, Ledger, Outcome, Silence,
 };
 
 use crate::actions::session_id;
@@ -22,13 +22,17 @@ pub fn one_seat_taken() -> Vec<Command> {
 }
 
 fn install(serial: u64, seats: u32) -> Command {
+    install_until(serial, seats, None)
+}
+
+fn install_until(serial: u64, seats: u32, expires_ms: Option<u64>) -> Command {
     let line = Line {
         feature: cad(),
         version: Version::default(),
         seats,
         overdraft: 0,
         starts_ms: None,
-        expires_ms: None,
+        expires_ms,
         vendor_string: Label::default(),
     };
     let license = License {
@@ -97,12 +101,17 @@ fn assert_caught(mut steps: Vec<Step>, complaint: &str, forge: impl FnOnce(&mut 
     assert!(verdict.contains(complaint), "{verdict:?} instead of {complaint:?}");
 }
 
-/// One more step, told as if it had been granted checkout `number`.
-fn as_if_granted(step: &mut Step, events: u64, session: u8, number: u64) {
-    let mut grant = match truth(one_seat_taken()).pop().map(|step| step.answer) {
+/// The grant of that one seat.
+fn granted() -> Grant {
+    match truth(one_seat_taken()).pop().map(|step| step.answer) {
         Some(Ok(Outcome::Granted(grant))) => grant,
         other => unreachable!("the seat is free: {other:?}"),
-    };
+    }
+}
+
+/// One more step, told as if it had been granted checkout `number`.
+fn as_if_granted(step: &mut Step, events: u64, session: u8, number: u64) {
+    let mut grant = granted();
     grant.checkout = CheckoutId(number);
     let (checkout, items) = (grant.checkout, grant.items.clone());
     let what = Happening::Granted { session: session_id(session), checkout, items };
@@ -150,6 +159,37 @@ fn a_seat_lost_without_a_return_is_caught() {
     assert_caught(and([Command::Tick]), "events say", |step| {
         step.pools.get_mut(&PoolId(1)).expect("cad").held = 0;
     });
+}
+
+#[test]
+fn a_move_that_the_history_does_not_tell_is_caught() {
+    assert_caught(and([install_until(2, 1, Some(9_000))]), "events say", |step| {
+        step.events.remove(0);
+        step.events[0].sequence -= 1;
+    });
+}
+
+#[test]
+fn a_move_that_changes_what_is_held_is_caught() {
+    for forge in [
+        |happening: &mut Happening| {
+            let Happening::Moved { items, .. } = happening else { unreachable!("a renewal") };
+            items[0].seats = Seats::MAX;
+        },
+        |happening: &mut Happening| {
+            let Happening::Moved { session, .. } = happening else { unreachable!("a renewal") };
+            *session = session_id(2);
+        },
+        |happening: &mut Happening| {
+            let Happening::Moved { items, .. } = happening else { unreachable!("a renewal") };
+            items[0] = granted().items.remove(0);
+        },
+    ] {
+        let renewed = and([install_until(2, 1, Some(9_000))]);
+        assert_caught(renewed, "CheckoutId(1) moved from", |step| {
+            forge(&mut step.events[0].what);
+        });
+    }
 }
 
 #[test]
