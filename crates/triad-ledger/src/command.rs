@@ -16,7 +16,8 @@ pub const CHECKOUTS_MAX: usize = 4_000_000;
 /// The most checkouts that one session may hold. It bounds what one `End` does.
 pub const CHECKOUTS_PER_SESSION_MAX: usize = 4_096;
 /// The most answers that a session may leave unacknowledged. A client library
-/// acknowledges with each request, so only a broken client comes near.
+/// acknowledges with each request, so only a broken client comes near. It is
+/// granted nothing more, but may always return what it holds.
 pub const UNACKNOWLEDGED_MAX: usize = 256;
 
 /// When a command was applied, as written in the log. Both times are
@@ -80,7 +81,8 @@ pub enum Command {
         session: SessionId,
         /// Who asks.
         holder: Holder,
-        /// How long seats are kept after the last heartbeat.
+        /// How long seats are kept after the last heartbeat. What the first
+        /// opening said stays in force; the answer repeats it.
         lease_ms: u64,
         /// The client has held this session before: do not open a new one.
         resume: bool,
@@ -96,7 +98,9 @@ pub enum Command {
         /// What is wanted, 1 to [`ITEMS_MAX`] items.
         items: Vec<Item>,
     },
-    /// Returns one checkout.
+    /// Returns one checkout. Beyond [`UNACKNOWLEDGED_MAX`] it is done all the
+    /// same, but the answer is not remembered: a retry is told that nothing was
+    /// held any more.
     Checkin {
         /// Whose.
         session: SessionId,

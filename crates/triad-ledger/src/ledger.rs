@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::codec::{self, CodecError};
 use crate::command::{
     Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
-    GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence,
+    GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 use crate::events::{ChainHash, EndReason, Event, Happening};
 use crate::names::{CheckoutId, LicenseId, PoolId, RequestId, Seats, SessionId, Version};
@@ -82,12 +82,19 @@ impl Ledger {
                 self.open(*session, holder, *lease_ms, *resume)
             }
             Command::Checkout { session, request, answered_through, items } => {
-                self.once(*session, *request, *answered_through, |ledger| {
+                self.once(*session, *request, *answered_through, |ledger, remembered| {
+                    if !remembered {
+                        let max = UNACKNOWLEDGED_MAX as u64;
+                        return Err(Denial::LimitReached { what: Bound::Unacknowledged, max });
+                    }
                     ledger.checkout(*session, items)
                 })
             }
             Command::Checkin { session, request, answered_through, checkout } => {
-                self.once(*session, *request, *answered_through, |ledger| {
+                // A return takes no room and needs no memory: done twice it is
+                // done once. So a client with too many answers outstanding can
+                // still give back what it holds.
+                self.once(*session, *request, *answered_through, |ledger, _| {
                     Ok(ledger.checkin(*session, *checkout))
                 })
             }
@@ -115,27 +122,30 @@ impl Ledger {
         }
     }
 
-    /// Answers a request once: asked again, it gets the first answer.
+    /// Answers a request once: asked again, it gets the first answer. `decide`
+    /// is told whether its answer will be remembered.
     fn once(
         &mut self,
         session: SessionId,
         request: RequestId,
         answered_through: RequestId,
-        decide: impl FnOnce(&mut Self) -> Answer,
+        decide: impl FnOnce(&mut Self, bool) -> Answer,
     ) -> Answer {
         let Some(open) = self.sessions.get_mut(&session) else {
             return Err(Denial::SessionUnknown { session });
         };
-        if let Seen::Before(answer) = open.receipts.look_up(request, answered_through) {
-            self.records.touch(RecordKey::Session(session));
-            return answer;
-        }
-        let answer = decide(self);
-        if let Some(open) = self.sessions.get_mut(&session) {
-            open.receipts.remember(request, answer.clone());
-        }
         self.records.touch(RecordKey::Session(session));
-        answer
+        match open.receipts.look_up(request, answered_through) {
+            Seen::Before(answer) => answer,
+            Seen::Full => decide(self, false),
+            Seen::New => {
+                let answer = decide(self, true);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.receipts.remember(request, answer.clone());
+                }
+                answer
+            }
+        }
     }
 
     fn open(&mut self, id: SessionId, holder: &Holder, lease_ms: u64, resume: bool) -> Answer {

@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{Answer, Bound, Denial, Holder, UNACKNOWLEDGED_MAX};
+use crate::command::{Answer, Denial, Holder, UNACKNOWLEDGED_MAX};
 use crate::names::{CheckoutId, RequestId};
 
 /// One open session.
@@ -33,6 +33,8 @@ pub(crate) enum Seen {
     New,
     /// It was answered so.
     Before(Answer),
+    /// It is new, but there is no room to remember its answer.
+    Full,
 }
 
 impl Receipts {
@@ -50,12 +52,7 @@ impl Receipts {
         if let Some(answer) = self.answers.get(&request) {
             return Seen::Before(answer.clone());
         }
-        if self.answers.len() >= UNACKNOWLEDGED_MAX {
-            let max = UNACKNOWLEDGED_MAX as u64;
-            let what = Bound::Unacknowledged;
-            return Seen::Before(Err(Denial::LimitReached { what, max }));
-        }
-        Seen::New
+        if self.answers.len() >= UNACKNOWLEDGED_MAX { Seen::Full } else { Seen::New }
     }
 
     /// Keeps the answer until the client acknowledges it.

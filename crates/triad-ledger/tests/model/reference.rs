@@ -65,12 +65,16 @@ impl Reference {
                 self.open(*session, holder, *lease_ms, *resume)
             }
             Command::Checkout { session, request, answered_through, items } => {
-                self.once(*session, *request, *answered_through, |this| {
-                    this.checkout(*session, items)
+                let full = Err(Denial::LimitReached {
+                    what: Bound::Unacknowledged,
+                    max: UNACKNOWLEDGED_MAX as u64,
+                });
+                self.once(*session, *request, *answered_through, |this, told| {
+                    if told { this.checkout(*session, items) } else { full }
                 })
             }
             Command::Checkin { session, request, answered_through, checkout } => {
-                self.once(*session, *request, *answered_through, |this| {
+                self.once(*session, *request, *answered_through, |this, _| {
                     let anybody = this.makes(Mistake::ChecksInForOthers);
                     let mine = |row: &Row| {
                         row.checkout == checkout.0 && (anybody || row.session == *session)
@@ -124,7 +128,7 @@ impl Reference {
         session: SessionId,
         request: RequestId,
         answered_through: RequestId,
-        decide: impl FnOnce(&mut Self) -> Answer,
+        decide: impl FnOnce(&mut Self, bool) -> Answer,
     ) -> Answer {
         let Some(open) = self.sessions.iter_mut().find(|open| open.id == session) else {
             return Err(Denial::SessionUnknown { session });
@@ -138,12 +142,10 @@ impl Reference {
             return answer.clone();
         }
         let unacknowledged = open.told.iter().filter(|(told, _)| told.0 > open.acknowledged);
-        if unacknowledged.count() >= UNACKNOWLEDGED_MAX {
-            let max = UNACKNOWLEDGED_MAX as u64;
-            return Err(Denial::LimitReached { what: Bound::Unacknowledged, max });
-        }
-        let answer = decide(self);
-        let forgets = self.makes(Mistake::ForgetsAnswers)
+        let room = unacknowledged.count() < UNACKNOWLEDGED_MAX;
+        let answer = decide(self, room);
+        let forgets = !room
+            || self.makes(Mistake::ForgetsAnswers)
             || (self.makes(Mistake::ForgetsDenials) && answer.is_err());
         if let Some(open) = self.sessions.iter_mut().find(|open| open.id == session)
             && !forgets
