@@ -34,6 +34,10 @@ pub enum CodecError {
     /// Not the key of a record.
     #[error("not the key of a record")]
     Key,
+    /// Records, but not the one of the clock and the counters: some are
+    /// missing, or they are not of a ledger.
+    #[error("the record of the clock and the counters is missing among the others")]
+    NoMeta,
     /// A checkout without its session or pool.
     #[error("a checkout whose session or pool is missing")]
     Orphan,

@@ -490,7 +490,8 @@ impl Ledger {
         self.records.sum()
     }
 
-    /// Every record, in key order: a snapshot.
+    /// Every record, in key order: a snapshot. A ledger to which nothing was
+    /// applied has none.
     pub fn records(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
         let keys = core::iter::once(RecordKey::Meta)
             .chain(self.licenses.keys().cloned().map(RecordKey::License))
@@ -502,6 +503,8 @@ impl Ledger {
 
     fn encode(&self, key: &RecordKey) -> Option<Vec<u8>> {
         Some(match key {
+            // Nothing was applied yet: the same as no record.
+            RecordKey::Meta if self.meta == Meta::default() => return None,
             RecordKey::Meta => {
                 codec::encode_meta(&Meta { last_pool: self.pools.last_id, ..self.meta.clone() })
             }
@@ -521,10 +524,15 @@ impl Ledger {
         records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<Ledger, CodecError> {
         let mut ledger = Ledger::default();
+        let (mut any, mut meta) = (false, false);
         for (key, value) in records {
+            any = true;
             let record = RecordKey::from_bytes(&key).ok_or(CodecError::Key)?;
             match &record {
-                RecordKey::Meta => ledger.meta = codec::decode_meta(&value)?,
+                RecordKey::Meta => {
+                    ledger.meta = codec::decode_meta(&value)?;
+                    meta = true;
+                }
                 RecordKey::License(id) => {
                     ledger.licenses.insert(id.clone(), codec::decode_license(&value)?);
                 }
@@ -537,6 +545,9 @@ impl Ledger {
                 }
             }
             ledger.records.touch(record);
+        }
+        if any && !meta {
+            return Err(CodecError::NoMeta);
         }
         ledger.pools.last_id = ledger.meta.last_pool;
         for (id, checkout) in &ledger.checkouts {

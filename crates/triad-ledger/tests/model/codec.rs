@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use triad_ledger::{
-    CodecError, Ledger, RecordKey, decode_commands, decode_event, encode_commands, encode_event,
+    At, CodecError, Command, Ledger, RecordKey, decode_commands, decode_event, encode_commands,
+    encode_event,
 };
 
 use crate::actions::{Scribe, histories};
@@ -103,7 +104,22 @@ fn records_that_do_not_belong_together_are_refused() {
         let some = records.iter().filter(|(key, _)| key[0] != missing).cloned();
         assert_eq!(Ledger::from_records(some).err(), Some(CodecError::Orphan), "kind {missing}");
     }
+    let headless = records.iter().filter(|(key, _)| key[0] != 0).cloned();
+    assert_eq!(Ledger::from_records(headless).err(), Some(CodecError::NoMeta));
     let stranger = std::iter::once((vec![9, 9], Vec::new()));
     let with_stranger = records.into_iter().chain(stranger);
     assert_eq!(Ledger::from_records(with_stranger).err(), Some(CodecError::Key));
+}
+
+#[test]
+fn a_fresh_ledger_is_the_same_after_a_restart() {
+    let mut fresh = Ledger::default();
+    fresh.take_changes();
+    let restored = Ledger::from_records(fresh.records()).expect("nothing to misread");
+    assert_eq!(restored.state_hash(), fresh.state_hash());
+    // The first entry of all may carry the first instant of all.
+    fresh.apply(At::default(), &Command::Tick).expect("nothing to deny");
+    fresh.take_changes();
+    let restored = Ledger::from_records(fresh.records()).expect("its own records");
+    assert_eq!(restored.state_hash(), fresh.state_hash());
 }
