@@ -15,6 +15,8 @@ pub(crate) use records::{
     encode_license, encode_meta, encode_pool, encode_session,
 };
 
+use core::ops::RangeInclusive;
+
 use crate::names::NameError;
 
 /// Bytes that are not what they should be. On a node's own disk this means
@@ -31,6 +33,16 @@ pub enum CodecError {
     /// A name that would never have been accepted.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
+    /// More than the ledger takes, or none of what must be there.
+    #[error("{found} {what}, {} to {} are allowed", allowed.start(), allowed.end())]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        allowed: RangeInclusive<usize>,
+    },
     /// Not the key of a record.
     #[error("not the key of a record")]
     Key,
@@ -44,3 +56,7 @@ pub enum CodecError {
 }
 
 type Result<T> = core::result::Result<T, CodecError>;
+
+fn counted(what: &'static str, found: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+    if allowed.contains(&found) { Ok(()) } else { Err(CodecError::Count { what, found, allowed }) }
+}

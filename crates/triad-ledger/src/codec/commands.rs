@@ -6,10 +6,11 @@ use prost::Message;
 
 use super::parts::{HolderMessage, ItemMessage, list, session, silence, silence_code, unlist};
 use super::records::LicenseMessage;
-use super::{CodecError, Result};
-use crate::command::Command;
+use super::{CodecError, Result, counted};
+use crate::command::{Command, ITEMS_MAX};
 use crate::names::{CheckoutId, RequestId};
 use crate::record::StateHash;
+use crate::rights::LINES_MAX;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct BatchMessage {
@@ -107,7 +108,24 @@ struct CompareMessage {
 }
 
 /// The commands of one log entry as bytes.
+///
+/// # Panics
+///
+/// If a checkout has no items or more than [`ITEMS_MAX`], or a license more
+/// than [`LINES_MAX`] lines. Once in the log no node could read it again, so it
+/// must not get there; the edge refuses it.
 pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
+    for command in commands {
+        match command {
+            Command::Checkout { items, .. } => {
+                assert!((1..=ITEMS_MAX).contains(&items.len()), "{} items", items.len());
+            }
+            Command::Install { license } => {
+                assert!(license.lines.len() <= LINES_MAX, "{} lines", license.lines.len());
+            }
+            _ => {}
+        }
+    }
     BatchMessage { commands: list(commands) }.encode_to_vec()
 }
 
@@ -115,7 +133,8 @@ pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// Bytes that are no such list, or a command that this version does not know.
+/// Bytes that are no such list, a command that this version does not know, or
+/// one that is beyond its bounds.
 pub fn decode_commands(bytes: &[u8]) -> Result<Vec<Command>> {
     unlist(BatchMessage::decode(bytes)?.commands)
 }
@@ -174,12 +193,15 @@ impl TryFrom<CommandMessage> for Command {
                 lease_ms: m.lease_ms,
                 resume: m.resume,
             },
-            Kind::Checkout(m) => Command::Checkout {
-                session: session(&m.session)?,
-                request: RequestId(m.request),
-                answered_through: RequestId(m.answered_through),
-                items: unlist(m.items)?,
-            },
+            Kind::Checkout(m) => {
+                counted("items in a checkout", m.items.len(), 1..=ITEMS_MAX)?;
+                Command::Checkout {
+                    session: session(&m.session)?,
+                    request: RequestId(m.request),
+                    answered_through: RequestId(m.answered_through),
+                    items: unlist(m.items)?,
+                }
+            }
             Kind::Checkin(m) => Command::Checkin {
                 session: session(&m.session)?,
                 request: RequestId(m.request),
@@ -204,13 +226,80 @@ impl TryFrom<CommandMessage> for Command {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
+    use std::string::{String, ToString};
+    use std::{format, slice, vec};
 
     use super::*;
+    use crate::command::Item;
+    use crate::names::{FeatureName, Label, LicenseId, Seats, SessionId, Version};
+    use crate::rights::{License, Line};
 
     #[test]
     fn an_unknown_command_is_refused_not_skipped() {
         let bytes = BatchMessage { commands: vec![CommandMessage { kind: None }] }.encode_to_vec();
         assert_eq!(decode_commands(&bytes), Err(CodecError::Unknown("command")));
+    }
+
+    fn checkout(items: usize) -> Command {
+        let feature = FeatureName::parse("cad").expect("good");
+        let item = Item { feature, version: Version::default(), seats: Seats::MIN };
+        Command::Checkout {
+            session: SessionId([1; 16]),
+            request: RequestId(1),
+            answered_through: RequestId(0),
+            items: vec![item; items],
+        }
+    }
+
+    fn install(lines: usize) -> Command {
+        let line = Line {
+            feature: FeatureName::parse("cad").expect("good"),
+            version: Version::default(),
+            seats: 1,
+            overdraft: 0,
+            starts_ms: None,
+            expires_ms: None,
+            vendor_string: Label::default(),
+        };
+        let id = LicenseId::parse("acme").expect("good");
+        let lines = vec![line; lines];
+        let (publisher, text) = (Label::default(), String::new());
+        Command::Install { license: License { id, publisher, serial: 1, text, lines } }
+    }
+
+    /// As another program might have written it.
+    fn written(command: &Command) -> Vec<u8> {
+        BatchMessage { commands: vec![command.into()] }.encode_to_vec()
+    }
+
+    #[test]
+    fn commands_beyond_their_bounds_are_refused() {
+        for command in [checkout(1), checkout(ITEMS_MAX), install(0), install(LINES_MAX)] {
+            assert_eq!(
+                decode_commands(&encode_commands(slice::from_ref(&command))),
+                Ok(vec![command])
+            );
+        }
+        let message = |command| match decode_commands(&written(&command)) {
+            Err(error @ CodecError::Count { .. }) => error.to_string(),
+            other => panic!("not refused: {other:?}"),
+        };
+        let bounds = "1 to 64 are allowed";
+        assert_eq!(message(checkout(0)), format!("0 items in a checkout, {bounds}"));
+        assert_eq!(message(checkout(65)), format!("65 items in a checkout, {bounds}"));
+        let bounds = "0 to 10000 are allowed";
+        assert_eq!(message(install(10_001)), format!("10001 lines in a license, {bounds}"));
+    }
+
+    #[test]
+    #[should_panic(expected = "65 items")]
+    fn a_checkout_that_nobody_could_read_is_not_written() {
+        encode_commands(&[checkout(ITEMS_MAX + 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "10001 lines")]
+    fn a_license_that_nobody_could_read_is_not_written() {
+        encode_commands(&[install(LINES_MAX + 1)]);
     }
 }

@@ -7,13 +7,13 @@ use prost::Message;
 
 use super::answers::AnswerMessage;
 use super::parts::{AtMessage, HolderMessage, list, seats, session, unlist, version};
-use super::{CodecError, Result};
+use super::{CodecError, Result, counted};
 use crate::command::Answer;
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, HeldItem, Meta};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId};
 use crate::pools::{Pool, PoolKey};
-use crate::rights::{License, Line};
+use crate::rights::{LINES_MAX, License, Line};
 use crate::sessions::{Receipts, Session};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -106,6 +106,7 @@ impl TryFrom<LicenseMessage> for License {
     type Error = CodecError;
 
     fn try_from(m: LicenseMessage) -> Result<Self> {
+        counted("lines in a license", m.lines.len(), 0..=LINES_MAX)?;
         Ok(License {
             id: LicenseId::parse(&m.id)?,
             publisher: Label::parse(&m.publisher)?,
