@@ -4,6 +4,7 @@
 //! ```text
 //! DIR/ca/ca.pem, ca-key.pem     the authority; its key belongs off the nodes
 //! DIR/NAME/triad.toml, ca.pem, node.pem, node-key.pem    copied to the node, whole
+//! DIR/NAME/data/newborn                                  the mark of a node that never ran
 //! DIR/admin.token               the administrator's token; nodes know its hash only
 //! ```
 
@@ -22,6 +23,7 @@ use triad_proto::identity::ClusterId;
 
 use crate::authority::{Authority, AuthorityError, CERTIFICATE_DAYS_DEFAULT, sha256};
 use crate::node_spec::NodeSpec;
+use crate::serve::NEWBORN;
 use config_text::config_text;
 use files::{Access, Entry, write_all};
 
@@ -128,6 +130,12 @@ pub fn init_cluster(
             Entry::file(home.join("node.pem"), issued.certificate_pem, Access::Everyone);
         entries.push(certificate);
         entries.push(Entry::file(home.join("node-key.pem"), issued.key_pem, Access::Owner));
+        // A node starts with an empty log only where this stands. It is removed
+        // by the first start, so a node that lost its data does not vote.
+        let data = home.join("data");
+        let mark = "This node has never run. Its first start removes this file.\n".to_owned();
+        entries.push(Entry::directory(data.clone(), Access::Owner));
+        entries.push(Entry::file(data.join(NEWBORN), mark, Access::Everyone));
         created.push(CreatedNode { node_id, spec: spec.clone(), directory: home, config });
     }
     let admin_token = directory.join("admin.token");

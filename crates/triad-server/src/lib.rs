@@ -1,7 +1,26 @@
 //! A node of Triad: gRPC services, sessions, leader duties, configuration,
 //! and the making of a cluster.
+//!
+//! [`serve`] runs a node from its [`Config`]. [`init::init_cluster`] makes the
+//! files of a new cluster.
+//!
+//! **Invariant:** services decide nothing; rules live in the ledger, and what
+//! the wire says is checked in `convert.rs` and nowhere else.
 
+mod admin_service;
 pub mod authority;
 pub mod certificates;
+pub mod config;
+mod convert;
+pub mod hostids;
 pub mod init;
+mod leader;
+mod licensing_service;
+mod node;
 pub mod node_spec;
+mod serve;
+mod session_stream;
+pub mod sessions;
+
+pub use config::{Config, ConfigError};
+pub use serve::{Ready, ServeError, ServeOptions, serve, serve_until};

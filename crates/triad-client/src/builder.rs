@@ -1,0 +1,193 @@
+//! Setting a client up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
+use triad_proto::v1;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::lease::State;
+use crate::route::Dialer;
+use crate::servers::parse_servers;
+
+/// How long a checkout looks for somebody to answer it.
+const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) type StateCallback = Box<dyn Fn(&State) + Send + Sync>;
+
+/// Collects what a [`Client`] needs. What is not set is taken from the
+/// environment: `TRIAD_SERVERS`, `TRIAD_CA`, the user, the host.
+#[must_use]
+pub struct ClientBuilder {
+    servers: Option<String>,
+    ca: Option<Ca>,
+    network: Option<SharedNetwork>,
+    holder: v1::Holder,
+    lease: Duration,
+    checkout_timeout: Duration,
+    on_state: Option<StateCallback>,
+}
+
+enum Ca {
+    File(PathBuf),
+    Pem(Vec<u8>),
+    Plaintext,
+}
+
+/// Everything that a session needs to know.
+pub(crate) struct Settings {
+    pub(crate) servers: Vec<String>,
+    pub(crate) dialer: Dialer,
+    pub(crate) holder: v1::Holder,
+    pub(crate) lease: Duration,
+    pub(crate) checkout_timeout: Duration,
+    pub(crate) on_state: Option<StateCallback>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new() -> Self {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        let user = ["USER", "LOGNAME", "USERNAME"].map(variable);
+        let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
+        let holder = v1::Holder {
+            user: user.into_iter().find(|name| !name.is_empty()).unwrap_or("unknown".into()),
+            host: host.unwrap_or_default(),
+            display: variable("DISPLAY"),
+            project: variable("TRIAD_PROJECT"),
+            application: program_name(),
+            pid: std::process::id(),
+        };
+        ClientBuilder {
+            servers: None,
+            ca: None,
+            network: None,
+            holder,
+            lease: Duration::ZERO,
+            checkout_timeout: CHECKOUT_TIMEOUT,
+            on_state: None,
+        }
+    }
+
+    /// The nodes of the cluster: `host:port` or `port@host`, separated by
+    /// commas, in any order.
+    pub fn servers(mut self, servers: impl Into<String>) -> Self {
+        self.servers = Some(servers.into());
+        self
+    }
+
+    /// The file with the certificate of the cluster's authority.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(Ca::File(path.into()));
+        self
+    }
+
+    /// The certificate of the cluster's authority, PEM.
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(Ca::Pem(pem.into()));
+        self
+    }
+
+    /// No TLS: for nodes that run without it, on loopback.
+    pub fn plaintext(mut self) -> Self {
+        self.ca = Some(Ca::Plaintext);
+        self
+    }
+
+    /// Another network than the machine's, for simulations.
+    pub fn network(mut self, network: SharedNetwork) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// The application's name, as administrators see it.
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.holder.application = name.into();
+        self
+    }
+
+    /// The user, if not the one who runs the process.
+    pub fn user(mut self, name: impl Into<String>) -> Self {
+        self.holder.user = name.into();
+        self
+    }
+
+    /// The host, if not this machine's name.
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.holder.host = name.into();
+        self
+    }
+
+    /// The project to account to.
+    pub fn project(mut self, name: impl Into<String>) -> Self {
+        self.holder.project = name.into();
+        self
+    }
+
+    /// The lease to ask for: how long seats are kept without a heartbeat. The
+    /// server may give another; by default it decides.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long a checkout looks for somebody to answer it; 10 s by default.
+    pub fn checkout_timeout(mut self, timeout: Duration) -> Self {
+        self.checkout_timeout = timeout;
+        self
+    }
+
+    /// Called at every change of state, by the session's task; it must not
+    /// block.
+    pub fn on_state(mut self, callback: impl Fn(&State) + Send + Sync + 'static) -> Self {
+        self.on_state = Some(Box::new(callback));
+        self
+    }
+
+    /// The client. Nothing is dialled before the first checkout. Call it inside
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setup`]: no servers, no certificate authority, or unreadable
+    /// ones.
+    pub fn build(self) -> Result<Client, Error> {
+        let servers = self.servers.or_else(|| std::env::var("TRIAD_SERVERS").ok());
+        let servers = parse_servers(&servers.unwrap_or_default())?;
+        let ca = self.ca.or_else(|| std::env::var_os("TRIAD_CA").map(|path| Ca::File(path.into())));
+        let network = self.network.unwrap_or_else(|| Arc::new(TcpNetwork::new()));
+        let settings = Settings {
+            servers,
+            dialer: Dialer { network, tls: tls(ca)? },
+            holder: self.holder,
+            lease: self.lease,
+            checkout_timeout: self.checkout_timeout,
+            on_state: self.on_state,
+        };
+        Ok(Client::start(settings))
+    }
+}
+
+fn tls(ca: Option<Ca>) -> Result<Option<ClientTls>, Error> {
+    let pem = match ca {
+        Some(Ca::Plaintext) => return Ok(None),
+        Some(Ca::Pem(pem)) => pem,
+        Some(Ca::File(path)) => std::fs::read(&path)
+            .map_err(|error| Error::Setup(format!("{}: {error}", path.display())))?,
+        None => {
+            let message = "no certificate authority given: set TRIAD_CA to the cluster's ca.pem, \
+                           or call .ca_file(path)";
+            return Err(Error::Setup(message.into()));
+        }
+    };
+    let tls = ClientTls::new(&pem, None).map_err(|error| Error::Setup(error.to_string()))?;
+    Ok(Some(tls))
+}
+
+fn program_name() -> String {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let name = program.as_deref().and_then(|path| path.file_name());
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! The client and the checkout: what an application holds in its hands.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use triad_proto::v1;
+
+use crate::builder::{ClientBuilder, Settings};
+use crate::error::Error;
+use crate::lease::State;
+use crate::session::{Ask, Held, Session};
+
+/// A connection to a cluster, with one session. Cheap to clone; the session
+/// ends when the last clone and the last checkout are dropped.
+#[derive(Clone)]
+pub struct Client {
+    asks: mpsc::UnboundedSender<Ask>,
+    states: watch::Receiver<State>,
+    checkout_timeout: Duration,
+}
+
+/// Seats of one feature that are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The feature.
+    pub feature: String,
+    /// The version needed; empty for any.
+    pub version: String,
+    /// How many seats, at least 1.
+    pub seats: u32,
+}
+
+impl Client {
+    /// Starts setting up a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn start(settings: Settings) -> Self {
+        let (asks, queue) = mpsc::unbounded_channel();
+        let (announce, states) = watch::channel(State::Idle);
+        let checkout_timeout = settings.checkout_timeout;
+        tokio::spawn(Session::new(settings, announce).run(queue));
+        Client { asks, states, checkout_timeout }
+    }
+
+    /// Checks out `seats` seats of `feature`, in at least `version`. They are
+    /// held until the [`Checkout`] is dropped.
+    ///
+    /// Dropping the future is safe: seats that are granted after all are
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] with the reason; [`Error::Unavailable`] if nobody could
+    /// answer in time.
+    pub async fn checkout(
+        &self,
+        feature: &str,
+        version: &str,
+        seats: u32,
+    ) -> Result<Checkout, Error> {
+        let item = Item { feature: feature.into(), version: version.into(), seats };
+        self.checkout_all(vec![item]).await
+    }
+
+    /// Checks out several features at once: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::checkout`].
+    pub async fn checkout_all(&self, items: Vec<Item>) -> Result<Checkout, Error> {
+        let wire = |item: Item| v1::Item {
+            feature: item.feature,
+            version: item.version,
+            seats: item.seats,
+        };
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask::Take {
+            items: items.into_iter().map(wire).collect(),
+            deadline: Instant::now() + self.checkout_timeout,
+            reply,
+        };
+        self.asks.send(ask).map_err(|_| Error::Closed)?;
+        let held = answer.await.map_err(|_| Error::Closed)??;
+        Ok(Checkout { held, asks: Some(self.asks.clone()), states: self.states.clone() })
+    }
+
+    /// The state of the session, from now on.
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.states.clone()
+    }
+
+    /// The state of the session now.
+    pub fn state(&self) -> State {
+        self.states.borrow().clone()
+    }
+
+    /// Ends the session: every seat is returned. Waits for the answer, at most
+    /// as long as a checkout.
+    pub async fn close(self) {
+        let (reply, done) = oneshot::channel();
+        if self.asks.send(Ask::Close { reply }).is_ok() {
+            let _ = tokio::time::timeout(self.checkout_timeout, done).await;
+        }
+    }
+}
+
+/// Seats that are held. Dropping it returns them.
+pub struct Checkout {
+    held: Held,
+    /// Taken when the seats are given back.
+    asks: Option<mpsc::UnboundedSender<Ask>>,
+    states: watch::Receiver<State>,
+}
+
+impl Checkout {
+    /// The ledger's number for this checkout.
+    pub fn id(&self) -> u64 {
+        self.held.id
+    }
+
+    /// What is held.
+    pub fn items(&self) -> &[v1::GrantedItem] {
+        &self.held.items
+    }
+
+    /// Whether it is held: the state of the session, or lost if this checkout
+    /// alone was ended.
+    pub fn state(&self) -> State {
+        match self.held.ended.get() {
+            Some(reason) => State::Lost { reason: reason.clone() },
+            None => self.states.borrow().clone(),
+        }
+    }
+
+    /// Waits until the seats are lost, and says why. A program that must not
+    /// run without a seat waits for this beside its work. Cancel safe.
+    pub async fn lost(&self) -> String {
+        let mut states = self.states.clone();
+        loop {
+            if let State::Lost { reason } = self.state() {
+                return reason;
+            }
+            if states.changed().await.is_err() {
+                return "the client is closed".into();
+            }
+        }
+    }
+
+    /// Returns the seats and waits until the ledger has them.
+    ///
+    /// # Errors
+    ///
+    /// The session was lost or the client closed meanwhile; the seats are free
+    /// all the same, at the latest when the lease ends.
+    pub async fn give_back(mut self) -> Result<(), Error> {
+        let Some(asks) = self.asks.take() else { return Ok(()) };
+        let (reply, done) = oneshot::channel();
+        let ask = Ask::GiveBack { id: self.held.id, epoch: self.held.epoch, reply: Some(reply) };
+        asks.send(ask).map_err(|_| Error::Closed)?;
+        done.await.map_err(|_| Error::Closed)?
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if let Some(asks) = self.asks.take() {
+            // Nobody listens any more if the session is over.
+            let (id, epoch) = (self.held.id, self.held.epoch);
+            let _ = asks.send(Ask::GiveBack { id, epoch, reply: None });
+        }
+    }
+}
+
+impl std::fmt::Debug for Checkout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkout").field("id", &self.held.id).finish_non_exhaustive()
+    }
+}
+
+/// A mark on a checkout that was ended alone.
+pub(crate) type EndMark = Arc<OnceLock<String>>;

@@ -1,0 +1,111 @@
+//! What the client may believe: the lease, counted on its own clock. Pure:
+//! `now` is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Whether the session, and with it every seat, is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is no session yet.
+    Idle,
+    /// Held, and heartbeats are acknowledged.
+    Held,
+    /// The stream is broken and the leader is being looked for. Held until the
+    /// deadline all the same.
+    Reconnecting {
+        /// Until when the seats are certainly ours.
+        deadline: Instant,
+    },
+    /// The seats may belong to somebody else from now on.
+    Lost {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The facts from which the deadline follows.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    lease: Duration,
+    grace: Duration,
+    held_until: Instant,
+    /// When the leader's kernel closed our socket, unless it is certain that
+    /// this leader ends nobody any more.
+    closed: Option<Instant>,
+}
+
+impl Lease {
+    /// A session that was opened by a message sent at `sent`.
+    pub(crate) fn opened(sent: Instant, lease: Duration, grace: Duration) -> Self {
+        Lease { lease, grace, held_until: sent + lease, closed: None }
+    }
+
+    /// A heartbeat sent at `sent` was acknowledged.
+    pub(crate) fn acknowledged(&mut self, sent: Instant) {
+        self.held_until = self.held_until.max(sent + self.lease);
+        self.closed = None;
+    }
+
+    /// The leader's kernel closed our socket. If the leader lives and saw the
+    /// same, it ends the session after the grace; so we must not believe in it
+    /// longer either.
+    pub(crate) fn closed(&mut self, now: Instant) {
+        self.closed = Some(now);
+    }
+
+    /// That leader's process is dead, or another node leads: nobody ends the
+    /// session before a new leader has given it a whole lease.
+    pub(crate) fn leader_is_gone(&mut self) {
+        self.closed = None;
+    }
+
+    /// Until when the seats are certainly ours.
+    pub(crate) fn deadline(&self) -> Instant {
+        match self.closed {
+            Some(closed) => self.held_until.min(closed + self.grace),
+            None => self.held_until,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const GRACE: Duration = Duration::from_secs(2);
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_lease_counts_from_when_the_heartbeat_was_sent() {
+        let t = Instant::now();
+        let mut lease = Lease::opened(t, LEASE, GRACE);
+        assert_eq!(lease.deadline(), at(t, 30));
+        // Acknowledged late: what counts is when it was sent.
+        lease.acknowledged(at(t, 5));
+        assert_eq!(lease.deadline(), at(t, 35));
+        // An older acknowledgement takes nothing away.
+        lease.acknowledged(at(t, 1));
+        assert_eq!(lease.deadline(), at(t, 35));
+    }
+
+    #[test]
+    fn a_closed_socket_shortens_it_until_the_leader_is_known_to_be_gone() {
+        let t = Instant::now();
+        let mut lease = Lease::opened(t, LEASE, GRACE);
+        lease.closed(at(t, 10));
+        assert_eq!(lease.deadline(), at(t, 12));
+        lease.leader_is_gone();
+        assert_eq!(lease.deadline(), at(t, 30));
+        // Close to the end of the lease the grace prolongs nothing.
+        lease.closed(at(t, 29));
+        assert_eq!(lease.deadline(), at(t, 30));
+        lease.acknowledged(at(t, 29));
+        assert_eq!(lease.deadline(), at(t, 59));
+    }
+}

@@ -1,0 +1,209 @@
+//! Finding the leader: dial everybody, follow hints, open or resume the session
+//! on whoever leads.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use triad_proto::net::{
+    ChannelParameters, ClientTls, Connector, LatestConnection, SharedNetwork, Traffic, channel,
+};
+use triad_proto::v1;
+use triad_proto::v1::licensing_service_client::LicensingServiceClient;
+use triad_proto::v1::session_call::Call;
+use triad_proto::v1::session_event::Event;
+use triad_proto::v1::{Reason, Refusal};
+
+/// How long one node gets before the next is dialled as well. A dead node
+/// costs a checkout at most this.
+const STAGGER: Duration = Duration::from_millis(40);
+/// How long one attempt may take, TLS and opening included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Hints followed in one search: enough for a leadership that moves twice.
+const HINTS_MAX: usize = 8;
+/// Messages waiting to be sent on a stream.
+const CALLS_WAITING_MAX: usize = 64;
+
+/// How nodes are reached.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    pub(crate) network: SharedNetwork,
+    pub(crate) tls: Option<ClientTls>,
+}
+
+/// A stream on which the session is open.
+pub(crate) struct OpenStream {
+    pub(crate) address: String,
+    pub(crate) calls: mpsc::Sender<v1::SessionRequest>,
+    pub(crate) events: Streaming<v1::SessionResponse>,
+    pub(crate) connection: LatestConnection,
+    /// What came with the opening, besides `opened`.
+    pub(crate) first_events: Vec<Event>,
+    pub(crate) opened: v1::Opened,
+    pub(crate) opened_sent: Instant,
+}
+
+/// Nobody opened the session.
+#[derive(Debug)]
+pub(crate) struct NotFound {
+    /// The most telling answer.
+    pub(crate) refusal: Refusal,
+    /// The nodes whose port refused the connection: their process is dead.
+    pub(crate) dead: BTreeSet<String>,
+    /// Somebody named another leader than `avoid`.
+    pub(crate) hint: Option<String>,
+}
+
+/// Dials `servers` in order, a little apart, and follows hints, until one node
+/// opens the session. `avoid` is not dialled: a stream to it is open already.
+/// Cancel safe: a dropped search closes its sockets.
+pub(crate) async fn find_leader(
+    dialer: &Dialer,
+    servers: Vec<String>,
+    avoid: Option<String>,
+    open: v1::Open,
+) -> Result<OpenStream, NotFound> {
+    let mut waiting: std::collections::VecDeque<String> = servers.into();
+    let mut tried: BTreeSet<String> = avoid.into_iter().collect();
+    let mut attempts = FuturesUnordered::new();
+    let mut not_found = NotFound {
+        refusal: Refusal::because(Reason::NodeUnreachable, "no node could be reached"),
+        dead: BTreeSet::new(),
+        hint: None,
+    };
+    let mut hints = 0;
+    let mut next_start = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            Some((address, result)) = attempts.next(), if !attempts.is_empty() => {
+                next_start = Instant::now();
+                match result {
+                    Ok(stream) => return Ok(stream),
+                    Err(Failed { refusal, dead }) => {
+                        if dead {
+                            not_found.dead.insert(address);
+                        }
+                        let hint = refusal.leader_address.clone();
+                        if !hint.is_empty() {
+                            not_found.hint = Some(hint.clone());
+                            if !tried.contains(&hint) && hints < HINTS_MAX {
+                                hints += 1;
+                                waiting.retain(|address| *address != hint);
+                                waiting.push_front(hint);
+                            }
+                        }
+                        if telling(&refusal) >= telling(&not_found.refusal) {
+                            not_found.refusal = refusal;
+                        }
+                        if is_final(&not_found.refusal) {
+                            return Err(not_found);
+                        }
+                    }
+                }
+            }
+            () = sleep_until(next_start), if !waiting.is_empty() => {
+                next_start = Instant::now() + STAGGER;
+                let address = waiting.pop_front().expect("just asked");
+                if tried.insert(address.clone()) {
+                    attempts.push(attempt(dialer, address, open.clone()));
+                }
+            }
+            else => return Err(not_found),
+        }
+    }
+}
+
+/// Which of several answers to report.
+fn telling(refusal: &Refusal) -> u8 {
+    match refusal.reason() {
+        Reason::NodeUnreachable => 0,
+        Reason::Deadline | Reason::NotReady => 1,
+        Reason::NotLeader => 2,
+        Reason::NoQuorum | Reason::Overloaded => 3,
+        _ => 4,
+    }
+}
+
+/// An answer that no other node will improve on.
+fn is_final(refusal: &Refusal) -> bool {
+    telling(refusal) == 4
+}
+
+struct Failed {
+    refusal: Refusal,
+    dead: bool,
+}
+
+impl Failed {
+    fn because(refusal: Refusal) -> Self {
+        Failed { refusal, dead: false }
+    }
+}
+
+async fn attempt(
+    dialer: &Dialer,
+    address: String,
+    open: v1::Open,
+) -> (String, Result<OpenStream, Failed>) {
+    let opening = open_at(dialer, address.clone(), open);
+    let result = timeout(ATTEMPT_TIMEOUT, opening).await.unwrap_or_else(|_| {
+        let message = format!("{address} did not answer within {ATTEMPT_TIMEOUT:?}");
+        Err(Failed::because(Refusal::because(Reason::NodeUnreachable, message)))
+    });
+    (address, result)
+}
+
+async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<OpenStream, Failed> {
+    let connector = Connector::new(dialer.network.clone(), dialer.tls.clone())
+        .with_connect_timeout(ATTEMPT_TIMEOUT);
+    let connection = connector.latest();
+    let parameters = ChannelParameters {
+        host_port: address.clone(),
+        connector,
+        traffic: Traffic::Clients,
+        call_timeout: None,
+    };
+    let channel = channel(parameters).await.map_err(|error| {
+        let dead = error.io_kind() == Some(io::ErrorKind::ConnectionRefused);
+        let message = format!("{address}: {error}");
+        Failed { refusal: Refusal::because(Reason::NodeUnreachable, message), dead }
+    })?;
+    let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
+    let opened_sent = Instant::now();
+    let first = v1::SessionRequest {
+        calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }],
+    };
+    calls.try_send(first).expect("a new channel has room");
+    let refused = |status: tonic::Status| Failed::because(Refusal::from_status(&status));
+    let mut client = LicensingServiceClient::new(channel);
+    let answer = client.session(ReceiverStream::new(to_send)).await.map_err(refused)?;
+    let mut events = answer.into_inner();
+    let message = events.message().await.map_err(refused)?;
+    let mut first_events = message.into_iter().flat_map(|m| m.events).filter_map(|e| e.event);
+    match first_events.next() {
+        Some(Event::Opened(opened)) => Ok(OpenStream {
+            address,
+            calls,
+            first_events: first_events.collect(),
+            events,
+            connection,
+            opened,
+            opened_sent,
+        }),
+        // The session is over, or moves; the status that follows says why.
+        _ => match events.message().await {
+            Err(status) => Err(refused(status)),
+            Ok(_) => {
+                let message = format!("{address} closed the stream without a word");
+                Err(Failed::because(Refusal::because(Reason::NodeUnreachable, message)))
+            }
+        },
+    }
+}

@@ -1,0 +1,382 @@
+//! The gRPC service of administrators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+use triad_ledger::names::{CheckoutId, SessionId};
+use triad_ledger::{Command, Ledger, Outcome, Pool};
+use triad_license::Site;
+use triad_proto::v1;
+use triad_proto::v1::admin_service_server::AdminService;
+use triad_proto::v1::{Reason, Refusal};
+use triad_raft::{ClusterView, MemberView};
+
+use crate::convert;
+use crate::init::admin_token_hash;
+use crate::node::Node;
+use crate::session_stream::position;
+
+/// Rows in one answer. More are fetched page by page.
+const PAGE_ROWS_MAX: usize = 1_000;
+/// How long a read waits for a quorum before it is answered stale.
+const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a handover may take.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node that has not answered the leader for this long counts as away.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
+
+pub(crate) struct Admin {
+    pub(crate) node: Arc<Node>,
+}
+
+impl Admin {
+    /// Refuses whoever does not bring the administrator's token.
+    fn administrator(&self, metadata: &MetadataMap) -> Result<(), Refusal> {
+        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix("Bearer "));
+        let refused = |message| {
+            Refusal::because(Reason::NotAuthenticated, message).with_remedy(
+                "give the token that \"triad init\" wrote to admin.token: --token-file FILE",
+            )
+        };
+        match token {
+            None => Err(refused("this needs an administrator's token")),
+            // Digests are compared, so the time it takes tells nothing useful.
+            Some(token) if admin_token_hash(token) == self.node.config.admin_token_sha256 => Ok(()),
+            Some(_) => Err(refused("this administrator's token is not known here")),
+        }
+    }
+
+    /// Reads the ledger: as confirmed by a quorum if there is one, else as it
+    /// stands on this node, and says which.
+    async fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> (v1::Freshness, T) {
+        let consensus = &self.node.consensus;
+        let barrier = consensus.read_barrier(Instant::now() + BARRIER_TIMEOUT).await;
+        let view = consensus.view();
+        let (at, answer) = consensus.read(|ledger| (ledger.at(), question(ledger)));
+        let freshness = v1::Freshness {
+            linearizable: barrier.is_ok(),
+            stale_ms: if barrier.is_ok() { 0 } else { self.node.stale_ms() },
+            index: at.index,
+            term: view.leadership.term,
+        };
+        (freshness, answer)
+    }
+
+    async fn apply(&self, text: String) -> Result<v1::ApplyLicenseResponse, Refusal> {
+        let node = &self.node;
+        if node.leading_term().is_none() {
+            return Err(node.not_leader());
+        }
+        let hostids: Vec<_> =
+            node.config.nodes.values().filter_map(|entry| entry.hostid.clone()).collect();
+        let site = Site { cluster_id: node.config.cluster_id.as_str(), hostids: &hostids };
+        let verified = triad_license::verify(
+            &text,
+            &node.config.publishers,
+            &site,
+            node.consensus.date_ms(),
+        )
+        .map_err(|error| convert::license_error(&error))?;
+        let license = verified.into_license();
+        let (license_id, serial) = (license.id.to_string(), license.serial);
+        let committed = node.propose(vec![Command::Install { license }]).await?;
+        let position = Some(position(&committed));
+        let answer = committed.answers.into_iter().next();
+        let answer =
+            answer.ok_or_else(|| Refusal::because(Reason::Internal, "no answer to an install"))?;
+        match answer.map_err(|denial| convert::denial(&denial))? {
+            Outcome::Installed { changed, overage } => {
+                Ok(v1::ApplyLicenseResponse { license_id, serial, changed, overage, position })
+            }
+            other => unreachable!("an install is not answered {other:?}"),
+        }
+    }
+
+    async fn transfer(&self, to_node_id: u64) -> Result<v1::TransferLeaderResponse, Refusal> {
+        let node = &self.node;
+        let to = (to_node_id != 0).then_some(to_node_id);
+        if let Some(to) = to
+            && !node.config.nodes.contains_key(&to)
+        {
+            let message = format!("node {to} is not in this cluster");
+            return Err(Refusal::because(Reason::InvalidRequest, message)
+                .with_remedy("see \"triad node list\""));
+        }
+        if to == Some(node.consensus.node_id()) && node.leading_term().is_some() {
+            let term = node.consensus.leadership().term;
+            return Ok(v1::TransferLeaderResponse { leader_id: to_node_id, term });
+        }
+        let deadline = Instant::now() + TRANSFER_TIMEOUT;
+        let moved = node.consensus.transfer(to, deadline).await;
+        let moved = moved.map_err(|error| node.refusal(&error))?;
+        let leader_id = moved.leader.unwrap_or(0);
+        Ok(v1::TransferLeaderResponse { leader_id, term: moved.term })
+    }
+}
+
+impl Node {
+    /// How long ago this node last knew that it was up to date.
+    fn stale_ms(&self) -> u64 {
+        let view = self.consensus.view();
+        let ago = match view.quorum_ago {
+            Some(ago) => ago,
+            None => self.leaderless_for(),
+        };
+        // A follower of a live leader is behind by no more than a heartbeat.
+        ago.max(Duration::from_millis(1)).as_millis() as u64
+    }
+
+    fn status(&self, freshness: v1::Freshness, hash: String) -> v1::StatusResponse {
+        let view = self.consensus.view();
+        let own = self.consensus.node_id();
+        let has_quorum = match view.leadership.leader {
+            Some(leader) if leader == own => self.consensus.quorum_is_fresh(),
+            leader => leader.is_some(),
+        };
+        let (sessions, checkouts) =
+            self.consensus.read(|ledger| (ledger.session_count(), ledger.checkout_count()));
+        v1::StatusResponse {
+            freshness: Some(freshness),
+            cluster_id: self.config.cluster_id.to_string(),
+            node_id: own,
+            leader_id: view.leadership.leader.unwrap_or(0),
+            term: view.leadership.term,
+            nodes: view.members.iter().map(|member| node_status(member, &view, own)).collect(),
+            has_quorum,
+            sessions: sessions as u64,
+            checkouts: checkouts as u64,
+            date_ms: self.consensus.date_ms(),
+            state_hash: hash,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.config.tls.is_none() {
+            warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());
+        }
+        if self.config.publishers.is_empty() {
+            warnings.push("no publisher key is trusted: no license can be applied".to_owned());
+        }
+        warnings
+    }
+}
+
+fn node_status(member: &MemberView, view: &ClusterView, own: u64) -> v1::NodeStatus {
+    let is_leader = view.leadership.leader == Some(member.node_id);
+    let we_lead = view.leadership.leader == Some(own);
+    let is_own = member.node_id == own;
+    let answers = member.answered_ago.is_some_and(|ago| ago <= ANSWER_AGE_MAX);
+    let role = match () {
+        () if is_leader => v1::Role::Leader,
+        () if !member.is_voter => v1::Role::Learner,
+        () if is_own && view.leadership.leader.is_none() => v1::Role::Candidate,
+        () if is_own || (we_lead && answers) => v1::Role::Follower,
+        () if we_lead => v1::Role::Unreachable,
+        // Only the leader knows how the others are.
+        () => v1::Role::Unspecified,
+    };
+    let matched = if is_own { Some(view.last_index) } else { member.matched_index };
+    v1::NodeStatus {
+        node_id: member.node_id,
+        name: member.member.name.clone(),
+        client_address: member.member.client_address.clone(),
+        peer_address: member.member.peer_address.clone(),
+        role: role.into(),
+        reachable: is_own || is_leader || answers,
+        matched_index: matched.unwrap_or(0),
+        lag: matched.map_or(0, |matched| view.last_index.saturating_sub(matched)),
+        clock_offset_ms: member.clock_offset_ms.unwrap_or(0),
+    }
+}
+
+fn pool(id: u32, pool: &Pool, date_ms: u64) -> v1::Pool {
+    let starts_ms = pool.key.starts_ms.unwrap_or(0);
+    let expires_ms = pool.key.expires_ms.unwrap_or(0);
+    let state = if pool.withdrawn {
+        v1::PoolState::Withdrawn
+    } else if pool.valid_at(date_ms) {
+        v1::PoolState::Valid
+    } else if starts_ms > date_ms {
+        v1::PoolState::NotYetValid
+    } else {
+        v1::PoolState::Expired
+    };
+    v1::Pool {
+        pool_id: id,
+        feature: pool.key.feature.to_string(),
+        version: pool.key.version.to_string(),
+        seats_licensed: pool.licensed,
+        overdraft: pool.overdraft,
+        seats_in_use: pool.held,
+        seats_free: if state == v1::PoolState::Valid { pool.free() } else { 0 },
+        starts_ms,
+        expires_ms,
+        vendor_string: pool.key.vendor_string.to_string(),
+        state: state.into(),
+    }
+}
+
+fn page_rows(page_size: u32) -> usize {
+    match page_size as usize {
+        0 => PAGE_ROWS_MAX,
+        rows => rows.min(PAGE_ROWS_MAX),
+    }
+}
+
+fn bad_token() -> Refusal {
+    Refusal::because(Reason::InvalidRequest, "page_token: not one that this server gave")
+}
+
+fn session_token(token: &str) -> Result<Option<SessionId>, Refusal> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let number = u128::from_str_radix(token, 16).map_err(|_| bad_token())?;
+    Ok(Some(SessionId(number.to_be_bytes())))
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let (freshness, ()) = self.read(|_| ()).await;
+        // The hash as of the very index that the answer names.
+        let (at, hash) = self.node.consensus.state_hash();
+        let freshness = v1::Freshness { index: at, ..freshness };
+        Ok(Response::new(self.node.status(freshness, hash.to_string())))
+    }
+
+    async fn list_features(
+        &self,
+        request: Request<v1::ListFeaturesRequest>,
+    ) -> Result<Response<v1::ListFeaturesResponse>, Status> {
+        let wanted = request.into_inner().feature;
+        let date_ms = self.node.consensus.date_ms();
+        let (freshness, mut pools) = self
+            .read(|ledger| {
+                let all = ledger.pools();
+                let some =
+                    all.filter(|(_, p)| wanted.is_empty() || p.key.feature.as_str() == wanted);
+                some.map(|(id, p)| pool(id.0, p, date_ms)).collect::<Vec<_>>()
+            })
+            .await;
+        pools.sort_by(|a, b| (&a.feature, a.pool_id).cmp(&(&b.feature, b.pool_id)));
+        Ok(Response::new(v1::ListFeaturesResponse { freshness: Some(freshness), pools }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        self.administrator(request.metadata())?;
+        let request = request.into_inner();
+        let after = session_token(&request.page_token)?;
+        let rows = page_rows(request.page_size);
+        let (freshness, (sessions, next_page_token)) = self
+            .read(|ledger| {
+                let mut last = String::new();
+                let page = ledger.sessions(after).take(rows).map(|(id, session)| {
+                    last = id.to_string();
+                    v1::SessionInfo {
+                        session_id: id.to_string(),
+                        holder: Some(convert::holder_to_wire(&session.holder)),
+                        lease_ms: session.lease_ms,
+                        checkouts: session.checkouts.len() as u32,
+                        opened_ms: session.opened_ms,
+                    }
+                });
+                let page: Vec<_> = page.collect();
+                let next = if page.len() == rows { last } else { String::new() };
+                (page, next)
+            })
+            .await;
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListSessionsResponse { freshness, sessions, next_page_token }))
+    }
+
+    async fn list_checkouts(
+        &self,
+        request: Request<v1::ListCheckoutsRequest>,
+    ) -> Result<Response<v1::ListCheckoutsResponse>, Status> {
+        self.administrator(request.metadata())?;
+        let request = request.into_inner();
+        let after = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| bad_token())?,
+        };
+        let rows = page_rows(request.page_size);
+        let wanted = request.feature;
+        let (freshness, (checkouts, next_page_token)) = self
+            .read(|ledger| {
+                let mut last = String::new();
+                let mut page = Vec::new();
+                for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
+                    let items = ledger.granted_items(checkout);
+                    let about = items.iter().any(|item| item.feature.as_str() == wanted);
+                    if !wanted.is_empty() && !about {
+                        continue;
+                    }
+                    let holder = ledger.session(checkout.session).map(|session| &session.holder);
+                    page.push(v1::CheckoutInfo {
+                        checkout_id: id.0,
+                        session_id: checkout.session.to_string(),
+                        holder: holder.map(convert::holder_to_wire),
+                        items: items.iter().map(convert::granted_item).collect(),
+                        since_ms: checkout.since_ms,
+                    });
+                    if page.len() == rows {
+                        last = id.to_string();
+                        break;
+                    }
+                }
+                (page, last)
+            })
+            .await;
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListCheckoutsResponse { freshness, checkouts, next_page_token }))
+    }
+
+    async fn list_licenses(
+        &self,
+        request: Request<v1::ListLicensesRequest>,
+    ) -> Result<Response<v1::ListLicensesResponse>, Status> {
+        self.administrator(request.metadata())?;
+        let (freshness, licenses) = self
+            .read(|ledger| {
+                let info = |license: &triad_ledger::rights::License| v1::LicenseInfo {
+                    license_id: license.id.to_string(),
+                    publisher: license.publisher.to_string(),
+                    serial: license.serial,
+                    text: license.text.clone(),
+                };
+                ledger.licenses().map(info).collect()
+            })
+            .await;
+        Ok(Response::new(v1::ListLicensesResponse { freshness: Some(freshness), licenses }))
+    }
+
+    async fn apply_license(
+        &self,
+        request: Request<v1::ApplyLicenseRequest>,
+    ) -> Result<Response<v1::ApplyLicenseResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.apply(request.into_inner().text).await?))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.transfer(request.into_inner().to_node_id).await?))
+    }
+}

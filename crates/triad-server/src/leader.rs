@@ -1,0 +1,125 @@
+//! The duties of a leader: it gives every session a lease, ends those that fall
+//! silent, and lets time pass in the ledger when something comes due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use triad_ledger::{Answer, Command, Outcome, Silence, names::SessionId};
+use triad_raft::{Leadership, QUORUM_LEASE_MAX};
+
+use crate::node::Node;
+use crate::sessions::Sessions;
+
+/// How often the table is looked at: a tenth of the shortest useful grace.
+const TICK: Duration = Duration::from_millis(100);
+/// The most sessions ended with one proposal.
+const ENDS_PER_PROPOSAL: usize = 512;
+/// How often the date is compared with what is due.
+const DUE_CHECK: Duration = Duration::from_secs(1);
+
+/// Runs until the node stops.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut leadership = node.consensus.watch_leadership();
+    loop {
+        let now = *leadership.borrow_and_update();
+        if now.serving {
+            promote(&node, now);
+            tokio::select! {
+                () = serve(&node, now.term) => {}
+                () = until_changed(&mut leadership, now) => {}
+            }
+        } else {
+            node.follow();
+            if leadership.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Every session that the ledger knows gets one full lease, and on top of it
+/// the longest time for which an earlier leader may still have acknowledged
+/// heartbeats (P4, P5).
+fn promote(node: &Node, leadership: Leadership) {
+    let times = node.times();
+    let open: Vec<_> = node.consensus.read(|ledger| {
+        let lease = |ms| Duration::from_millis(ms);
+        ledger.sessions(None).map(|(id, session)| (id, lease(session.lease_ms))).collect()
+    });
+    let count = open.len();
+    let sessions =
+        Sessions::promoted(open, QUORUM_LEASE_MAX, times.disconnect_grace, Instant::now());
+    node.lead(leadership.term, sessions);
+    tracing::info!(term = leadership.term, sessions = count, "leading");
+}
+
+async fn until_changed(
+    leadership: &mut tokio::sync::watch::Receiver<Leadership>,
+    from: Leadership,
+) {
+    let gone = leadership.wait_for(|now| *now != from).await.is_err();
+    if gone {
+        // The node is going away; so is this task.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn serve(node: &Arc<Node>, term: u64) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due_checked = Instant::now();
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let silent = node.sessions(|sessions| {
+            sessions.tick(TICK, now);
+            sessions.silent(now)
+        });
+        for some in silent.unwrap_or_default().chunks(ENDS_PER_PROPOSAL) {
+            // In a task of its own: a proposal that waits for a quorum must not
+            // keep the clock from being looked at.
+            tokio::spawn(end(node.clone(), term, some.to_vec()));
+        }
+        if now - due_checked >= DUE_CHECK {
+            due_checked = now;
+            let due = node.consensus.read(|ledger| ledger.next_due_ms());
+            if due.is_some_and(|due| due <= node.consensus.date_ms()) {
+                tokio::spawn({
+                    let node = node.clone();
+                    async move { node.propose(vec![Command::Tick]).await }
+                });
+            }
+        }
+    }
+}
+
+/// Ends sessions through the log. Void if another leader has taken over.
+async fn end(node: Arc<Node>, term: u64, silent: Vec<(SessionId, Silence)>) {
+    let command = |(session, silence): &(SessionId, Silence)| Command::End {
+        session: *session,
+        term,
+        silence: *silence,
+    };
+    let commands = silent.iter().map(command).collect();
+    let deadline = Instant::now() + crate::node::PROPOSE_TIMEOUT;
+    let answers = node.consensus.propose(commands, deadline).await;
+    let now = Instant::now();
+    node.sessions(|sessions| match answers {
+        Ok(committed) => {
+            for ((session, _), answer) in silent.iter().zip(committed.answers) {
+                if ended(&answer) {
+                    sessions.ended(*session);
+                }
+            }
+        }
+        // Perhaps applied: they stay unacknowledged, and are proposed again.
+        Err(error) if error.outcome_unknown() => {}
+        Err(_) => silent.iter().for_each(|(session, _)| sessions.end_refused(*session, now)),
+    });
+    tracing::debug!(term, sessions = silent.len(), "ended silent sessions");
+}
+
+fn ended(answer: &Answer) -> bool {
+    matches!(answer, Ok(Outcome::Ended { .. }))
+}

@@ -1,0 +1,149 @@
+//! The gRPC service of applications. It decides nothing: it converts, asks, and
+//! converts back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+use triad_ledger::names::{CheckoutId, RequestId, SessionId};
+use triad_ledger::{Command, Outcome};
+use triad_proto::net::ConnectionInfo;
+use triad_proto::v1;
+use triad_proto::v1::licensing_service_server::LicensingService;
+use triad_proto::v1::{Reason, Refusal};
+
+use crate::convert;
+use crate::node::Node;
+use crate::session_stream::{SessionStream, position};
+
+pub(crate) struct Licensing {
+    pub(crate) node: Arc<Node>,
+}
+
+fn unanswered() -> Refusal {
+    Refusal::because(Reason::Internal, "a command without an answer")
+}
+
+impl Licensing {
+    async fn checkout_once(
+        &self,
+        message: v1::CheckoutRequest,
+    ) -> Result<v1::CheckoutResponse, Refusal> {
+        let session = convert::session_id(&message.session_id)?;
+        let holder = convert::holder(message.holder)?;
+        let items = convert::items(message.items)?;
+        let request = convert::request_id(message.request_id)?;
+        let lease = self.node.times().lease(Duration::from_millis(message.lease_ms));
+        self.node.opening(session, lease)?;
+        let lease_ms = lease.as_millis() as u64;
+        let answered_through = RequestId(message.answered_through);
+        let commands = vec![
+            Command::Open { session, holder, lease_ms, resume: false },
+            Command::Checkout { session, request, answered_through, items },
+        ];
+        let committed = self.node.propose(commands).await?;
+        let position = Some(position(&committed));
+        let mut answers = committed.answers.into_iter();
+        let opened = answers.next().ok_or_else(unanswered)?;
+        let lease_ms = match opened.map_err(|denial| convert::denial(&denial))? {
+            Outcome::Opened { lease_ms, .. } => lease_ms,
+            other => unreachable!("an opening is not answered {other:?}"),
+        };
+        let lease = Duration::from_millis(lease_ms);
+        self.node.sessions(|sessions| sessions.opened(session, lease));
+        match answers.next().ok_or_else(unanswered)?.map_err(|denial| convert::denial(&denial))? {
+            Outcome::Granted(grant) => Ok(v1::CheckoutResponse {
+                grant: Some(convert::grant(grant)),
+                position,
+                lease_ms,
+                heartbeat_interval_ms: self.node.times().heartbeat(lease).as_millis() as u64,
+            }),
+            other => unreachable!("a checkout is not answered {other:?}"),
+        }
+    }
+
+    async fn checkin_once(
+        &self,
+        message: v1::CheckinRequest,
+    ) -> Result<v1::CheckinResponse, Refusal> {
+        let command = Command::Checkin {
+            session: convert::session_id(&message.session_id)?,
+            request: convert::request_id(message.request_id)?,
+            answered_through: RequestId(message.answered_through),
+            checkout: CheckoutId(message.checkout_id),
+        };
+        let committed = self.node.propose(vec![command]).await?;
+        let position = Some(position(&committed));
+        let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
+        match answer.map_err(|denial| convert::denial(&denial))? {
+            Outcome::Returned { was_held } => Ok(v1::CheckinResponse { was_held, position }),
+            other => unreachable!("a checkin is not answered {other:?}"),
+        }
+    }
+
+    async fn close_once(&self, session: SessionId) -> Result<(), Refusal> {
+        self.node.propose(vec![Command::Close { session }]).await?;
+        self.node.sessions(|sessions| sessions.ended(session));
+        Ok(())
+    }
+
+    fn heartbeat_once(&self, session: SessionId) -> Result<v1::HeartbeatResponse, Refusal> {
+        self.node.heard(session, Instant::now())?;
+        let lease = self.node.consensus.read(|ledger| {
+            ledger.session(session).map(|open| open.lease_ms)
+        });
+        let lease_ms = lease.ok_or_else(|| self.node.session_unknown(session))?;
+        Ok(v1::HeartbeatResponse { lease_ms })
+    }
+}
+
+#[tonic::async_trait]
+impl LicensingService for Licensing {
+    type SessionStream = BoxStream<'static, Result<v1::SessionResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        // Said at once, so that a client looking for the leader loses no time.
+        if self.node.leading_term().is_none() {
+            return Err(self.node.not_leader().into_status());
+        }
+        let closed = request.extensions().get::<ConnectionInfo>().map(|info| info.closed.clone());
+        let stream = SessionStream::new(self.node.clone(), request.into_inner(), closed);
+        Ok(Response::new(Box::pin(stream.into_stream())))
+    }
+
+    async fn checkout(
+        &self,
+        request: Request<v1::CheckoutRequest>,
+    ) -> Result<Response<v1::CheckoutResponse>, Status> {
+        Ok(Response::new(self.checkout_once(request.into_inner()).await?))
+    }
+
+    async fn checkin(
+        &self,
+        request: Request<v1::CheckinRequest>,
+    ) -> Result<Response<v1::CheckinResponse>, Status> {
+        Ok(Response::new(self.checkin_once(request.into_inner()).await?))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let session = convert::session_id(&request.into_inner().session_id)?;
+        Ok(Response::new(self.heartbeat_once(session)?))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        let session = convert::session_id(&request.into_inner().session_id)?;
+        self.close_once(session).await?;
+        Ok(Response::new(v1::CloseSessionResponse {}))
+    }
+}

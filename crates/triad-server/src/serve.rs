@@ -1,0 +1,360 @@
+//! A node from start to stop: checks what it is given, opens its data, listens,
+//! and leaves in good order.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::UnixTime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout};
+use tonic_health::ServingStatus;
+use triad_proto::identity::NodeIdentity;
+use triad_proto::net::{
+    AcceptLimits, ClientCertificates, ClientTls, Listener, Network, ServerTls, TcpNetwork, TlsError,
+    Traffic, accept_loop, server,
+};
+use triad_proto::v1;
+use triad_proto::v1::admin_service_server::AdminServiceServer;
+use triad_proto::v1::licensing_service_server::LicensingServiceServer;
+use triad_raft::disk::{Disk, RealDisk};
+use triad_raft::{Consensus, Options, StartError, SystemClock, WallClock};
+
+use crate::admin_service::Admin;
+use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
+use crate::config::Config;
+use crate::hostids;
+use crate::leader;
+use crate::licensing_service::Licensing;
+use crate::node::{NewsDesk, Node};
+
+/// The longest message a client may send: a license with its signatures.
+const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
+const ADMIN_MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// Handing leadership over before stopping.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Waiting for streams to be told before the ports close.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+/// The file that marks a data directory as never used.
+pub(crate) const NEWBORN: &str = "newborn";
+
+/// What the caller of [`serve`] wants to know or decide.
+#[derive(Default)]
+pub struct ServeOptions {
+    /// Told once the node listens.
+    pub ready: Option<oneshot::Sender<Ready>>,
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The port of clients, as bound.
+    pub clients: std::net::SocketAddr,
+    /// The port of peers, as bound.
+    pub peers: std::net::SocketAddr,
+}
+
+/// Why a node did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    /// TLS cannot be set up from them.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// A port.
+    #[error(
+        "{key} = {address}: {source}; stop what listens there (ss -ltnp), or choose another port"
+    )]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration names a machine that this is not.
+    #[error(
+        "{}: node {node_id} has hostid {configured}, but this machine has {found}; \
+         move the node back, or ask the publisher for a license for this machine",
+        file.display()
+    )]
+    Hostid {
+        /// The configuration.
+        file: PathBuf,
+        /// The node.
+        node_id: u64,
+        /// What is configured.
+        configured: String,
+        /// What the machine says.
+        found: String,
+    },
+    /// The data directory is empty, and should not be.
+    #[error(
+        "{}: this node has run before or was never set up, and its data is not here; check \
+         data_dir. A node that lost its data must not vote: see docs/how-to/replace-a-node.md",
+        data_dir.display()
+    )]
+    DataMissing {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// The data directory cannot be used.
+    #[error("{}: {source}", data_dir.display())]
+    DataDir {
+        /// The directory.
+        data_dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The node's data.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The node had to stop: it cannot keep what it promised.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs a node until it is told to stop by SIGTERM or SIGINT, or has to.
+///
+/// On a signal it hands leadership over first, tells its clients where to go,
+/// and only then stops.
+///
+/// # Errors
+///
+/// See [`ServeError`]. A process must exit non-zero on any.
+pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    serve_until(config, options, Arc::new(TcpNetwork::new()), stop).await
+}
+
+fn signals(source: io::Error) -> ServeError {
+    ServeError::Failed(format!("signals cannot be handled: {source}"))
+}
+
+/// Like [`serve`], on a given network, until `stop` resolves.
+///
+/// # Errors
+///
+/// See [`ServeError`].
+pub async fn serve_until(
+    config: Config,
+    options: ServeOptions,
+    network: Arc<dyn Network>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+    let wall = SystemClock;
+    check_hostid(&config)?;
+    let tls = tls(&config, &wall)?;
+    // Ports first: a second instance must not come as far as the data.
+    let clients = bind(&*network, "listen.clients", &config.listen_clients).await?;
+    let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
+    let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
+    let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
+
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let newborn = is_newborn(&*disk, &config.data_dir)?;
+    let desk = Arc::new(NewsDesk::default());
+    let reporter = desk.clone();
+    let (consensus, peer_service) = Consensus::start(Options {
+        cluster_id: config.cluster_id.to_string(),
+        node_id: config.node_id,
+        members: config.nodes.iter().map(|(id, entry)| (*id, entry.member.clone())).collect(),
+        data_dir: config.data_dir.clone(),
+        newborn,
+        timing: config.timing,
+        death_notice: config.death_notice,
+        network: network.clone(),
+        peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
+        wall_clock: Box::new(wall),
+        disk: disk.clone(),
+        events: Box::new(move |events| reporter.report(events)),
+    })
+    .await?;
+    if newborn {
+        no_longer_newborn(&*disk, &config.data_dir)?;
+    }
+
+    let (stopping, stops) = watch::channel(false);
+    let (closing, closes) = watch::channel(false);
+    let node = Node::new(config, consensus.clone(), desk, stops);
+    let duties = tokio::spawn(leader::run(node.clone()));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let following = tokio::spawn(report_health(node.clone(), health));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors are those of this build");
+
+    let licensing = LicensingServiceServer::new(Licensing { node: node.clone() })
+        .max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX);
+    let admin = AdminServiceServer::new(Admin { node: node.clone() })
+        .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX);
+    let for_clients = server(Traffic::Clients)
+        .add_service(licensing)
+        .add_service(admin)
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(
+            accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), AcceptLimits::clients()),
+            until(closes.clone()),
+        );
+    let for_peers = server(Traffic::Peers)
+        .add_service(peer_service)
+        .serve_with_incoming_shutdown(
+            accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
+            until(closes),
+        );
+    let for_clients = tokio::spawn(for_clients);
+    let for_peers = tokio::spawn(for_peers);
+    tracing::info!(clients = %ready.clients, peers = %ready.peers, "listening");
+    if let Some(told) = options.ready {
+        let _ = told.send(ready);
+    }
+
+    let outcome = tokio::select! {
+        () = stop => Ok(()),
+        failure = consensus.failure() => {
+            tracing::error!(%failure, "this node stops");
+            Err(ServeError::Failed(failure))
+        }
+    };
+    if outcome.is_ok() {
+        hand_over(&node).await;
+    }
+    stopping.send_replace(true);
+    duties.abort();
+    following.abort();
+    // Streams say goodbye as soon as they see it; then the ports close.
+    closing.send_replace(true);
+    let _ = timeout(FAREWELL_TIMEOUT, for_clients).await;
+    if outcome.is_ok() {
+        consensus.stop().await;
+    }
+    for_peers.abort();
+    tracing::info!("stopped");
+    outcome
+}
+
+async fn until(mut told: watch::Receiver<bool>) {
+    let _ = told.wait_for(|told| *told).await;
+}
+
+async fn hand_over(node: &Node) {
+    if node.leading_term().is_none() || node.config.nodes.len() < 2 {
+        return;
+    }
+    tracing::info!("handing leadership over");
+    let deadline = Instant::now() + HANDOVER_TIMEOUT;
+    match node.consensus.transfer(None, deadline).await {
+        Ok(now) => tracing::info!(leader = now.leader, term = now.term, "handed over"),
+        Err(error) => tracing::warn!(%error, "nobody took leadership over"),
+    }
+}
+
+struct NodeTls {
+    clients: Arc<ServerTls>,
+    peers: Arc<ServerTls>,
+    to_peers: ClientTls,
+}
+
+/// Reads and checks the certificates. Peers must show one of their own.
+fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeError> {
+    let Some(files) = &config.tls else {
+        tracing::warn!("TLS is off: everything is sent in plain text, on loopback");
+        return Ok(None);
+    };
+    let files = CertificateFiles {
+        ca: files.ca.clone(),
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+    };
+    let identity =
+        NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(wall.wall_ms()));
+    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+    let checked = check_certificate_files(&files, &identity, now)?;
+    let peers_show = ClientCertificates::Required(checked.ca_pem.clone());
+    Ok(Some(NodeTls {
+        clients: Arc::new(ServerTls::new(&checked.identity, &ClientCertificates::Ignored)?),
+        peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
+        to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
+    }))
+}
+
+async fn bind(
+    network: &dyn Network,
+    key: &'static str,
+    address: &str,
+) -> Result<Box<dyn Listener>, ServeError> {
+    let listen = |source| ServeError::Listen { key, address: address.to_owned(), source };
+    network.bind(address).await.map_err(listen)
+}
+
+fn check_hostid(config: &Config) -> Result<(), ServeError> {
+    let Some(configured) = &config.nodes[&config.node_id].hostid else { return Ok(()) };
+    let found = hostids::of_this_machine();
+    if found.contains(configured) {
+        return Ok(());
+    }
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    Err(ServeError::Hostid {
+        file: config.file.clone(),
+        node_id: config.node_id,
+        configured: configured.to_string(),
+        found: found.join(", "),
+    })
+}
+
+/// A node that has run before has a log. One that never ran has the mark that
+/// `triad init` made, and nothing else. A node with neither lost its data, and
+/// would vote as if it had never promised anything.
+fn is_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<bool, ServeError> {
+    let unusable = |source| ServeError::DataDir { data_dir: data_dir.to_owned(), source };
+    let missing = || ServeError::DataMissing { data_dir: data_dir.to_owned() };
+    let names = match disk.list(data_dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) => return Err(unusable(error)),
+    };
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    match (has(NEWBORN), has("log")) {
+        // A start that was interrupted after making the log begins again.
+        (true, _) => Ok(true),
+        (false, true) => Ok(false),
+        (false, false) => Err(missing()),
+    }
+}
+
+fn no_longer_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<(), ServeError> {
+    let removed = disk.remove(&data_dir.join(NEWBORN)).and_then(|()| disk.sync_dir(data_dir));
+    removed.map_err(|source| ServeError::DataDir { data_dir: data_dir.to_owned(), source })
+}
+
+/// Tells health checks whether this node is of use: it leads, or knows who does.
+async fn report_health(node: Arc<Node>, health: tonic_health::server::HealthReporter) {
+    let mut leadership = node.consensus.watch_leadership();
+    loop {
+        let of_use = leadership.borrow_and_update().leader.is_some();
+        let status = if of_use { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in ["", "triad.v1.LicensingService", "triad.v1.AdminService"] {
+            health.set_service_status(service, status).await;
+        }
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! One heartbeat stream: the calls of one session in, its answers and news out.
+//!
+//! The stream is polled by the connection, so there is no task and no queue
+//! between a call and its answer; and a client that does not read its answers
+//! is not read from either. When the connection goes, this is dropped, and
+//! whether the client's kernel closed it decides what that means.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+use triad_ledger::names::{CheckoutId, RequestId, SessionId};
+use triad_ledger::{Answer, Command, Denial, Outcome};
+use triad_proto::net::PeerClosed;
+use triad_proto::v1;
+use triad_proto::v1::session_call::Call;
+use triad_proto::v1::session_event::Event as News;
+use triad_proto::v1::{Reason, Refusal};
+use triad_raft::{Committed, Leadership};
+
+use crate::convert;
+use crate::node::{NEWS_WAITING_MAX, Node};
+use crate::sessions::StreamId;
+
+/// Requests of one session under way at once. A client that sends more waits.
+const REQUESTS_UNDER_WAY_MAX: usize = 128;
+/// The version of the protocol that this server speaks.
+const PROTOCOL_VERSION: u32 = 1;
+
+type Answering = Pin<Box<dyn Future<Output = Result<News, Refusal>> + Send>>;
+
+/// The state of one stream.
+pub(crate) struct SessionStream {
+    node: Arc<Node>,
+    calls: Streaming<v1::SessionRequest>,
+    queue: VecDeque<Call>,
+    under_way: FuturesOrdered<Answering>,
+    open: Option<OpenSession>,
+    news: mpsc::Receiver<News>,
+    news_sender: mpsc::Sender<News>,
+    leadership: watch::Receiver<Leadership>,
+    stopping: watch::Receiver<bool>,
+    closed: Option<Arc<PeerClosed>>,
+    /// What is left to say before the end.
+    farewell: Option<Status>,
+    over: bool,
+}
+
+struct OpenSession {
+    id: SessionId,
+    stream: StreamId,
+    term: u64,
+}
+
+impl SessionStream {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        calls: Streaming<v1::SessionRequest>,
+        closed: Option<Arc<PeerClosed>>,
+    ) -> Self {
+        let (news_sender, news) = mpsc::channel(NEWS_WAITING_MAX);
+        let leadership = node.consensus.watch_leadership();
+        let stopping = node.watch_stopping();
+        SessionStream {
+            node,
+            calls,
+            queue: VecDeque::new(),
+            under_way: FuturesOrdered::new(),
+            open: None,
+            news,
+            news_sender,
+            leadership,
+            stopping,
+            closed,
+            farewell: None,
+            over: false,
+        }
+    }
+
+    /// The answers as a stream.
+    pub(crate) fn into_stream(
+        self,
+    ) -> impl Stream<Item = Result<v1::SessionResponse, Status>> + Send + 'static {
+        futures::stream::unfold(self, |mut stream| async move {
+            let item = stream.next().await?;
+            Some((item, stream))
+        })
+    }
+
+    /// The next message: everything that is ready, or the farewell.
+    async fn next(&mut self) -> Option<Result<v1::SessionResponse, Status>> {
+        if self.over {
+            return None;
+        }
+        let mut out = Vec::new();
+        while out.is_empty() {
+            if let Some(status) = self.farewell.take() {
+                self.over = true;
+                return Some(Err(status));
+            }
+            if let Err(refusal) = self.step(&mut out).await {
+                self.say_goodbye(refusal, &mut out);
+            }
+            if self.over && out.is_empty() {
+                return None;
+            }
+        }
+        let events = out.into_iter().map(|event| v1::SessionEvent { event: Some(event) });
+        Some(Ok(v1::SessionResponse { events: events.collect() }))
+    }
+
+    /// Waits for one thing to happen, then takes along whatever else is ready.
+    async fn step(&mut self, out: &mut Vec<News>) -> Result<(), Refusal> {
+        let reads = self.under_way.len() < REQUESTS_UNDER_WAY_MAX;
+        tokio::select! {
+            biased;
+            Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
+                out.push(answer?);
+                while let Some(Some(answer)) = self.under_way.next().now_or_never() {
+                    out.push(answer?);
+                }
+            }
+            Some(news) = self.news.recv() => self.take_news(news, out),
+            call = next_call(&mut self.queue, &mut self.calls), if reads => {
+                self.take_call(call?, out).await?;
+                while self.under_way.len() < REQUESTS_UNDER_WAY_MAX && !self.over {
+                    let Some(call) = self.queue.pop_front() else { break };
+                    self.take_call(Some(call), out).await?;
+                }
+            }
+            () = leadership_lost(&mut self.leadership, self.open.as_ref().map(|o| o.term)) => {
+                return Err(self.node.not_leader());
+            }
+            () = told_to_stop(&mut self.stopping) => {
+                return Err(self.node.not_leader());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_news(&mut self, news: News, out: &mut Vec<News>) {
+        if let News::Ended(ended) = &news
+            && ended.checkout_id == 0
+        {
+            self.over = true;
+        }
+        out.push(news);
+    }
+
+    async fn take_call(&mut self, call: Option<Call>, out: &mut Vec<News>) -> Result<(), Refusal> {
+        match call {
+            // The client hung up in good order. Its lease goes on unless it
+            // said `close`.
+            None => self.over = true,
+            Some(Call::Open(open)) => {
+                let opened = self.open(open).await?;
+                out.push(News::Opened(opened));
+            }
+            Some(Call::Beat(v1::Beat { beat })) => {
+                self.node.heard(self.session()?, Instant::now())?;
+                out.push(News::Beat(v1::BeatAcknowledged { beat }));
+            }
+            Some(Call::Take(take)) => self.take(take)?,
+            Some(Call::GiveBack(give_back)) => self.give_back(give_back)?,
+            Some(Call::Close(v1::Close {})) => {
+                let session = self.session()?;
+                self.node.propose(vec![Command::Close { session }]).await?;
+                self.node.sessions(|sessions| sessions.ended(session));
+                out.push(News::Ended(v1::Ended {
+                    checkout_id: 0,
+                    reason: v1::EndReason::Closed.into(),
+                    message: String::new(),
+                }));
+                self.over = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, open: v1::Open) -> Result<v1::Opened, Refusal> {
+        if self.open.is_some() {
+            let message = "open: the stream has a session already";
+            return Err(Refusal::because(Reason::InvalidRequest, message));
+        }
+        if open.protocol_version > PROTOCOL_VERSION {
+            let message = format!(
+                "the client speaks protocol version {}, this server speaks {PROTOCOL_VERSION}",
+                open.protocol_version
+            );
+            return Err(Refusal::because(Reason::ProtocolVersion, message));
+        }
+        let session = convert::session_id(&open.session_id)?;
+        let holder = convert::holder(open.holder)?;
+        let lease = self.node.times().lease(Duration::from_millis(open.lease_ms));
+        let term = self.node.leading_term().ok_or_else(|| self.node.not_leader())?;
+        self.node.opening(session, lease)?;
+        let lease_ms = lease.as_millis() as u64;
+        let command = Command::Open { session, holder, lease_ms, resume: open.resume };
+        let committed = self.node.propose(vec![command]).await?;
+        let (lease_ms, checkouts) = match first(&committed)? {
+            Ok(Outcome::Opened { lease_ms, checkouts }) => (lease_ms, checkouts),
+            Ok(other) => unreachable!("an opening is not answered {other:?}"),
+            Err(denial) => return Err(self.opening_denied(session, &denial)),
+        };
+        let lease = Duration::from_millis(lease_ms);
+        self.node.sessions(|sessions| sessions.opened(session, lease));
+        let stream = self.node.attach(session, self.news_sender.clone());
+        self.open = Some(OpenSession { id: session, stream, term });
+        // The opening counts as a heartbeat, under a heartbeat's conditions.
+        self.node.heard(session, Instant::now())?;
+        let times = self.node.times();
+        Ok(v1::Opened {
+            lease_ms,
+            heartbeat_interval_ms: times.heartbeat(lease).as_millis() as u64,
+            disconnect_grace_ms: times.disconnect_grace.as_millis() as u64,
+            beat: open.beat,
+            position: Some(position(&committed)),
+            checkout_ids: checkouts.into_iter().map(|id| id.0).collect(),
+        })
+    }
+
+    fn opening_denied(&self, session: SessionId, denial: &Denial) -> Refusal {
+        if matches!(denial, Denial::SessionUnknown { .. }) {
+            self.node.sessions(|sessions| sessions.ended(session));
+        }
+        convert::denial(denial)
+    }
+
+    fn take(&mut self, take: v1::Take) -> Result<(), Refusal> {
+        let session = self.session()?;
+        let request_id = take.request_id;
+        let command = convert::request_id(request_id).and_then(|request| {
+            Ok(Command::Checkout {
+                session,
+                request,
+                answered_through: RequestId(take.answered_through),
+                items: convert::items(take.items)?,
+            })
+        });
+        let node = self.node.clone();
+        self.under_way.push_back(Box::pin(async move {
+            use v1::taken::Outcome as Taken;
+            // What is malformed is answered, not hung up on: other requests of
+            // the session are well.
+            let command = match command {
+                Ok(command) => command,
+                Err(denial) => return Ok(taken(request_id, None, Taken::Denial(denial))),
+            };
+            let committed = node.propose(vec![command]).await?;
+            let outcome = match first(&committed)? {
+                Ok(Outcome::Granted(grant)) => Taken::Grant(convert::grant(grant)),
+                Ok(other) => unreachable!("a checkout is not answered {other:?}"),
+                Err(Denial::SessionUnknown { session }) => {
+                    return Err(node.session_unknown(session));
+                }
+                Err(denial) => Taken::Denial(convert::denial(&denial)),
+            };
+            Ok(taken(request_id, Some(position(&committed)), outcome))
+        }));
+        Ok(())
+    }
+
+    fn give_back(&mut self, give_back: v1::GiveBack) -> Result<(), Refusal> {
+        let session = self.session()?;
+        let request_id = give_back.request_id;
+        let command = Command::Checkin {
+            session,
+            request: convert::request_id(request_id)?,
+            answered_through: RequestId(give_back.answered_through),
+            checkout: CheckoutId(give_back.checkout_id),
+        };
+        let node = self.node.clone();
+        self.under_way.push_back(Box::pin(async move {
+            let committed = node.propose(vec![command]).await?;
+            let was_held = match first(&committed)? {
+                Ok(Outcome::Returned { was_held }) => was_held,
+                Ok(other) => unreachable!("a checkin is not answered {other:?}"),
+                Err(denial) => return Err(convert::denial(&denial)),
+            };
+            let position = Some(position(&committed));
+            Ok(News::GivenBack(v1::GivenBack { request_id, position, was_held }))
+        }));
+        Ok(())
+    }
+
+    fn session(&self) -> Result<SessionId, Refusal> {
+        self.open.as_ref().map(|open| open.id).ok_or_else(|| {
+            Refusal::because(Reason::InvalidRequest, "the first call of a stream must be `open`")
+        })
+    }
+
+    /// The stream ends with a status. A session that moves is told where to;
+    /// one that is no more is told so in an event.
+    fn say_goodbye(&mut self, refusal: Refusal, out: &mut Vec<News>) {
+        match refusal.reason() {
+            Reason::NotLeader if self.open.is_some() => {
+                out.push(News::Moving(v1::Moving { to_address: refusal.leader_address.clone() }));
+            }
+            Reason::SessionUnknown => out.push(News::Ended(v1::Ended {
+                checkout_id: 0,
+                reason: v1::EndReason::Silent.into(),
+                message: refusal.message.clone(),
+            })),
+            _ => {}
+        }
+        self.farewell = Some(refusal.into_status());
+    }
+}
+
+impl Drop for SessionStream {
+    fn drop(&mut self) {
+        if let Some(open) = &self.open {
+            let closed = self.closed.as_ref().is_some_and(|closed| closed.is_closed());
+            self.node.detach(open.id, open.stream, closed);
+        }
+    }
+}
+
+/// The next call, from the messages read so far or from the wire.
+async fn next_call(
+    queue: &mut VecDeque<Call>,
+    calls: &mut Streaming<v1::SessionRequest>,
+) -> Result<Option<Call>, Refusal> {
+    loop {
+        if let Some(call) = queue.pop_front() {
+            return Ok(Some(call));
+        }
+        match calls.message().await {
+            Ok(Some(message)) => queue.extend(message.calls.into_iter().filter_map(|c| c.call)),
+            Ok(None) => return Ok(None),
+            Err(status) => return Err(Refusal::from_status(&status)),
+        }
+    }
+}
+
+/// Resolves when the leadership under which a session was opened is over.
+async fn leadership_lost(leadership: &mut watch::Receiver<Leadership>, term: Option<u64>) {
+    let Some(term) = term else { return std::future::pending().await };
+    let over = |now: &Leadership| !now.serving || now.term != term;
+    let _ = leadership.wait_for(over).await;
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+fn first(committed: &Committed) -> Result<Answer, Refusal> {
+    let none = || Refusal::because(Reason::Internal, "a command without an answer");
+    committed.answers.first().cloned().ok_or_else(none)
+}
+
+fn taken(
+    request_id: u64,
+    position: Option<v1::LogPosition>,
+    outcome: v1::taken::Outcome,
+) -> News {
+    News::Taken(v1::Taken { request_id, position, outcome: Some(outcome) })
+}
+
+/// Where an answer stands in the log.
+pub(crate) fn position(committed: &Committed) -> v1::LogPosition {
+    v1::LogPosition { term: committed.term, index: committed.index }
+}
