@@ -11,8 +11,8 @@ mod records;
 pub use commands::{decode_commands, encode_commands};
 pub use events::{decode_event, encode_event};
 pub(crate) use records::{
-    decode_checkout, decode_license, decode_meta, decode_pool, decode_session, encode_checkout,
-    encode_license, encode_meta, encode_pool, encode_session,
+    decode_checkout, decode_ended, decode_license, decode_meta, decode_pool, decode_session,
+    encode_checkout, encode_ended, encode_license, encode_meta, encode_pool, encode_session,
 };
 
 use core::ops::RangeInclusive;
@@ -50,6 +50,9 @@ pub enum CodecError {
     /// missing, or they are not of a ledger.
     #[error("the record of the clock and the counters is missing among the others")]
     NoMeta,
+    /// A session that is both open and ended, or ended twice.
+    #[error("a session that is open and ended, or ended twice")]
+    Ended,
     /// A checkout without its session or pool.
     #[error("a checkout whose session or pool is missing")]
     Orphan,

@@ -77,7 +77,8 @@ pub enum Silence {
 pub enum Command {
     /// Opens a session, or confirms that it is open.
     Open {
-        /// Drawn by the client.
+        /// Drawn by the client, anew for each session: the id of one that has
+        /// ended is not opened again, see [`crate::ENDED_SESSIONS_MAX`].
         session: SessionId,
         /// Who asks.
         holder: Holder,
@@ -208,7 +209,7 @@ pub enum Outcome {
 /// same request gets it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
-    /// The session is not open.
+    /// The session is not open, or its id was used up by one that ended.
     #[error("session {session} is not open: it was ended or never opened")]
     SessionUnknown {
         /// Which session.

@@ -8,6 +8,7 @@ use crate::command::{
     Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
     GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
+use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening};
 use crate::names::{CheckoutId, LicenseId, PoolId, RequestId, Seats, SessionId, Version};
 use crate::pools::{Pool, Pools};
@@ -61,6 +62,7 @@ pub struct Ledger {
     licenses: BTreeMap<LicenseId, License>,
     pools: Pools,
     sessions: BTreeMap<SessionId, Session>,
+    ended: EndedSessions,
     checkouts: BTreeMap<CheckoutId, Checkout>,
     /// When the next right ends; derived from the pools.
     next_expiry_ms: Option<u64>,
@@ -160,7 +162,7 @@ impl Ledger {
             let checkouts = open.checkouts.iter().copied().collect();
             return Ok(Outcome::Opened { lease_ms: open.lease_ms, checkouts });
         }
-        if resume {
+        if resume || self.ended.contains(id) {
             return Err(Denial::SessionUnknown { session: id });
         }
         if self.sessions.len() >= SESSIONS_MAX {
@@ -283,6 +285,10 @@ impl Ledger {
             self.release(checkout, reason);
         }
         self.records.touch(RecordKey::Session(id));
+        let (number, forgotten) = self.ended.remember(id);
+        for number in forgotten.into_iter().chain([number]) {
+            self.records.touch(RecordKey::Ended(number));
+        }
         self.happened(Happening::Ended { session: id, holder: open.holder, reason, checkouts });
         Outcome::Ended { was_open: true }
     }
@@ -497,7 +503,8 @@ impl Ledger {
             .chain(self.licenses.keys().cloned().map(RecordKey::License))
             .chain(self.pools.iter().map(|(id, _)| RecordKey::Pool(id)))
             .chain(self.sessions.keys().copied().map(RecordKey::Session))
-            .chain(self.checkouts.keys().copied().map(RecordKey::Checkout));
+            .chain(self.checkouts.keys().copied().map(RecordKey::Checkout))
+            .chain(self.ended.numbers().map(RecordKey::Ended));
         keys.filter_map(|key| Some((key.to_bytes(), self.encode(&key)?)))
     }
 
@@ -512,6 +519,7 @@ impl Ledger {
             RecordKey::Pool(id) => codec::encode_pool(self.pools.pool(*id)?),
             RecordKey::Session(id) => codec::encode_session(self.sessions.get(id)?),
             RecordKey::Checkout(id) => codec::encode_checkout(self.checkouts.get(id)?),
+            RecordKey::Ended(number) => codec::encode_ended(self.ended.session(*number)?),
         })
     }
 
@@ -543,11 +551,19 @@ impl Ledger {
                 RecordKey::Checkout(id) => {
                     ledger.checkouts.insert(*id, codec::decode_checkout(&value)?);
                 }
+                RecordKey::Ended(number) => {
+                    if !ledger.ended.restore(*number, codec::decode_ended(&value)?) {
+                        return Err(CodecError::Ended);
+                    }
+                }
             }
             ledger.records.touch(record);
         }
         if any && !meta {
             return Err(CodecError::NoMeta);
+        }
+        if ledger.sessions.keys().any(|id| ledger.ended.contains(*id)) {
+            return Err(CodecError::Ended);
         }
         ledger.pools.last_id = ledger.meta.last_pool;
         for (id, checkout) in &ledger.checkouts {

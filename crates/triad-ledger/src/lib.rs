@@ -17,6 +17,7 @@ extern crate std;
 
 mod codec;
 mod command;
+mod ended;
 mod events;
 mod ledger;
 pub mod names;
@@ -30,6 +31,7 @@ pub use command::{
     Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
     GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
+pub use ended::ENDED_SESSIONS_MAX;
 pub use events::{ChainHash, EndReason, Event, Happening};
 pub use ledger::{Checkout, HeldItem, Ledger};
 pub use pools::{Pool, PoolKey};

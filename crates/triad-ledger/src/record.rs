@@ -21,6 +21,8 @@ pub enum RecordKey {
     Session(SessionId),
     /// Seats that are held.
     Checkout(CheckoutId),
+    /// A session that ended lately, by the number of its end.
+    Ended(u64),
 }
 
 impl RecordKey {
@@ -32,6 +34,7 @@ impl RecordKey {
             RecordKey::Pool(id) => (2, &id.0.to_be_bytes()),
             RecordKey::Session(id) => (3, &id.0),
             RecordKey::Checkout(id) => (4, &id.0.to_be_bytes()),
+            RecordKey::Ended(number) => (5, &number.to_be_bytes()),
         };
         let mut bytes = Vec::with_capacity(1 + id.len());
         bytes.push(kind);
@@ -48,6 +51,7 @@ impl RecordKey {
             2 => RecordKey::Pool(PoolId(u32::from_be_bytes(id.try_into().ok()?))),
             3 => RecordKey::Session(SessionId(id.try_into().ok()?)),
             4 => RecordKey::Checkout(CheckoutId(u64::from_be_bytes(id.try_into().ok()?))),
+            5 => RecordKey::Ended(u64::from_be_bytes(id.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -151,6 +155,7 @@ mod tests {
             RecordKey::Session(SessionId([9; 16])),
             RecordKey::Checkout(CheckoutId(1)),
             RecordKey::Checkout(CheckoutId(300)),
+            RecordKey::Ended(299),
         ];
         for key in &keys {
             assert_eq!(RecordKey::from_bytes(&key.to_bytes()).as_ref(), Some(key));

@@ -11,7 +11,7 @@ use super::{CodecError, Result, counted};
 use crate::command::Answer;
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, HeldItem, Meta};
-use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId};
+use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
 use crate::rights::{LINES_MAX, License, Line};
 use crate::sessions::{Receipts, Session};
@@ -318,4 +318,18 @@ impl TryFrom<HeldItemMessage> for HeldItem {
     fn try_from(m: HeldItemMessage) -> Result<Self> {
         Ok(HeldItem { pool: PoolId(m.pool), seats: seats(m.seats)?, version: version(m.version)? })
     }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EndedRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+}
+
+pub(crate) fn encode_ended(session: SessionId) -> Vec<u8> {
+    EndedRecord { session: session.0.to_vec() }.encode_to_vec()
+}
+
+pub(crate) fn decode_ended(bytes: &[u8]) -> Result<SessionId> {
+    session(&EndedRecord::decode(bytes)?.session)
 }

@@ -33,7 +33,8 @@ pub enum Action {
         pick: u8,
         unacknowledged: u8,
     },
-    /// An earlier request of the session arrives again.
+    /// An earlier message of the session, or of one that its client had before,
+    /// arrives again.
     Retry {
         session: u8,
         back: u8,
@@ -137,14 +138,23 @@ pub struct Scribe {
     sent: Vec<(SessionId, Command)>,
     installed: Vec<License>,
     serials: [u64; LICENSES.len()],
-    requests: [u64; SESSIONS as usize],
+    clients: [Client; SESSIONS as usize],
+}
+
+/// What a client remembers of its session.
+#[derive(Default)]
+struct Client {
+    /// How many sessions it had before.
+    before: u16,
+    ended: bool,
+    last_request: u64,
 }
 
 impl Default for Scribe {
     fn default() -> Self {
         let at = At { index: 0, term: 1, cluster_ms: 0, date_ms: 1000 * DAY_MS };
-        let (serials, requests) = Default::default();
-        Scribe { at, sent: Vec::new(), installed: Vec::new(), serials, requests }
+        let (serials, clients) = Default::default();
+        Scribe { at, sent: Vec::new(), installed: Vec::new(), serials, clients }
     }
 }
 
@@ -155,7 +165,10 @@ impl Scribe {
         self.at.index += 1;
         self.at.cluster_ms += 7;
         let command = self.command(action, granted, hash);
-        if let Command::Checkout { session, .. } | Command::Checkin { session, .. } = &command {
+        if let Command::Open { session, .. }
+        | Command::Checkout { session, .. }
+        | Command::Checkin { session, .. } = &command
+        {
             self.sent.push((*session, command.clone()));
         }
         (self.at, command)
@@ -164,7 +177,7 @@ impl Scribe {
     fn command(&mut self, action: &Action, granted: u64, hash: StateHash) -> Command {
         match action {
             Action::Open { session, foreign, resume } => Command::Open {
-                session: session_id(*session),
+                session: self.drawn(*session),
                 holder: holder(if *foreign { SESSIONS } else { *session }),
                 lease_ms: 1000 * self.at.index,
                 resume: *resume,
@@ -172,34 +185,39 @@ impl Scribe {
             Action::Checkout { session, items, unacknowledged } => {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
                 let items = items.iter().map(item).collect();
-                let session = session_id(*session);
+                let session = self.session(*session);
                 Command::Checkout { session, request, answered_through, items }
             }
             Action::Checkin { session, pick, unacknowledged } => {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
                 // One of the last few, mostly; sometimes one that is not there.
                 let checkout = CheckoutId((granted + 1).saturating_sub(u64::from(*pick % 12)));
-                let session = session_id(*session);
+                let session = self.session(*session);
                 Command::Checkin { session, request, answered_through, checkout }
             }
             Action::Retry { session, back } => {
-                let session = session_id(*session);
-                let sent = self.sent.iter().rev().filter(|(sender, _)| *sender == session);
+                let sent = self.sent.iter().rev().filter(|(sender, _)| sender.0[0] == *session);
                 let again = sent.map(|(_, command)| command).nth((*back).into());
                 again.cloned().unwrap_or(Command::Tick)
             }
             Action::Odd { session, request, answered } => Command::Checkout {
-                session: session_id(*session),
+                session: self.session(*session),
                 request: RequestId(*request),
                 answered_through: RequestId(*answered),
                 items: vec![item(&(0, 0, 0))],
             },
-            Action::Close { session } => Command::Close { session: session_id(*session) },
-            Action::End { session, terms_ago, silence } => Command::End {
-                session: session_id(*session),
-                term: self.at.term.saturating_sub((*terms_ago).into()),
-                silence: *silence,
-            },
+            Action::Close { session } => {
+                self.clients[usize::from(*session)].ended = true;
+                Command::Close { session: self.session(*session) }
+            }
+            Action::End { session, terms_ago, silence } => {
+                self.clients[usize::from(*session)].ended |= *terms_ago == 0;
+                Command::End {
+                    session: self.session(*session),
+                    term: self.at.term.saturating_sub((*terms_ago).into()),
+                    silence: *silence,
+                }
+            }
             Action::Install { license, newer, lines } => {
                 let license = self.license(*license, *newer, lines);
                 self.installed.push(license.clone());
@@ -222,8 +240,24 @@ impl Scribe {
         }
     }
 
+    /// The client's session, or another one if it knows that it has ended.
+    fn drawn(&mut self, number: u8) -> SessionId {
+        let client = &mut self.clients[usize::from(number)];
+        if client.ended {
+            *client = Client { before: client.before + 1, ..Client::default() };
+        }
+        self.session(number)
+    }
+
+    fn session(&self, number: u8) -> SessionId {
+        let mut id = session_id(number);
+        let before = self.clients[usize::from(number)].before;
+        id.0[14..].copy_from_slice(&before.to_be_bytes());
+        id
+    }
+
     fn number(&mut self, session: u8, unacknowledged: u8) -> (RequestId, RequestId) {
-        let request = &mut self.requests[usize::from(session)];
+        let request = &mut self.clients[usize::from(session)].last_request;
         *request += 1;
         let answered_through = (*request - 1).saturating_sub(unacknowledged.into());
         (RequestId(*request), RequestId(answered_through))

@@ -51,9 +51,9 @@ proptest! {
             prop_assert_eq!(key.to_bytes(), bytes.clone());
         }
         // Each kind of record, with a key that fits and a value that does not.
-        for kind in 0..=5u8 {
+        for kind in 0..=6u8 {
             let id = [b'x'; 16];
-            let length = [0, 4, 4, 16, 8, 3][usize::from(kind)];
+            let length = [0, 4, 4, 16, 8, 8, 3][usize::from(kind)];
             let key = [&[kind], &id[..length]].concat();
             let _ = Ledger::from_records([(key, bytes.clone())]);
         }
@@ -103,6 +103,14 @@ fn records_that_do_not_belong_together_are_refused() {
     for missing in [2, 3] {
         let some = records.iter().filter(|(key, _)| key[0] != missing).cloned();
         assert_eq!(Ledger::from_records(some).err(), Some(CodecError::Orphan), "kind {missing}");
+    }
+    let ended = |number: u64, session: u8| {
+        let key = RecordKey::Ended(number).to_bytes();
+        (key, [&[10, 16], [session; 16].as_slice()].concat())
+    };
+    for (first, second) in [(ended(1, 1), ended(2, 2)), (ended(1, 2), ended(2, 2))] {
+        let both = records.iter().cloned().chain([first, second]);
+        assert_eq!(Ledger::from_records(both).err(), Some(CodecError::Ended));
     }
     let headless = records.iter().filter(|(key, _)| key[0] != 0).cloned();
     assert_eq!(Ledger::from_records(headless).err(), Some(CodecError::NoMeta));

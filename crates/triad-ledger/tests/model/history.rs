@@ -24,6 +24,7 @@ pub struct History {
     last: At,
     pools: BTreeMap<PoolId, Pool>,
     open: BTreeSet<SessionId>,
+    ended: BTreeSet<SessionId>,
     told: BTreeMap<(SessionId, RequestId), Answer>,
     /// Everything granted and not returned: whose, and which seats.
     held: BTreeMap<CheckoutId, (SessionId, Vec<GrantedItem>)>,
@@ -69,6 +70,9 @@ impl History {
                 if !self.open.insert(*session) {
                     return Err(format!("{session:?} was opened twice"));
                 }
+                if self.ended.contains(session) {
+                    return Err(format!("P3: {session:?} was opened again after its end"));
+                }
             }
             Happening::Ended { session, .. } => {
                 if !self.open.remove(session) {
@@ -82,7 +86,7 @@ impl History {
                 if let Some((id, _)) = self.held.iter().find(|(_, (whose, _))| whose == session) {
                     return Err(format!("{id:?} outlives its session"));
                 }
-                self.told.retain(|(whose, _), _| whose != session);
+                self.ended.insert(*session);
             }
             Happening::Granted { session, checkout, items } => {
                 if !self.open.contains(session) {

@@ -256,6 +256,14 @@ fn a_session_opened_twice_is_caught() {
 }
 
 #[test]
+fn a_session_opened_after_its_end_is_caught() {
+    assert_caught(and([end(1, 7), open(2)]), "P3: SessionId", |step| {
+        let what = Happening::Opened { session: session_id(1), holder: Holder::default() };
+        step.events[0].what = what;
+    });
+}
+
+#[test]
 fn a_return_by_another_session_is_caught() {
     assert_caught(and([checkin(1, 2, 1)]), "CheckoutId(1) returned, held by", |step| {
         let (session, checkout, reason) = (session_id(2), CheckoutId(1), EndReason::Closed);

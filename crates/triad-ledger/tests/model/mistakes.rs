@@ -30,10 +30,11 @@ pub enum Mistake {
     NoOverdraft,
     Oversells,
     RenewalStrands,
+    ReopensEnded,
     ResumeOpens,
 }
 
-const ALL: [Mistake; 20] = [
+const ALL: [Mistake; 21] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -53,6 +54,7 @@ const ALL: [Mistake; 20] = [
     Mistake::NoOverdraft,
     Mistake::Oversells,
     Mistake::RenewalStrands,
+    Mistake::ReopensEnded,
     Mistake::ResumeOpens,
 ];
 

@@ -22,6 +22,7 @@ pub struct Reference {
     lots: Vec<Lot>,
     lots_ever: u32,
     sessions: Vec<Open>,
+    ended: Vec<SessionId>,
     rows: Vec<Row>,
     checkouts_ever: u64,
 }
@@ -110,6 +111,9 @@ impl Reference {
             return Ok(Outcome::Opened { lease_ms: open.lease_ms, checkouts: self.held_by(id) });
         }
         if resume && !self.makes(Mistake::ResumeOpens) {
+            return Err(Denial::SessionUnknown { session: id });
+        }
+        if self.ended.contains(&id) && !self.makes(Mistake::ReopensEnded) {
             return Err(Denial::SessionUnknown { session: id });
         }
         let (holder, told) = (holder.clone(), Vec::new());
@@ -270,6 +274,7 @@ impl Reference {
     fn end(&mut self, id: SessionId) -> Outcome {
         let was_open = self.sessions.iter().any(|open| open.id == id);
         self.sessions.retain(|open| open.id != id);
+        self.ended.extend(was_open.then_some(id));
         if !self.makes(Mistake::EndKeepsSeats) {
             self.rows.retain(|row| row.session != id);
         }
