@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId, Seats};
+use crate::denial::Denial;
+use crate::names::{CheckoutId, FeatureName, Label, PoolId, RequestId, Seats};
 use crate::names::{SessionId, Version};
 use crate::record::StateHash;
 use crate::rights::License;
@@ -203,132 +204,6 @@ pub enum Outcome {
     },
     /// Nothing to say.
     Noted,
-}
-
-/// Why the ledger said no. An answer, not an error: it is replicated, and the
-/// same request gets it again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denial {
-    /// The session is not open, or its id was used up by one that ended.
-    #[error("session {session} is not open: it was ended or never opened")]
-    SessionUnknown {
-        /// Which session.
-        session: SessionId,
-    },
-    /// The session id belongs to another holder.
-    #[error("session {session} is held by {holder_user}@{holder_host}")]
-    SessionTaken {
-        /// Which session.
-        session: SessionId,
-        /// Whose it is.
-        holder_user: Label,
-        /// Where.
-        holder_host: Label,
-    },
-    /// A bound of the ledger is reached.
-    #[error("the limit of {max} {what} is reached")]
-    LimitReached {
-        /// Of what.
-        what: Bound,
-        /// The limit.
-        max: u64,
-    },
-    /// The client said itself that it had this answer.
-    #[error("request {} was acknowledged up to {}", request.0, answered_through.0)]
-    RequestForgotten {
-        /// The request.
-        request: RequestId,
-        /// What the client acknowledged.
-        answered_through: RequestId,
-    },
-    /// No license names the feature.
-    #[error("{feature}: no license names this feature")]
-    FeatureUnknown {
-        /// The feature.
-        feature: FeatureName,
-    },
-    /// Licensed in lower versions only.
-    #[error("{feature}: version {wanted} wanted, {licensed} licensed")]
-    VersionNotLicensed {
-        /// The feature.
-        feature: FeatureName,
-        /// Asked for.
-        wanted: Version,
-        /// The highest licensed.
-        licensed: Version,
-    },
-    /// The right has ended.
-    #[error("{feature}: the license expired")]
-    Expired {
-        /// The feature.
-        feature: FeatureName,
-        /// When, ms since 1970 UTC.
-        at_ms: u64,
-    },
-    /// The right has not begun.
-    #[error("{feature}: the license is not valid yet")]
-    NotYetValid {
-        /// The feature.
-        feature: FeatureName,
-        /// When it begins, ms since 1970 UTC.
-        at_ms: u64,
-    },
-    /// More seats than there are.
-    #[error("{feature}: {wanted} seats wanted, {total} exist")]
-    MoreThanExist {
-        /// The feature.
-        feature: FeatureName,
-        /// Asked for.
-        wanted: Seats,
-        /// The most that one pool has.
-        total: u64,
-    },
-    /// Every seat is in use.
-    #[error("{feature}: {} of {total} seats free, {wanted} wanted", total.saturating_sub(*in_use))]
-    NoSeat {
-        /// The feature.
-        feature: FeatureName,
-        /// Asked for.
-        wanted: Seats,
-        /// Held now, in the pools that could serve.
-        in_use: u64,
-        /// Seats of those pools, overdraft included.
-        total: u64,
-    },
-    /// A newer serial, or another text with the same serial, is in force.
-    #[error("license {license}: serial {in_force} is in force, {offered} offered")]
-    LicenseSuperseded {
-        /// Which license.
-        license: LicenseId,
-        /// The serial in force.
-        in_force: u64,
-        /// The serial offered.
-        offered: u64,
-    },
-}
-
-/// What a [`Denial::LimitReached`] counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// Sessions of the cluster.
-    Sessions,
-    /// Checkouts of the cluster.
-    Checkouts,
-    /// Checkouts of one session.
-    CheckoutsPerSession,
-    /// Unacknowledged answers of one session.
-    Unacknowledged,
-}
-
-impl core::fmt::Display for Bound {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Bound::Sessions => "sessions",
-            Bound::Checkouts => "checkouts",
-            Bound::CheckoutsPerSession => "checkouts in one session",
-            Bound::Unacknowledged => "unacknowledged answers in one session",
-        })
-    }
 }
 
 /// The answer to a command.

@@ -3,7 +3,8 @@
 
 use alloc::vec::Vec;
 
-use crate::command::{At, Denial, GrantedItem, Holder, Item, Silence};
+use crate::command::{At, GrantedItem, Holder, Item, Silence};
+use crate::denial::Denial;
 use crate::names::{CheckoutId, LicenseId, SessionId};
 
 /// One thing that happened.

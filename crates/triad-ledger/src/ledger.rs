@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use crate::codec::{self, CodecError};
 use crate::command::{
-    Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
-    GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, Holder,
+    ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
+use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening};
 use crate::names::{CheckoutId, LicenseId, PoolId, RequestId, Seats, SessionId, Version};

@@ -17,6 +17,8 @@ extern crate std;
 
 mod codec;
 mod command;
+mod dates;
+mod denial;
 mod ended;
 mod events;
 mod ledger;
@@ -28,9 +30,10 @@ mod sessions;
 
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
 pub use command::{
-    Answer, At, Bound, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant,
-    GrantedItem, Holder, ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, Holder,
+    ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
+pub use denial::{Bound, Denial, FreeSeats};
 pub use ended::ENDED_SESSIONS_MAX;
 pub use events::{ChainHash, EndReason, Event, Happening};
 pub use ledger::{Checkout, HeldItem, Ledger};

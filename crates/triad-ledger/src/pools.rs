@@ -4,7 +4,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::command::{Denial, Item};
+use crate::command::Item;
+use crate::denial::{Denial, FreeSeats};
 use crate::ledger::HeldItem;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
 use crate::rights::{License, Line};
@@ -125,6 +126,10 @@ impl Pools {
             if pool.free() >= wanted + of_this {
                 return Ok(id);
             }
+            let free = pool.free().saturating_sub(of_this);
+            why.free.pools += 1;
+            why.free.sum += free;
+            why.free.largest = why.free.largest.max(free);
             why.in_use += pool.held + of_this;
             why.total += pool.total();
             why.largest = why.largest.max(pool.total());
@@ -281,6 +286,7 @@ struct Shortfall {
     in_use: u64,
     total: u64,
     largest: u64,
+    free: FreeSeats,
 }
 
 impl Shortfall {
@@ -322,6 +328,7 @@ impl Shortfall {
         if self.largest < u64::from(item.seats.get()) {
             return Denial::MoreThanExist { feature, wanted: item.seats, total: self.largest };
         }
-        Denial::NoSeat { feature, wanted: item.seats, in_use: self.in_use, total: self.total }
+        let Shortfall { in_use, total, free, .. } = self;
+        Denial::NoSeat { feature, wanted: item.seats, in_use, total, free }
     }
 }

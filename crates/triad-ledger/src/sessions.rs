@@ -2,7 +2,8 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{Answer, Denial, Holder, UNACKNOWLEDGED_MAX};
+use crate::command::{Answer, Holder, UNACKNOWLEDGED_MAX};
+use crate::denial::Denial;
 use crate::names::{CheckoutId, RequestId};
 
 /// One open session.

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::parts::{GrantedItemMessage, list, seats, session, unlist, version};
 use super::{CodecError, Result};
-use crate::command::{Answer, Bound, Denial, Grant, Outcome};
+use crate::command::{Answer, Grant, Outcome};
+use crate::denial::{Bound, Denial, FreeSeats};
 use crate::names::{CheckoutId, FeatureName, Label, LicenseId, RequestId};
 
 /// The answers that are remembered: those to checkouts and checkins.
@@ -96,6 +97,12 @@ pub(super) struct DenialMessage {
     answered_through: u64,
     #[prost(uint32, tag = "15")]
     bound: u32,
+    #[prost(uint32, tag = "16")]
+    free_pools: u32,
+    #[prost(uint64, tag = "17")]
+    free_sum: u64,
+    #[prost(uint64, tag = "18")]
+    free_largest: u64,
 }
 
 impl From<&Denial> for DenialMessage {
@@ -145,11 +152,14 @@ impl From<&Denial> for DenialMessage {
                 m.wanted = wanted.get().into();
                 m.total = *total;
             }
-            Denial::NoSeat { feature, wanted, in_use, total } => {
+            Denial::NoSeat { feature, wanted, in_use, total, free } => {
                 of(&mut m, 10, feature);
                 m.wanted = wanted.get().into();
                 m.in_use = *in_use;
                 m.total = *total;
+                m.free_pools = free.pools;
+                m.free_sum = free.sum;
+                m.free_largest = free.largest;
             }
             Denial::LicenseSuperseded { license, in_force, offered } => {
                 m.kind = 11;
@@ -197,6 +207,7 @@ impl TryFrom<DenialMessage> for Denial {
                 wanted: wanted()?,
                 in_use: m.in_use,
                 total: m.total,
+                free: FreeSeats { pools: m.free_pools, sum: m.free_sum, largest: m.free_largest },
             },
             11 => Denial::LicenseSuperseded {
                 license: LicenseId::parse(&m.license)?,

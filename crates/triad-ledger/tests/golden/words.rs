@@ -2,8 +2,8 @@
 
 use triad_ledger::names::{PoolId, Seats, SessionId};
 use triad_ledger::{
-    Answer, Checkout, Denial, EndReason, Event, GrantedItem, Happening, Item, Ledger, Outcome,
-    Pool, Session, Silence,
+    Answer, Checkout, EndReason, Event, GrantedItem, Happening, Item, Ledger, Outcome, Pool,
+    Session, Silence,
 };
 
 use crate::calendar::{instant, last_day};
@@ -33,18 +33,7 @@ pub fn answer(answer: &Answer) -> String {
             format!("{force}{}", overdrawn(*overage))
         }
         Ok(Outcome::Noted) => "noted".into(),
-        Err(denial) => format!("denied: {}", why(denial)),
-    }
-}
-
-/// The denial's own sentence, and the date that the sentence leaves out.
-fn why(denial: &Denial) -> String {
-    let text = named(&denial.to_string());
-    match denial {
-        Denial::Expired { at_ms, .. } | Denial::NotYetValid { at_ms, .. } => {
-            format!("{text} ({})", instant(*at_ms))
-        }
-        _ => text,
+        Err(denial) => format!("denied: {}", named(&denial.to_string())),
     }
 }
 
@@ -138,7 +127,7 @@ pub fn event(event: &Event) -> String {
             format!("#{checkout} of session {session} moved: {}", granted(items))
         }
         Happening::Denied { session, items, denial } => {
-            format!("{} denied to session {session}: {}", wanted(items), why(denial))
+            format!("{} denied to session {session}: {denial}", wanted(items))
         }
         Happening::Returned { session, checkout, reason: why } => {
             format!("#{checkout} of session {session} returned, {}", reason(*why))

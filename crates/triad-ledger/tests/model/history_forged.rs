@@ -6,7 +6,8 @@ use triad_ledger::names::{
 };
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
-    At, Command, Denial, EndReason, Event, Grant, Happening, Holder, Item, Ledger, Outcome, Silence,
+    At, Command, Denial, EndReason, Event, FreeSeats, Grant, Happening, Holder, Item, Ledger,
+    Outcome, Silence,
 };
 
 use crate::actions::session_id;
@@ -203,7 +204,8 @@ fn a_retry_that_gets_a_second_seat_is_caught() {
 fn a_retry_that_gets_another_answer_is_caught() {
     assert_caught(and([checkout(1, 1)]), "P3: first", |step| {
         let (feature, wanted) = (cad(), Seats::MIN);
-        step.answer = Err(Denial::NoSeat { feature, wanted, in_use: 1, total: 1 });
+        let free = FreeSeats { pools: 1, sum: 0, largest: 0 };
+        step.answer = Err(Denial::NoSeat { feature, wanted, in_use: 1, total: 1, free });
     });
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
-    Answer, At, Bound, CHECKOUTS_PER_SESSION_MAX, Command, Denial, Grant, GrantedItem, Holder,
-    Item, Ledger, Outcome, UNACKNOWLEDGED_MAX,
+    Answer, At, Bound, CHECKOUTS_PER_SESSION_MAX, Command, Denial, FreeSeats, Grant, GrantedItem,
+    Holder, Item, Ledger, Outcome, UNACKNOWLEDGED_MAX,
 };
 
 use crate::mistakes::Mistake;
@@ -221,7 +221,12 @@ impl Reference {
         }
         let in_use = valid.iter().map(|lot| self.held(lot.id)).sum();
         let total = valid.iter().map(|lot| lot.seats + lot.overdraft).sum();
-        Err(Denial::NoSeat { feature, wanted: item.seats, in_use, total })
+        let free = FreeSeats {
+            pools: valid.len() as u32,
+            sum: valid.iter().map(|lot| self.free(lot)).sum(),
+            largest: valid.iter().map(|lot| self.free(lot)).max().unwrap_or(0),
+        };
+        Err(Denial::NoSeat { feature, wanted: item.seats, in_use, total, free })
     }
 
     /// The lots in the order in which they are lent.
