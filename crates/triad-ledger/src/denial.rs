@@ -156,6 +156,8 @@ pub enum Bound {
     CheckoutsPerSession,
     /// Unacknowledged answers of one session.
     Unacknowledged,
+    /// Licenses in force.
+    Licenses,
 }
 
 impl fmt::Display for Bound {
@@ -165,6 +167,7 @@ impl fmt::Display for Bound {
             Bound::Checkouts => "checkouts",
             Bound::CheckoutsPerSession => "checkouts in one session",
             Bound::Unacknowledged => "unacknowledged answers in one session",
+            Bound::Licenses => "licenses",
         })
     }
 }

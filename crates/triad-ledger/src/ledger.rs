@@ -14,7 +14,7 @@ use crate::events::{ChainHash, EndReason, Event, Happening};
 use crate::names::{CheckoutId, LicenseId, PoolId, RequestId, Seats, SessionId, Version};
 use crate::pools::{Pool, Pools};
 use crate::record::{Change, RecordKey, Records, StateHash};
-use crate::rights::License;
+use crate::rights::{LICENSES_MAX, LINES_MAX, License};
 use crate::sessions::{Receipts, Seen, Session};
 
 /// Seats that a session holds.
@@ -297,6 +297,7 @@ impl Ledger {
     /// A license may shrink below what is already held: nobody is evicted, and
     /// nothing more is granted until enough seats have come back.
     fn install(&mut self, license: &License) -> Answer {
+        debug_assert!(license.lines.len() <= LINES_MAX);
         if let Some(old) = self.licenses.get(&license.id) {
             if old.serial == license.serial && old.text == license.text {
                 let overage = self.pools.overage();
@@ -309,6 +310,8 @@ impl Ledger {
                     offered: license.serial,
                 });
             }
+        } else if self.licenses.len() >= LICENSES_MAX {
+            return Err(Denial::LimitReached { what: Bound::Licenses, max: LICENSES_MAX as u64 });
         }
         self.licenses.insert(license.id.clone(), license.clone());
         self.records.touch(RecordKey::License(license.id.clone()));

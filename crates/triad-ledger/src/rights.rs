@@ -6,7 +6,11 @@ use alloc::vec::Vec;
 
 use crate::names::{FeatureName, Label, LicenseId, Version};
 
-/// The most lines that one license may have.
+/// The most licenses in force at once. Each new serial counts the lines of all
+/// licenses anew; sites have a handful of publishers.
+pub const LICENSES_MAX: usize = 1_000;
+/// The most lines that one license may have. More are neither written to the
+/// log nor read from it.
 pub const LINES_MAX: usize = 10_000;
 
 /// One signed document: a publisher's grant of seats.

@@ -225,6 +225,7 @@ fn bound_code(bound: Bound) -> u32 {
         Bound::Checkouts => 2,
         Bound::CheckoutsPerSession => 3,
         Bound::Unacknowledged => 4,
+        Bound::Licenses => 5,
     }
 }
 
@@ -234,6 +235,7 @@ fn bound(code: u32) -> Result<Bound> {
         2 => Bound::Checkouts,
         3 => Bound::CheckoutsPerSession,
         4 => Bound::Unacknowledged,
+        5 => Bound::Licenses,
         _ => return Err(CodecError::Unknown("bound")),
     })
 }

@@ -8,6 +8,7 @@
 //! | `1: open user=eve`, `1: resume`, `1: close` | what they say |
 //! | `silent 1 term=3 disconnect=true` | the leader of term 3 has not heard of session 1 |
 //! | `license acme serial=2 cad=3 cad@2027=2 expires=2026-12-31 and cad=1` | lines up to `and` share the dates, the overdraft and the vendor string |
+//! | `license acme times=9` | `acme-1` to `acme-9`, of which the last answer is said |
 //! | `date 2027-01-01`, `date before 2027-01-01` | a tick with that stamp; `before`: by one millisecond |
 //! | `term 4` | later entries belong to this term |
 //! | `show pools` (sessions, checkouts, events, clock, due, hash) | events: those since they were last shown |
@@ -150,7 +151,16 @@ impl Conversation {
         match said.name.as_str() {
             "license" => {
                 let license = license(said, &groups)?;
-                Ok(self.apply(Command::Install { license }))
+                let Some(times) = first.keys.get("times") else {
+                    return Ok(self.apply(Command::Install { license }));
+                };
+                let mut answer = String::new();
+                for number in 1..=times.parse()? {
+                    let id = LicenseId::parse(&format!("{}-{number}", license.id))?;
+                    let license = License { id, ..license.clone() };
+                    answer = self.apply(Command::Install { license });
+                }
+                Ok(format!("{times} times, the last: {answer}"))
             }
             "date" => {
                 let before = first.word(0)? == "before";
@@ -286,7 +296,7 @@ fn license(said: &Said, groups: &[Group]) -> Spoken<License> {
         // Valid through that day: the day after is the first that is not.
         let expires_ms = key("expires").map(day_starts_ms).transpose()?.map(|day| day + DAY_MS);
         for (name, count) in &group.keys {
-            let options = ["serial", "starts", "expires", "overdraft", "vendor"];
+            let options = ["serial", "starts", "expires", "overdraft", "vendor", "times"];
             if options.contains(&name.as_str()) {
                 continue;
             }
