@@ -177,9 +177,8 @@ async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<Ope
     })?;
     let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
     let opened_sent = Instant::now();
-    let first = v1::SessionRequest {
-        calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }],
-    };
+    let first =
+        v1::SessionRequest { calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }] };
     calls.try_send(first).expect("a new channel has room");
     let refused = |status: tonic::Status| Failed::because(Refusal::from_status(&status));
     let mut client = LicensingServiceClient::new(channel);

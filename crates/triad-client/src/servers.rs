@@ -39,7 +39,8 @@ fn address(text: &str) -> Result<String, ServersError> {
         Some((port, host)) => (host, port),
         None => text.rsplit_once(':').ok_or_else(wrong)?,
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     let port: u16 = port.parse().map_err(|_| wrong())?;
     if host.is_empty() || port == 0 || !host.chars().all(plain) {
         return Err(wrong());

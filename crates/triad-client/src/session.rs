@@ -40,11 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// application's own calls: one per checkout that waits or is returned.
 pub(crate) enum Ask {
     /// Seats, please.
-    Take {
-        items: Vec<v1::Item>,
-        deadline: Instant,
-        reply: oneshot::Sender<Result<Held, Error>>,
-    },
+    Take { items: Vec<v1::Item>, deadline: Instant, reply: oneshot::Sender<Result<Held, Error>> },
     /// Here they are back.
     GiveBack { id: u64, epoch: u64, reply: Option<oneshot::Sender<Result<(), Error>>> },
     /// End the session.
@@ -70,7 +66,10 @@ enum Waiting {
         /// returned.
         reply: Option<oneshot::Sender<Result<Held, Error>>>,
     },
-    GiveBack { id: u64, reply: Option<oneshot::Sender<Result<(), Error>>> },
+    GiveBack {
+        id: u64,
+        reply: Option<oneshot::Sender<Result<(), Error>>>,
+    },
 }
 
 type Search = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>;
@@ -173,7 +172,8 @@ impl Session {
                 found = searched(&mut self.search) => self.searched(found, Instant::now()).await,
                 () = sleep_until(wake) => {}
             }
-            if self.closing.is_some() && (self.stream.is_none() || Instant::now() >= self.search_at) {
+            if self.closing.is_some() && (self.stream.is_none() || Instant::now() >= self.search_at)
+            {
                 return;
             }
         }
@@ -297,9 +297,9 @@ impl Session {
         self.next_beat += 1;
         let settings = self.settings.clone();
         self.search =
-            Some(Box::pin(async move {
-                find_leader(&settings.dialer, servers, avoid, open).await
-            }));
+            Some(Box::pin(
+                async move { find_leader(&settings.dialer, servers, avoid, open).await },
+            ));
     }
 
     async fn searched(&mut self, found: Result<OpenStream, NotFound>, now: Instant) {
@@ -412,7 +412,8 @@ impl Session {
                 self.held.remove(&id);
                 if epoch != self.epoch {
                     if let Some(reply) = reply {
-                        let _ = reply.send(Err(Error::Lost("it belonged to an earlier session".into())));
+                        let _ = reply
+                            .send(Err(Error::Lost("it belonged to an earlier session".into())));
                     }
                     return;
                 }

@@ -57,10 +57,9 @@ impl Reason {
     /// The gRPC status code of this reason.
     pub fn code(self) -> Code {
         match self {
-            Reason::NotLeader
-            | Reason::NoQuorum
-            | Reason::NotReady
-            | Reason::NodeUnreachable => Code::Unavailable,
+            Reason::NotLeader | Reason::NoQuorum | Reason::NotReady | Reason::NodeUnreachable => {
+                Code::Unavailable
+            }
             Reason::Deadline => Code::DeadlineExceeded,
             Reason::Overloaded | Reason::LicensesExhausted | Reason::LimitReached => {
                 Code::ResourceExhausted

@@ -11,7 +11,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use openraft::{Config, Instant as _, ReadPolicy, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use triad_ledger::{Answer, Command, Ledger};
+use triad_ledger::{Answer, Command, Ledger, StateHash};
 use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
@@ -223,8 +223,10 @@ impl Consensus {
     /// Damaged or foreign data: the node does not start on it.
     pub async fn start(
         options: Options,
-    ) -> Result<(Self, PeerServiceServer<impl triad_proto::v1::peer_service_server::PeerService>), StartError>
-    {
+    ) -> Result<
+        (Self, PeerServiceServer<impl triad_proto::v1::peer_service_server::PeerService>),
+        StartError,
+    > {
         let owner = owner(&options.cluster_id, options.node_id);
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
@@ -345,6 +347,13 @@ impl Consensus {
         question(&self.0.shared.state().ledger)
     }
 
+    /// The hash of this node's ledger, and the log index it is of.
+    pub fn state_hash(&self) -> (u64, StateHash) {
+        let mut state = self.0.shared.state();
+        let index = state.ledger.at().index;
+        (index, state.settle())
+    }
+
     /// Waits until this node's ledger has applied everything that was
     /// committed when this was called, as confirmed by a quorum.
     ///
@@ -456,7 +465,12 @@ impl Consensus {
         let target = best.ok_or(ProposeError::NoQuorum)?.node_id;
         let moved = async {
             let mut leadership = self.watch_leadership();
-            self.0.raft.trigger().transfer_leader(target).await.map_err(|_| ProposeError::Stopped)?;
+            self.0
+                .raft
+                .trigger()
+                .transfer_leader(target)
+                .await
+                .map_err(|_| ProposeError::Stopped)?;
             let new = leadership
                 .wait_for(|now| now.leader.is_some_and(|leader| leader != node_id))
                 .await

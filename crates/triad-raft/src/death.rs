@@ -104,4 +104,3 @@ async fn stand_for_election(raft: &Raft, node_id: u64, dead: u64) {
         tracing::info!(%error, "not now");
     }
 }
-

@@ -14,8 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use triad_ledger::{Change, StateHash};
 
 use crate::types::{
-    LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id,
-    encode_membership,
+    LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id, encode_membership,
 };
 
 /// Batches waiting for the disk. More are not made: what changes meanwhile

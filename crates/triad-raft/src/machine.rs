@@ -153,8 +153,7 @@ impl Machine {
             return Err(damaged(what));
         }
         let image = ImageWriter::start(image).map_err(store)?;
-        let stamp =
-            Stamp { cluster_ms: ledger.at().cluster_ms, date_ms: ledger.at().date_ms };
+        let stamp = Stamp { cluster_ms: ledger.at().cluster_ms, date_ms: ledger.at().date_ms };
         let state = State {
             ledger,
             applied: loaded.applied,
@@ -162,8 +161,7 @@ impl Machine {
             stamp,
             ..State::default()
         };
-        let shared =
-            Shared { state: Mutex::new(state), sink, started: AtomicBool::new(false) };
+        let shared = Shared { state: Mutex::new(state), sink, started: AtomicBool::new(false) };
         Ok(Machine {
             shared: Arc::new(shared),
             image,
@@ -290,10 +288,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         let flushed = self.flush().await;
         let state = self.shared.state();
-        let meta = SnapshotMeta {
-            last_log_id: state.applied,
-            last_membership: state.membership.clone(),
-        };
+        let meta =
+            SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
         Builder { image: self.image.clone(), meta, flushed: Some(flushed) }
     }
 
@@ -303,7 +299,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         snapshot: SnapshotFrames,
     ) -> Result<(), io::Error> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let opened = SnapshotFrames::open(&snapshot.0.concat()).map_err(|e| invalid(e.to_string()))?;
+        let opened =
+            SnapshotFrames::open(&snapshot.0.concat()).map_err(|e| invalid(e.to_string()))?;
         if Some(opened.applied) != meta.last_log_id {
             return Err(invalid("a snapshot of another position than announced".into()));
         }
@@ -347,10 +344,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let mut state = self.shared.state();
         state.settle();
         let Some(applied) = state.applied else { return Ok(None) };
-        let meta = SnapshotMeta {
-            last_log_id: Some(applied),
-            last_membership: state.membership.clone(),
-        };
+        let meta =
+            SnapshotMeta { last_log_id: Some(applied), last_membership: state.membership.clone() };
         let snapshot = SnapshotFrames::of(&state.ledger, &applied, &state.membership);
         Ok(Some(Snapshot { meta, snapshot }))
     }

@@ -182,9 +182,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                     clocks.heard(peer, response.wall_ms, Instant::now());
                     append_result(response)
                 }
-                Err(status) => {
-                    Err(RPCError::Network(NetworkError::from_string(status.message())))
-                }
+                Err(status) => Err(RPCError::Network(NetworkError::from_string(status.message()))),
             });
             let results: AppendResults<'s> = Box::pin(results);
             Ok(results)

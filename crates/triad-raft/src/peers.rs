@@ -7,9 +7,7 @@ use std::task::{Context, Poll};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use openraft::raft::{
-    AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest,
-};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use triad_proto::net::{ConnectionInfo, PeerClosed};
@@ -67,7 +65,8 @@ impl Service {
         if self.certified {
             let info = request.extensions().get::<ConnectionInfo>();
             let identity = info.and_then(|info| info.identity.as_ref());
-            let node = identity.and_then(|identity| identity.node.as_ref()).map(|node| node.node_id);
+            let node =
+                identity.and_then(|identity| identity.node.as_ref()).map(|node| node.node_id);
             if node != Some(from) {
                 let node = node.map_or("no node".to_owned(), |node| format!("node {node}"));
                 let message =
@@ -132,7 +131,8 @@ impl PeerService for Service {
     ) -> Result<Response<v1::VoteResponse>, Status> {
         self.caller(&request)?;
         let message = request.into_inner();
-        let answer = self.raft.vote(vote_request(message.vote, message.last_log, message.transfer)?);
+        let answer =
+            self.raft.vote(vote_request(message.vote, message.last_log, message.transfer)?);
         let answer = answer.await.map_err(stopped)?;
         Ok(Response::new(v1::VoteResponse {
             vote: Some(vote_to_wire(&answer.vote)),

@@ -74,13 +74,9 @@ impl Admin {
         let hostids: Vec<_> =
             node.config.nodes.values().filter_map(|entry| entry.hostid.clone()).collect();
         let site = Site { cluster_id: node.config.cluster_id.as_str(), hostids: &hostids };
-        let verified = triad_license::verify(
-            &text,
-            &node.config.publishers,
-            &site,
-            node.consensus.date_ms(),
-        )
-        .map_err(|error| convert::license_error(&error))?;
+        let verified =
+            triad_license::verify(&text, &node.config.publishers, &site, node.consensus.date_ms())
+                .map_err(|error| convert::license_error(&error))?;
         let license = verified.into_license();
         let (license_id, serial) = (license.id.to_string(), license.serial);
         let committed = node.propose(vec![Command::Install { license }]).await?;

@@ -326,11 +326,7 @@ impl Reader<'_> {
         })
     }
 
-    fn address(
-        &self,
-        key: &'static str,
-        address: Spanned<String>,
-    ) -> Result<String, ConfigError> {
+    fn address(&self, key: &'static str, address: Spanned<String>) -> Result<String, ConfigError> {
         if is_address(address.get_ref()) {
             return Ok(address.into_inner());
         }
@@ -412,10 +408,12 @@ impl Reader<'_> {
 
     fn sessions(&self, raw: RawSession) -> Result<SessionTimes, ConfigError> {
         let ms = Duration::from_millis;
-        let min = self.duration("session.lease_min_ms", raw.lease_min_ms, 1_000, 500..=3_600_000)?;
+        let min =
+            self.duration("session.lease_min_ms", raw.lease_min_ms, 1_000, 500..=3_600_000)?;
         let max =
             self.duration("session.lease_max_ms", raw.lease_max_ms, 600_000, min..=86_400_000)?;
-        let lease = self.duration("session.lease_ms", raw.lease_ms, 30_000.clamp(min, max), min..=max)?;
+        let lease =
+            self.duration("session.lease_ms", raw.lease_ms, 30_000.clamp(min, max), min..=max)?;
         let heartbeat = self.duration(
             "session.heartbeat_interval_ms",
             raw.heartbeat_interval_ms,

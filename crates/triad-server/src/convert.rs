@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use triad_ledger::names::{FeatureName, Label, NameError, RequestId, Seats, SessionId, Version};
-use triad_ledger::{Bound, Denial, EndReason, Grant, GrantedItem, Holder, ITEMS_MAX, Item, Silence};
+use triad_ledger::{
+    Bound, Denial, EndReason, Grant, GrantedItem, Holder, ITEMS_MAX, Item, Silence,
+};
 use triad_license::LicenseError;
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
@@ -61,8 +63,9 @@ fn item(n: usize, item: v1::Item) -> Result<Item, Refusal> {
         .map_err(|error| name(&format!("items[{n}].feature"), &error))?;
     let version = match item.version.as_str() {
         "" => Version::default(),
-        text => Version::parse(text)
-            .map_err(|error| name(&format!("items[{n}].version"), &error))?,
+        text => {
+            Version::parse(text).map_err(|error| name(&format!("items[{n}].version"), &error))?
+        }
     };
     let seats = Seats::new(item.seats)
         .ok_or_else(|| invalid(format!("items[{n}].seats: 0 given, at least 1 wanted")))?;
@@ -118,13 +121,16 @@ pub(crate) fn denial(denial: &Denial) -> Refusal {
     match denial {
         Denial::SessionUnknown { .. } => refusal(Reason::SessionUnknown)
             .with_remedy("check out again: the client library opens a new session"),
-        Denial::SessionTaken { .. } => refusal(Reason::SessionTaken)
-            .with_remedy("draw a session id of your own"),
+        Denial::SessionTaken { .. } => {
+            refusal(Reason::SessionTaken).with_remedy("draw a session id of your own")
+        }
         Denial::LimitReached { what, .. } => match what {
             Bound::Sessions | Bound::Checkouts => {
                 refusal(Reason::LimitReached).retry_after(Duration::from_secs(10))
             }
-            Bound::CheckoutsPerSession | Bound::Unacknowledged => refusal(Reason::LimitReached),
+            Bound::CheckoutsPerSession | Bound::Unacknowledged | Bound::Licenses => {
+                refusal(Reason::LimitReached)
+            }
         },
         Denial::RequestForgotten { .. } => refusal(Reason::RequestForgotten)
             .with_remedy("number each request one higher than the last"),
@@ -148,7 +154,7 @@ pub(crate) fn denial(denial: &Denial) -> Refusal {
             seats_total: *total,
             ..of(Reason::CountExceedsTotal, feature).with_remedy("ask for fewer seats")
         },
-        Denial::NoSeat { feature, wanted, in_use, total } => Refusal {
+        Denial::NoSeat { feature, wanted, in_use, total, .. } => Refusal {
             seats_wanted: wanted.get().into(),
             seats_in_use: *in_use,
             seats_total: *total,

@@ -91,9 +91,8 @@ impl Licensing {
 
     fn heartbeat_once(&self, session: SessionId) -> Result<v1::HeartbeatResponse, Refusal> {
         self.node.heard(session, Instant::now())?;
-        let lease = self.node.consensus.read(|ledger| {
-            ledger.session(session).map(|open| open.lease_ms)
-        });
+        let lease =
+            self.node.consensus.read(|ledger| ledger.session(session).map(|open| open.lease_ms));
         let lease_ms = lease.ok_or_else(|| self.node.session_unknown(session))?;
         Ok(v1::HeartbeatResponse { lease_ms })
     }

@@ -267,10 +267,8 @@ impl Node {
                     .with_remedy("ask again with the same request id")
                     .retry_after(RETRY_ELECTING)
             }
-            ProposeError::Stopped => {
-                Refusal::because(Reason::NotReady, "the node is stopping")
-                    .retry_after(RETRY_ELECTING)
-            }
+            ProposeError::Stopped => Refusal::because(Reason::NotReady, "the node is stopping")
+                .retry_after(RETRY_ELECTING),
         }
     }
 }

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout};
 use tonic_health::ServingStatus;
 use triad_proto::identity::NodeIdentity;
 use triad_proto::net::{
-    AcceptLimits, ClientCertificates, ClientTls, Listener, Network, ServerTls, TcpNetwork, TlsError,
-    Traffic, accept_loop, server,
+    AcceptLimits, ClientCertificates, ClientTls, Listener, Network, ServerTls, TcpNetwork,
+    TlsError, Traffic, accept_loop, server,
 };
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
@@ -212,12 +212,10 @@ pub async fn serve_until(
             accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), AcceptLimits::clients()),
             until(closes.clone()),
         );
-    let for_peers = server(Traffic::Peers)
-        .add_service(peer_service)
-        .serve_with_incoming_shutdown(
-            accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
-            until(closes),
-        );
+    let for_peers = server(Traffic::Peers).add_service(peer_service).serve_with_incoming_shutdown(
+        accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
+        until(closes),
+    );
     let for_clients = tokio::spawn(for_clients);
     let for_peers = tokio::spawn(for_peers);
     tracing::info!(clients = %ready.clients, peers = %ready.peers, "listening");
@@ -282,8 +280,7 @@ fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeErro
         certificate: files.certificate.clone(),
         key: files.key.clone(),
     };
-    let identity =
-        NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
+    let identity = NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
     let now = UnixTime::since_unix_epoch(Duration::from_millis(wall.wall_ms()));
     let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
     let checked = check_certificate_files(&files, &identity, now)?;

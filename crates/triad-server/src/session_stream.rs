@@ -356,11 +356,7 @@ fn first(committed: &Committed) -> Result<Answer, Refusal> {
     committed.answers.first().cloned().ok_or_else(none)
 }
 
-fn taken(
-    request_id: u64,
-    position: Option<v1::LogPosition>,
-    outcome: v1::taken::Outcome,
-) -> News {
+fn taken(request_id: u64, position: Option<v1::LogPosition>, outcome: v1::taken::Outcome) -> News {
     News::Taken(v1::Taken { request_id, position, outcome: Some(outcome) })
 }
 

@@ -1,1 +1,102 @@
-fn main(){}
+//! `triad`: one command for a whole cluster. A node, the seats of a user, and
+//! everything an administrator or a publisher does.
+
+mod args;
+mod bench;
+mod checkout;
+mod clock;
+mod cluster;
+mod demo;
+mod duration;
+mod exit;
+mod explain;
+mod failure;
+mod holding;
+mod hostid;
+mod init;
+mod keys;
+mod leader;
+mod license;
+mod lists;
+mod local;
+mod output;
+mod publisher;
+mod reasons;
+mod run;
+mod serve;
+mod servers;
+mod settings;
+mod signals;
+mod status;
+mod table;
+mod text;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Arguments, NodeVerb, Verb};
+use exit::Exit;
+use failure::Failure;
+use settings::Settings;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help into a closed pipe is no error.
+            let _ = error.print();
+            let usage = Exit::Usage.code();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(usage));
+        }
+    };
+    let settings = Settings::new(arguments.global);
+    let exit = match start(&settings, arguments.verb) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            settings.output.notice(&failure.render());
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+/// One thread serves every verb: a node's work is measured to be faster so on
+/// small machines, and the other verbs only wait.
+fn start(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { what: "cannot start the runtime", source })?;
+    let exit = runtime.block_on(dispatch(settings, verb));
+    // A name that does not resolve holds a thread for longer than we wait.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Init(arguments) => init::run(settings, &arguments),
+        Verb::Serve(arguments) => serve::run(settings, &arguments).await,
+        Verb::Demo(arguments) => demo::run(settings, &arguments).await,
+        Verb::Bench(arguments) => bench::run(settings, &arguments).await,
+        Verb::Run(arguments) => run::run(settings, &arguments).await,
+        Verb::Checkout(arguments) => checkout::run(settings, &arguments).await,
+        Verb::Status => status::run(settings).await,
+        Verb::Features { feature } => lists::features(settings, feature).await,
+        Verb::Sessions => lists::sessions(settings).await,
+        Verb::Checkouts { feature } => lists::checkouts(settings, feature).await,
+        Verb::License(verb) => license::run(settings, verb).await,
+        Verb::Node(NodeVerb::List) => lists::nodes(settings).await,
+        Verb::Leader(verb) => leader::run(settings, verb).await,
+        Verb::Explain { code } => explain::run(settings, code.as_deref()),
+        Verb::Hostid => hostid::run(settings),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "triad", &mut script);
+            settings.output.text(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The command line as typed. What it means is decided by each verb.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use triad_server::node_spec::NodeSpec;
+
+use crate::duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  triad init --dir cluster --node a=lic-a:27070 --node b=lic-b:27070 --node c=lic-c:27070
+  triad serve --config cluster/a/triad.toml
+  triad status --servers lic-a:27070,lic-b:27070,lic-c:27070 --ca cluster/ca/ca.pem
+  triad run --feature solver -- ./solve model.inp
+  triad explain TRD-2001";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 ok            4 no quorum: nothing is granted or changed
+  1 error         5 no node answered in time
+  2 usage         6 denied: every seat is in use
+  3 degraded      7 denied: not licensed like that";
+
+/// Floating licenses from three servers that agree.
+#[derive(Debug, Parser)]
+#[command(name = "triad", version, before_help = EXAMPLES, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb understands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalOptions {
+    /// The servers of the cluster: host:port or port@host, separated by commas
+    #[arg(long, global = true, env = "TRIAD_SERVERS", value_name = "SERVERS")]
+    pub servers: Option<String>,
+    /// The certificate of the cluster's authority (ca.pem)
+    #[arg(long, global = true, env = "TRIAD_CA", value_name = "FILE")]
+    pub ca: Option<OsString>,
+    /// A file with the administrator's token; or set TRIAD_TOKEN to the token itself
+    #[arg(long, global = true, env = "TRIAD_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<OsString>,
+    /// Whether connections are encrypted; off is for benchmarks on loopback
+    #[arg(
+        long,
+        global = true,
+        env = "TRIAD_TLS",
+        default_value = "on",
+        hide_possible_values = true,
+        value_name = "on|off"
+    )]
+    pub tls: TlsOption,
+    /// How answers are printed: table for people, json (proto3 JSON) for programs
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "table",
+        hide_possible_values = true,
+        value_name = "table|json"
+    )]
+    pub output: OutputFormat,
+    /// How long to wait for answers, such as 300ms, 5s or 2m
+    #[arg(long, global = true, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
+    pub timeout: Duration,
+    /// When to colour: auto colours terminals, and heeds NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        hide_possible_values = true,
+        value_name = "auto|always|never"
+    )]
+    pub color: ColorOption,
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsOption {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorOption {
+    /// On a terminal, unless the environment objects.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a new cluster: an authority, and a directory for each node
+    Init(InitArguments),
+    /// Run a node
+    Serve(ServeArguments),
+    /// See it work: three nodes, five clients, and a leader to kill
+    Demo(DemoArguments),
+    /// How fast it is, measured on nodes of its own
+    Bench(BenchArguments),
+    /// Run a command while holding a seat
+    Run(RunArguments),
+    /// Hold a seat until Ctrl-C
+    Checkout(CheckoutArguments),
+    /// Whether the cluster is healthy, node by node
+    Status,
+    /// What is licensed, and how much of it is in use
+    Features {
+        /// Only this feature
+        feature: Option<String>,
+    },
+    /// Who is connected
+    Sessions,
+    /// Who holds which seats since when
+    Checkouts {
+        /// Only seats of this feature
+        #[arg(long)]
+        feature: Option<String>,
+    },
+    /// License documents: put them in force, check them, issue them
+    #[command(subcommand)]
+    License(LicenseVerb),
+    /// The nodes of the cluster
+    #[command(subcommand)]
+    Node(NodeVerb),
+    /// The leader of the cluster
+    #[command(subcommand)]
+    Leader(LeaderVerb),
+    /// What an error code means and what to do about it; asks no server
+    Explain {
+        /// TRD-2001, 2001, LICENSES_EXHAUSTED, or a FlexNet number such as -4; all without
+        #[arg(allow_hyphen_values = true)]
+        code: Option<String>,
+    },
+    /// The host ids of this machine, for licenses that are bound to machines
+    Hostid,
+    /// A completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// See [`Verb::Init`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad init --dir cluster --node a=lic-a:27070 --node b=lic-b:27070 --node c=lic-c:27070
+  triad init --dir lab --node a=localhost:27070 --node b=localhost:27170 --node c=localhost:27270")]
+pub struct InitArguments {
+    /// Where to write; nothing there is ever overwritten
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// A node: name=host:port, or name=host:port/peerport
+    #[arg(long = "node", required = true, value_delimiter = ',', value_name = "NAME=HOST:PORT")]
+    pub nodes: Vec<NodeSpec>,
+    /// A publisher whose licenses are accepted: a file, or the line triad-publisher-public-v1:...
+    #[arg(long = "publisher-key", num_args = 1.., value_name = "FILE")]
+    pub publisher_keys: Vec<String>,
+}
+
+/// See [`Verb::Serve`].
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// The node's configuration, as written by `triad init`
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// How the log on stderr is written
+    #[arg(long, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged, such as debug, or warn,triad_server=debug
+    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// See [`Verb::Demo`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad demo
+  triad demo --kill-leader-after 5s --duration 20s -o json")]
+pub struct DemoArguments {
+    /// Kill the leader by itself after this time
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    pub kill_leader_after: Option<Duration>,
+    /// Stop by itself after this time
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    pub duration: Option<Duration>,
+    /// How many clients hold a seat
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=9), value_name = "NUMBER")]
+    pub clients: u32,
+}
+
+/// See [`Verb::Bench`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad bench --local --workload w1
+  triad bench --local --workload w2 --clients 256 --tls off")]
+pub struct BenchArguments {
+    /// Start three nodes for it and remove them afterwards
+    #[arg(long)]
+    pub local: bool,
+    /// w1: one client, one cycle after the other; w2: many clients, many pools
+    #[arg(long, default_value = "w2")]
+    pub workload: Workload,
+    /// How many clients, each with its own connection and session
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4000), value_name = "NUMBER")]
+    pub clients: u32,
+    /// How long to measure
+    #[arg(long, default_value = "6s", value_parser = duration::parse, value_name = "TIME")]
+    pub duration: Duration,
+    /// How long to run before measuring
+    #[arg(long, default_value = "2s", value_parser = duration::parse, value_name = "TIME")]
+    pub warmup: Duration,
+}
+
+/// What a benchmark does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// One client, one cycle after the other.
+    W1,
+    /// Many clients, each on a pool drawn at random.
+    W2,
+}
+
+/// The seats that are wanted.
+#[derive(Clone, Debug, Args)]
+pub struct SeatOptions {
+    /// The version needed; any without
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub version: String,
+    /// How many seats
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+    pub seats: u32,
+}
+
+/// See [`Verb::Run`].
+#[derive(Debug, Args)]
+#[command(
+    before_help = "\
+Examples:
+  triad run --feature solver -- ./solve model.inp
+  triad run --feature solver --version 2026.1 --seats 4 --kill-on-lost -- mpirun ./solve",
+    after_help = "The exit code is the command's own; 128 + n after signal n. Without a seat it is 4, 5, 6 or 7."
+)]
+pub struct RunArguments {
+    /// The feature to hold
+    #[arg(long)]
+    pub feature: String,
+    /// Version and number of seats.
+    #[command(flatten)]
+    pub seats: SeatOptions,
+    /// End the command when its seat is lost, instead of warning only
+    #[arg(long)]
+    pub kill_on_lost: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// See [`Verb::Checkout`].
+#[derive(Debug, Args)]
+pub struct CheckoutArguments {
+    /// The feature to hold
+    pub feature: String,
+    /// Version and number of seats.
+    #[command(flatten)]
+    pub seats: SeatOptions,
+    /// Give it back after this time, such as 30s or 2h
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    pub hold: Option<Duration>,
+}
+
+/// What to do with licenses.
+#[derive(Debug, Subcommand)]
+pub enum LicenseVerb {
+    /// Verify a license on the nodes and put it in force
+    Apply {
+        /// The license
+        file: PathBuf,
+    },
+    /// The licenses in force
+    List,
+    /// What a license says, without checking who wrote it
+    Show {
+        /// The license
+        file: PathBuf,
+    },
+    /// Check who signed a license, and where and until when it may be used
+    Verify {
+        /// The license
+        file: PathBuf,
+        /// The publisher's public key: a file, or the line triad-publisher-public-v1:...
+        #[arg(long = "key", required = true, value_name = "PUBLIC")]
+        keys: Vec<String>,
+        /// Also check that it is for this cluster and has not expired
+        #[arg(long, value_name = "ID")]
+        cluster: Option<String>,
+    },
+    /// Publisher: draw a new key
+    Keygen {
+        /// The directory for publisher.secret and publisher.public
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Publisher: sign a license
+    Issue {
+        /// The secret key; give two while sites change from one to the other
+        #[arg(long = "key", required = true, value_name = "FILE")]
+        keys: Vec<PathBuf>,
+        /// What is granted: the TOML that becomes the body of the license
+        terms: PathBuf,
+        /// Where to write the license; stdout without
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// What to do with nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeVerb {
+    /// The nodes as the leader sees them
+    List,
+}
+
+/// What to do with the leader.
+#[derive(Debug, Subcommand)]
+pub enum LeaderVerb {
+    /// Hand leadership to another node, as before maintenance
+    Transfer {
+        /// The name or id of the next leader; without, the follower that is furthest ahead
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn nodes_may_be_separated_by_commas() {
+        let line = ["triad", "init", "--dir", "d", "--node", "a=h1:1,b=h2:1", "--node", "c=h3:1"];
+        let Verb::Init(init) = Arguments::try_parse_from(line).unwrap().verb else { panic!() };
+        let names: Vec<_> = init.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_follows_the_dashes_belongs_to_the_command() {
+        let line = ["triad", "run", "--feature", "f", "--", "sh", "-o", "--seats", "9"];
+        let Verb::Run(run) = Arguments::try_parse_from(line).unwrap().verb else { panic!() };
+        assert_eq!(run.command, ["sh", "-o", "--seats", "9"]);
+        assert_eq!(run.seats.seats, 1);
+    }
+
+    #[test]
+    fn no_seats_are_none_to_ask_for() {
+        assert!(Arguments::try_parse_from(["triad", "checkout", "f", "--seats", "0"]).is_err());
+    }
+}

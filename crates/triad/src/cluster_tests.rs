@@ -1,0 +1,261 @@
+//! Tests of asking a cluster, against nodes that say what the test tells them.
+
+use std::sync::Mutex;
+
+use tonic::{Request, Response};
+use triad_proto::net::{AcceptLimits, Listener, Network as _, accept_loop, server as tonic_server};
+use triad_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
+use triad_proto::v1::{
+    ApplyLicenseRequest, ApplyLicenseResponse, ListCheckoutsRequest, ListCheckoutsResponse,
+    ListFeaturesRequest, ListFeaturesResponse, ListLicensesRequest, ListLicensesResponse,
+    ListSessionsRequest, ListSessionsResponse, NodeStatus, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse,
+};
+
+use super::*;
+
+/// A node with one status. It leads when that says so, and sends writes to
+/// `hint` when it does not.
+#[derive(Clone, Default)]
+struct Node {
+    status: StatusResponse,
+    hint: String,
+    tokens: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    fn new(node_id: u64, leader_id: u64, index: u64) -> Self {
+        let freshness = Freshness {
+            linearizable: node_id == leader_id,
+            stale_ms: 70,
+            index,
+            ..Freshness::default()
+        };
+        let status = StatusResponse {
+            node_id,
+            leader_id,
+            has_quorum: leader_id != 0,
+            freshness: Some(freshness),
+            ..StatusResponse::default()
+        };
+        Node { status, ..Node::default() }
+    }
+
+    /// The same, knowing where node `node_id` listens.
+    fn knows(mut self, node_id: u64, client_address: &str) -> Self {
+        let client_address = client_address.to_owned();
+        self.status.nodes.push(NodeStatus { node_id, client_address, ..NodeStatus::default() });
+        self
+    }
+
+    /// Serves until the test ends; says where.
+    async fn serve(&self) -> String {
+        let listener = TcpNetwork::new().bind("127.0.0.1:0").await.unwrap();
+        self.serve_on(listener)
+    }
+
+    fn serve_on(&self, listener: Box<dyn Listener>) -> String {
+        let address = listener.local_addr().unwrap().to_string();
+        let incoming = accept_loop(listener, None, AcceptLimits::clients());
+        let router =
+            tonic_server(Traffic::Clients).add_service(AdminServiceServer::new(self.clone()));
+        tokio::spawn(router.serve_with_incoming(incoming));
+        address
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Node {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(self.status.clone()))
+    }
+
+    async fn list_features(
+        &self,
+        _: Request<ListFeaturesRequest>,
+    ) -> Result<Response<ListFeaturesResponse>, Status> {
+        let freshness = self.status.freshness;
+        Ok(Response::new(ListFeaturesResponse { freshness, pools: Vec::new() }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        Err(Refusal::because(Reason::NotAuthenticated, "no token").into())
+    }
+
+    async fn list_checkouts(
+        &self,
+        _: Request<ListCheckoutsRequest>,
+    ) -> Result<Response<ListCheckoutsResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn list_licenses(
+        &self,
+        _: Request<ListLicensesRequest>,
+    ) -> Result<Response<ListLicensesResponse>, Status> {
+        Ok(Response::new(ListLicensesResponse::default()))
+    }
+
+    async fn apply_license(
+        &self,
+        request: Request<ApplyLicenseRequest>,
+    ) -> Result<Response<ApplyLicenseResponse>, Status> {
+        if !self.hint.is_empty() {
+            let leader_address = self.hint.clone();
+            let refusal = Refusal::because(Reason::NotLeader, "another leads");
+            return Err(Refusal { leader_address, ..refusal }.into());
+        }
+        let token = request.metadata().get("authorization").unwrap().to_str().unwrap();
+        self.tokens.lock().unwrap().push(token.to_owned());
+        Ok(Response::new(ApplyLicenseResponse { changed: true, ..Default::default() }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        _: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderResponse>, Status> {
+        Ok(Response::new(TransferLeaderResponse::default()))
+    }
+}
+
+fn cluster(servers: &[&str], timeout: Duration) -> Cluster {
+    let network = Arc::new(TcpNetwork::with_connect_timeout(timeout));
+    Cluster {
+        servers: servers.iter().map(|server| server.to_string()).collect(),
+        connector: Connector::new(network, None),
+        authorization: Some("Bearer tat_1".parse().unwrap()),
+        timeout,
+        deadline: Instant::now() + timeout,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// An address where nothing listens.
+async fn dead() -> String {
+    let listener = TcpNetwork::new().bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+async fn features(cluster: &Cluster) -> Result<Read<ListFeaturesResponse>, Failure> {
+    let request = ListFeaturesRequest::default();
+    cluster
+        .read(async |admin: &mut Admin| {
+            Ok(admin.list_features(request.clone()).await?.into_inner())
+        })
+        .await
+}
+
+async fn apply(cluster: &Cluster) -> Result<Read<ApplyLicenseResponse>, Failure> {
+    let request = ApplyLicenseRequest::default();
+    cluster
+        .write(async |admin: &mut Admin| {
+            Ok(admin.apply_license(request.clone()).await?.into_inner())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn status_asks_everybody_and_those_that_they_name() {
+    let (third, gone) = (Node::new(3, 1, 9).serve().await, dead().await);
+    let first = Node::new(1, 1, 9).knows(2, &gone).knows(3, &third).serve().await;
+    let answers = cluster(&[&first, &gone], LONG).statuses().await;
+    let heard: Vec<_> = answers
+        .iter()
+        .map(|answer| (answer.address.as_str(), answer.outcome.as_ref().ok().map(|s| s.node_id)))
+        .collect();
+    let expected = [(first.as_str(), Some(1)), (gone.as_str(), None), (third.as_str(), Some(3))];
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn nodes_that_swallow_packets_do_not_outlast_the_time_given() {
+    // They accept connections and never say a word.
+    let network = TcpNetwork::new();
+    let mute =
+        [network.bind("127.0.0.1:0").await.unwrap(), network.bind("127.0.0.1:0").await.unwrap()];
+    let [b, c] = [&mute[0], &mute[1]].map(|mute| mute.local_addr().unwrap().to_string());
+    let a = Node::new(1, 0, 9).serve().await;
+    let began = Instant::now();
+    let given = Duration::from_millis(400);
+    let answers = cluster(&[&a, &b, &c], given).statuses().await;
+    assert_eq!(answers.iter().filter(|answer| answer.outcome.is_ok()).count(), 1);
+    assert_eq!(answers.len(), 3);
+    assert!(began.elapsed() < given * 10, "{:?}", began.elapsed());
+    let Err(failure) = features(&cluster(&[&b, &c], given)).await else { panic!() };
+    assert!(matches!(failure, Failure::Unreachable(tried) if tried.len() == 2));
+}
+
+#[tokio::test]
+async fn reads_go_to_the_leader_even_if_nobody_named_it() {
+    let leader = Node::new(2, 2, 9).serve().await;
+    let follower = Node::new(1, 2, 9).knows(2, &leader).serve().await;
+    let gone = dead().await;
+    let read = features(&cluster(&[&gone, &follower], LONG)).await.unwrap();
+    assert_eq!(read.address, leader);
+    assert_eq!(stale_warning(read.answer.freshness.as_ref(), &read.address), None);
+}
+
+#[tokio::test]
+async fn without_a_leader_the_newest_answer_is_given_and_called_stale() {
+    let older = Node::new(1, 0, 8).serve().await;
+    let newer = Node::new(3, 0, 9).serve().await;
+    let read = features(&cluster(&[&older, &newer], LONG)).await.unwrap();
+    assert_eq!(read.address, newer);
+    let warning = stale_warning(read.answer.freshness.as_ref(), &read.address).unwrap();
+    assert!(warning.starts_with("STALE by 70 ms"), "{warning}");
+}
+
+#[tokio::test]
+async fn writes_go_to_a_leader_or_nowhere() {
+    let follower = Node::new(1, 0, 8).serve().await;
+    let cluster = cluster(&[&follower], Duration::from_millis(300));
+    let Err(failure) = apply(&cluster).await else { panic!() };
+    assert!(matches!(failure, Failure::NoLeader { answering: 1 }), "{failure}");
+}
+
+#[tokio::test]
+async fn writes_follow_the_hint_and_carry_the_token() {
+    let leader = Node::new(2, 2, 9);
+    let address = leader.serve().await;
+    let former = Node { hint: address.clone(), ..Node::new(1, 1, 9) }.serve().await;
+    let read = apply(&cluster(&[&former], LONG)).await.unwrap();
+    assert_eq!(read.address, address);
+    assert_eq!(*leader.tokens.lock().unwrap(), ["Bearer tat_1"]);
+}
+
+#[tokio::test]
+async fn a_circle_of_hints_ends() {
+    let listener = TcpNetwork::new().bind("127.0.0.1:0").await.unwrap();
+    let hint = listener.local_addr().unwrap().to_string();
+    let address = Node { hint, ..Node::new(1, 1, 9) }.serve_on(listener);
+    let Err(failure) = apply(&cluster(&[&address], LONG)).await else { panic!() };
+    assert!(matches!(failure, Failure::NoLeader { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_hint_to_a_dead_node_is_named() {
+    let gone = dead().await;
+    let looping = Node { hint: gone.clone(), ..Node::new(1, 1, 9) }.serve().await;
+    let Err(failure) = apply(&cluster(&[&looping], LONG)).await else { panic!() };
+    assert!(matches!(failure, Failure::Unreachable(tried) if tried[0].0 == gone));
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_reason_and_a_silent_call_its_deadline() {
+    let node = Node::new(1, 1, 9).serve().await;
+    let sessions = async |admin: &mut Admin| {
+        Ok(admin.list_sessions(ListSessionsRequest::default()).await?.into_inner())
+    };
+    let Err(failure) = cluster(&[&node], LONG).read(sessions).await else { panic!() };
+    assert_eq!(failure.reason(), Some(Reason::NotAuthenticated));
+    let checkouts = async |admin: &mut Admin| {
+        Ok(admin.list_checkouts(ListCheckoutsRequest::default()).await?.into_inner())
+    };
+    let short = Duration::from_millis(300);
+    let Err(failure) = cluster(&[&node], short).read(checkouts).await else { panic!() };
+    assert_eq!(failure.reason(), Some(Reason::Deadline), "{failure}");
+}

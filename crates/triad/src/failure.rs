@@ -1,0 +1,310 @@
+//! Why the command did not do what was asked: how it is told, and which exit
+//! code it is.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use triad_license::LicenseError;
+use triad_proto::net::TlsError;
+use triad_proto::v1::{Reason, Refusal};
+use triad_server::init::InitError;
+
+use crate::duration::show_ms;
+use crate::exit::Exit;
+use crate::output::{PLAIN, RED};
+use crate::servers::ServersError;
+use crate::text::{counted, printable_lines};
+
+/// Why the command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A node said no.
+    #[error("{}", .0.message)]
+    Refused(Box<Refusal>),
+    /// Nobody answered: each address with what was met there.
+    #[error("no server answers: {}", listed(.0))]
+    Unreachable(Vec<(String, String)>),
+    /// Nodes answer, but none leads.
+    #[error("{} of the cluster answer{}, but none leads: nothing is granted or changed",
+        counted(*answering as u64, "node"), if *answering == 1 { "s" } else { "" })]
+    NoLeader {
+        /// How many nodes answer.
+        answering: usize,
+    },
+    /// The answer did not come in time.
+    #[error("{address} did not answer within {}", show_ms(timeout.as_millis() as u64))]
+    TimedOut {
+        /// Who was asked.
+        address: String,
+        /// For how long.
+        timeout: Duration,
+    },
+    /// The command line or the environment lacks something.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The servers cannot be read.
+    #[error("the servers: {0}")]
+    Servers(#[from] ServersError),
+    /// A file cannot be read.
+    #[error("{}: cannot read: {source}", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot write: {source}", path.display())]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is there already.
+    #[error("{} exists, and is not overwritten", .0.display())]
+    Exists(PathBuf),
+    /// A license, its terms, or a key is not acceptable.
+    #[error("{place}: {source}")]
+    License {
+        /// The file, or the option.
+        place: String,
+        /// Why.
+        source: LicenseError,
+    },
+    /// The authority's certificate cannot be used.
+    #[error("{}: {source}", path.display())]
+    Authority {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: TlsError,
+    },
+    /// The cluster could not be made.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The node could not start, or stopped by itself.
+    #[error("{0}")]
+    Serve(String),
+    /// The client library gave up without the word of a node.
+    #[error("{0}")]
+    Client(String),
+    /// A seat that was held is not held any more.
+    #[error("the seat of {feature} was lost: {reason}")]
+    Lost {
+        /// The feature.
+        feature: String,
+        /// Why.
+        reason: String,
+    },
+    /// The command of `triad run` could not be started.
+    #[error("{program}: cannot start: {source}")]
+    Spawn {
+        /// Which command.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operating system refused something basic.
+    #[error("{what}: {source}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No random numbers.
+    #[error("the system gave no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// The answer could not be written as JSON.
+    #[error("the answer cannot be written as JSON: {0}")]
+    Json(serde_json::Error),
+    /// Stdout cannot be written.
+    #[error("cannot write to stdout: {0}")]
+    Print(io::Error),
+    /// No explanation has this name.
+    #[error("{code:?} is no code of Triad")]
+    UnknownCode {
+        /// What was asked for.
+        code: String,
+        /// The nearest name.
+        nearest: &'static str,
+    },
+}
+
+impl Failure {
+    /// The failure that a refusal is.
+    pub fn refused(refusal: Refusal) -> Self {
+        Failure::Refused(Box::new(refusal))
+    }
+
+    /// The reason on the wire that this is, if it is one.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Failure::Refused(refusal) => Some(refusal.reason()),
+            Failure::Unreachable(_) => Some(Reason::NodeUnreachable),
+            Failure::NoLeader { .. } => Some(Reason::NoQuorum),
+            Failure::TimedOut { .. } => Some(Reason::Deadline),
+            Failure::License { source, .. } => license_reason(source),
+            _ => None,
+        }
+    }
+
+    /// How the command ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Failure::Usage { .. } | Failure::Servers(_) | Failure::UnknownCode { .. } => {
+                Exit::Usage
+            }
+            Failure::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Exit::Child(127)
+            }
+            Failure::Spawn { .. } => Exit::Child(126),
+            other => other.reason().map_or(Exit::Error, exit_of),
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Failure::Refused(refusal) if !refusal.remedy.is_empty() => refusal.remedy.clone(),
+            Failure::Refused(refusal) => match refusal.reason() {
+                Reason::NotAuthenticated => {
+                    "give the administrator's token with --token-file, TRIAD_TOKEN_FILE or TRIAD_TOKEN"
+                        .to_owned()
+                }
+                _ => return None,
+            },
+            Failure::Unreachable(_) => "see that the nodes run, that --servers names their client \
+                                        ports, and that --ca is the ca.pem of this cluster"
+                .to_owned(),
+            Failure::NoLeader { .. } => "`triad status` names the nodes that are missing; two of \
+                                         three must run and reach each other"
+                .to_owned(),
+            Failure::TimedOut { .. } => {
+                "the outcome is not known; ask again, or wait longer with --timeout 30s".to_owned()
+            }
+            Failure::Usage { remedy, .. } => remedy.clone(),
+            Failure::Exists(_) => "choose another place, or move it away".to_owned(),
+            Failure::Authority { .. } => "give the ca.pem that `triad init` wrote".to_owned(),
+            Failure::UnknownCode { nearest, .. } => {
+                format!("did you mean {nearest}? `triad explain` lists all")
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    /// The failure for a person: what, what to do, where to read on.
+    pub fn render(&self) -> String {
+        let reason = self.reason().filter(|reason| *reason != Reason::Unspecified);
+        let code = reason.map(|reason| format!("[{}]", reason.trd_code())).unwrap_or_default();
+        let mut text = format!("{RED}error{code}{PLAIN}: {}\n", printable_lines(&self.to_string()));
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(text, "  hint: {}", printable_lines(&hint));
+        }
+        if let Some(reason) = reason {
+            let _ = writeln!(text, "  more: triad explain {}", reason.trd_code());
+        }
+        text
+    }
+}
+
+/// The exit code of each reason.
+pub fn exit_of(reason: Reason) -> Exit {
+    match reason {
+        Reason::NotLeader | Reason::NoQuorum | Reason::NotReady => Exit::NoQuorum,
+        Reason::NodeUnreachable | Reason::Deadline => Exit::Unreachable,
+        Reason::LicensesExhausted => Exit::NoSeat,
+        Reason::FeatureUnknown
+        | Reason::VersionNotLicensed
+        | Reason::FeatureExpired
+        | Reason::NotYetValid
+        | Reason::CountExceedsTotal => Exit::NotEntitled,
+        Reason::Unspecified
+        | Reason::Overloaded
+        | Reason::SessionUnknown
+        | Reason::RequestForgotten
+        | Reason::LimitReached
+        | Reason::SessionTaken
+        | Reason::InvalidRequest
+        | Reason::NotAuthenticated
+        | Reason::ProtocolVersion
+        | Reason::WrongCluster
+        | Reason::LicenseMalformed
+        | Reason::LicenseTampered
+        | Reason::LicenseForeign
+        | Reason::LicenseExpired
+        | Reason::LicenseWronglyBound
+        | Reason::LicenseSuperseded
+        | Reason::Internal => Exit::Error,
+    }
+}
+
+fn license_reason(error: &LicenseError) -> Option<Reason> {
+    match error {
+        LicenseError::TooLarge { .. }
+        | LicenseError::Malformed { .. }
+        | LicenseError::Name { .. } => Some(Reason::LicenseMalformed),
+        LicenseError::Tampered { .. } => Some(Reason::LicenseTampered),
+        LicenseError::Foreign { .. } => Some(Reason::LicenseForeign),
+        LicenseError::Expired { .. } => Some(Reason::LicenseExpired),
+        LicenseError::WronglyBound { .. } => Some(Reason::LicenseWronglyBound),
+        LicenseError::Key { .. } | LicenseError::HostId { .. } | LicenseError::Unsigned => None,
+    }
+}
+
+fn listed(tried: &[(String, String)]) -> String {
+    let each: Vec<_> = tried
+        .iter()
+        // Errors of the network name the address themselves.
+        .map(|(address, error)| match error.contains(address.as_str()) {
+            true => error.clone(),
+            false => format!("{address}: {error}"),
+        })
+        .collect();
+    each.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_code_hint_and_next_command() {
+        let refusal = Refusal::because(Reason::LicensesExhausted, "no seat free for \"solver\"")
+            .with_remedy("wait\x1b[2J");
+        let failure = Failure::refused(refusal);
+        let expected = format!(
+            "{RED}error[TRD-2001]{PLAIN}: no seat free for \"solver\"\n  hint: wait\\u{{1b}}[2J\n  \
+             more: triad explain TRD-2001\n"
+        );
+        assert_eq!(failure.render(), expected);
+        assert_eq!(failure.exit(), Exit::NoSeat);
+    }
+
+    #[test]
+    fn what_has_no_code_points_nowhere() {
+        let failure = Failure::Exists("a.lic".into());
+        assert!(failure.render().starts_with(&format!("{RED}error{PLAIN}: a.lic exists")));
+        assert!(!failure.render().contains("triad explain"));
+        assert_eq!(failure.exit(), Exit::Error);
+    }
+
+    #[test]
+    fn addresses_are_named_once() {
+        let tried = vec![
+            ("a:1".to_owned(), "cannot connect to a:1: refused".to_owned()),
+            ("b:1".to_owned(), "refused".to_owned()),
+        ];
+        let text = Failure::Unreachable(tried).to_string();
+        assert_eq!(text, "no server answers: cannot connect to a:1: refused; b:1: refused");
+    }
+}

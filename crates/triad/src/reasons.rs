@@ -1,0 +1,183 @@
+//! Every reason of the wire, explained to the person who met it.
+
+use triad_proto::v1::Reason;
+
+/// What a person needs to know about a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What has happened.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// The numbers that people know from FlexNet.
+    pub flexnet: &'static [i32],
+}
+
+/// The explanation of a reason. A new reason does not compile without one.
+pub fn explanation(reason: Reason) -> Explanation {
+    let (flexnet, meaning, remedy): (&[i32], _, _) = match reason {
+        Reason::Unspecified => (
+            &[],
+            "The answer gives no reason. No version of Triad sends this.",
+            "See that client and nodes are releases of Triad, then look at the node's log.",
+        ),
+        Reason::NotLeader => (
+            &[],
+            "The node that was asked does not lead, and only the leader grants and changes. \
+             Nothing was done. Clients go on to the leader by themselves.",
+            "Ask again in a moment. If it stays, see `triad status`: perhaps nobody leads.",
+        ),
+        Reason::NoQuorum => (
+            &[-97],
+            "No leader is followed by a majority of the nodes, so nothing is granted or changed. \
+             Who holds seats keeps them until the lease ends.",
+            "See `triad status` for the nodes that are missing. Start them, or open the peers' \
+             port (27071) between the nodes: two of three must reach each other.",
+        ),
+        Reason::NotReady => (
+            &[],
+            "The node is starting, stopping, or still waits for the others.",
+            "Ask again in a few seconds. If it stays, the node's log says what it waits for.",
+        ),
+        Reason::Deadline => (
+            &[-52],
+            "The answer did not come in time, and it is not known whether the request was done. \
+             Clients may safely ask again with the same request id.",
+            "Ask again, or wait longer with --timeout. If it stays, look for a slow disk or \
+             network in the nodes' logs.",
+        ),
+        Reason::Overloaded => (
+            &[-106],
+            "The node is at one of its bounds: sessions, connections, or requests in flight.",
+            "Clients wait and ask again by themselves. If it stays, look with `triad sessions` \
+             for an application that opens sessions without end.",
+        ),
+        Reason::NodeUnreachable => (
+            &[-15, -96],
+            "No node could be reached: nothing listens there, a firewall is in between, or the \
+             certificates do not fit.",
+            "See that the nodes run, that the servers are named by their client ports (27070), \
+             and that --ca is the ca.pem of this cluster.",
+        ),
+        Reason::LicensesExhausted => (
+            &[-4],
+            "Every seat of the feature is in use, overdraft included.",
+            "See who holds them with `triad checkouts --feature NAME`, and ask again when one \
+             comes back.",
+        ),
+        Reason::FeatureUnknown => (
+            &[-5, -18],
+            "No license in force names this feature.",
+            "Compare the spelling with `triad features`. If it should be there, put its license \
+             in force with `triad license apply`.",
+        ),
+        Reason::VersionNotLicensed => (
+            &[-21, -25],
+            "The feature is licensed, but only for lower versions than the one asked for.",
+            "Use the version that `triad features` shows, or ask the publisher for a license of \
+             the newer one.",
+        ),
+        Reason::FeatureExpired => (
+            &[-10],
+            "The license for the feature has expired. Its last day counts to the end, in the time \
+             zone of the license.",
+            "Ask the publisher to renew it, and apply the new license.",
+        ),
+        Reason::NotYetValid => (
+            &[-31],
+            "The license for the feature begins later.",
+            "Wait for the day that `triad features` shows, or ask the publisher for an earlier one.",
+        ),
+        Reason::CountExceedsTotal => (
+            &[-26],
+            "More seats were asked for at once than exist. Waiting does not help.",
+            "Ask for fewer seats, or buy more.",
+        ),
+        Reason::SessionUnknown => (
+            &[],
+            "The session is not open: it was closed, it was silent for a whole lease, or it never \
+             was. Its seats are gone.",
+            "Start the application again, or let it check out anew. If it happens often, look for \
+             machines that sleep, or a network that drops out for longer than the lease.",
+        ),
+        Reason::RequestForgotten => (
+            &[],
+            "A request was repeated after the client itself had acknowledged its answer.",
+            "This is a defect of the application or its client library: report it to its maker.",
+        ),
+        Reason::LimitReached => (
+            &[],
+            "A bound is reached: checkouts of one session, checkouts of the whole ledger, or \
+             answers that the client has not acknowledged.",
+            "Give back what is not needed. Look with `triad checkouts` for an application that \
+             checks out without end.",
+        ),
+        Reason::SessionTaken => (
+            &[],
+            "The session id is in use by another holder.",
+            "Each process must draw its own session id: see that none is copied with a virtual \
+             machine or a container image, and report it to the application's maker.",
+        ),
+        Reason::InvalidRequest => (
+            &[],
+            "Something in the request is malformed; the message names the field.",
+            "Correct what the message names.",
+        ),
+        Reason::NotAuthenticated => (
+            &[],
+            "This needs the administrator's token, and none was sent, or one that nobody issued.",
+            "Give the admin.token of this cluster with --token-file, TRIAD_TOKEN_FILE or \
+             TRIAD_TOKEN.",
+        ),
+        Reason::ProtocolVersion => (
+            &[-83],
+            "Client and server do not speak the same version.",
+            "Upgrade the nodes first, then the clients.",
+        ),
+        Reason::WrongCluster => (
+            &[],
+            "The other side belongs to another cluster: its certificates are from another \
+             `triad init`.",
+            "Copy every node's directory from the same `triad init`, and check the addresses.",
+        ),
+        Reason::LicenseMalformed => (
+            &[-2],
+            "The license cannot be read; the message names line and column.",
+            "Copy the file whole, from its first marker to its last, or ask for it again.",
+        ),
+        Reason::LicenseTampered => (
+            &[-8],
+            "The license was altered after it was signed.",
+            "Use the file as the publisher sent it. To change what it grants, ask the publisher.",
+        ),
+        Reason::LicenseForeign => (
+            &[],
+            "None of the publishers that this site trusts has signed the license.",
+            "If it is from your publisher, add the publisher's public key to publisher_keys in \
+             each triad.toml, and restart the nodes one after the other.",
+        ),
+        Reason::LicenseExpired => (
+            &[-10],
+            "Every line of the license has expired.",
+            "Ask the publisher to renew it. If the date is still to come, check the clocks.",
+        ),
+        Reason::LicenseWronglyBound => (
+            &[-9],
+            "The license is bound to another cluster or to other machines.",
+            "Apply it there, or send the publisher the cluster id of `triad status`, or the host \
+             ids of `triad hostid`.",
+        ),
+        Reason::LicenseSuperseded => (
+            &[],
+            "A newer serial of this license is in force.",
+            "Nothing, if the newer one is wanted: see `triad license list`. To go back, ask the \
+             publisher for the old terms under a higher serial.",
+        ),
+        Reason::Internal => (
+            &[],
+            "A defect, or a broken disk. A node that is not sure of its data stops.",
+            "Look at the node's log; the others go on meanwhile. Report it with that log.",
+        ),
+    };
+    Explanation { meaning, remedy, flexnet }
+}

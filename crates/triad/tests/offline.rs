@@ -1,0 +1,304 @@
+//! The verbs that need no server, and what happens when none is there.
+
+// What fails here fails the test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const TERMS: &str = r#"license = "acme-2026"
+publisher = "Acme"
+serial = 3
+
+[binding]
+cluster = "tc-0123456789abcdef0123456789abcdef"
+
+[[feature]]
+name = "solver"
+version = "2026.1"
+seats = 40
+expires = "permanent"
+"#;
+
+/// `triad` in `directory`, with nothing of the environment that could change it.
+fn triad(directory: &Path) -> Command {
+    let mut command = Command::cargo_bin("triad").unwrap();
+    command.current_dir(directory);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRIAD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a line of words, and expects this exit code.
+#[track_caller]
+fn run(directory: &Path, line: &str, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } =
+        triad(directory).args(line.split_whitespace()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{line}\n{stdout}\n{stderr}");
+    (stdout, stderr)
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A directory with a key below `acme` and a license `acme.lic`.
+fn publisher() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("terms.toml"), TERMS).unwrap();
+    run(home.path(), "license keygen --out acme", 0);
+    let issue = "license issue --key acme/publisher.secret terms.toml --out acme.lic";
+    run(home.path(), issue, 0);
+    home
+}
+
+#[test]
+fn a_license_from_key_to_verification() {
+    let home = publisher();
+    let (shown, _) = run(home.path(), "license show acme.lic", 0);
+    assert!(shown.starts_with("UNVERIFIED"), "{shown}");
+    assert!(shown.contains("acme-2026, serial 3") && shown.contains("solver"), "{shown}");
+
+    let verify = "license verify acme.lic --key acme/publisher.public";
+    let (verified, _) = run(home.path(), verify, 0);
+    assert!(verified.starts_with("SIGNED"), "{verified}");
+    let line = fs::read_to_string(home.path().join("acme/publisher.public")).unwrap();
+    run(home.path(), &format!("license verify acme.lic --key {line}"), 0);
+
+    let cluster = "--cluster tc-0123456789abcdef0123456789abcdef";
+    let (verified, _) = run(home.path(), &format!("{verify} {cluster} -o json"), 0);
+    let verified = json(&verified);
+    assert_eq!(verified["standing"], "verified");
+    assert_eq!(verified["features"][0]["seats"], 40);
+    let (_, error) = run(home.path(), &format!("{verify} --cluster tc-other"), 1);
+    assert!(error.starts_with("error[TRD-5005]: acme.lic: "), "{error}");
+}
+
+#[test]
+fn a_license_goes_to_stdout_when_no_file_is_named() {
+    let home = publisher();
+    let (document, _) = run(home.path(), "license issue --key acme/publisher.secret terms.toml", 0);
+    assert_eq!(document, fs::read_to_string(home.path().join("acme.lic")).unwrap());
+}
+
+#[test]
+fn a_license_of_two_keys_is_good_for_either() {
+    let home = publisher();
+    run(home.path(), "license keygen --out next", 0);
+    let issue = "license issue --key acme/publisher.secret --key next/publisher.secret terms.toml \
+                 --out both.lic";
+    run(home.path(), issue, 0);
+    for key in ["acme", "next"] {
+        run(home.path(), &format!("license verify both.lic --key {key}/publisher.public"), 0);
+    }
+}
+
+#[test]
+fn an_altered_or_foreign_license_is_told_apart() {
+    let home = publisher();
+    let path = home.path().join("acme.lic");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, good.replace("seats = 40", "seats = 41")).unwrap();
+    let verify = "license verify acme.lic --key acme/publisher.public";
+    let (_, error) = run(home.path(), verify, 1);
+    assert!(error.starts_with("error[TRD-5002]: acme.lic: "), "{error}");
+    assert!(error.ends_with("  more: triad explain TRD-5002\n"), "{error}");
+
+    fs::write(&path, &good).unwrap();
+    run(home.path(), "license keygen --out other", 0);
+    let (_, error) = run(home.path(), "license verify acme.lic --key other/publisher.public", 1);
+    assert!(error.starts_with("error[TRD-5003]"), "{error}");
+
+    fs::write(&path, good.replace("-----SIGNATURE-----", "")).unwrap();
+    let (_, error) = run(home.path(), "license show acme.lic", 1);
+    assert!(error.starts_with("error[TRD-5001]: acme.lic: line"), "{error}");
+}
+
+#[test]
+fn keys_are_never_overwritten_and_secrets_are_their_owners() {
+    let home = publisher();
+    let secret = home.path().join("acme/publisher.secret");
+    let before = fs::read(&secret).unwrap();
+    let (_, error) = run(home.path(), "license keygen --out acme", 1);
+    assert!(error.contains("publisher.secret exists"), "{error}");
+    let (_, error) = run(
+        home.path(),
+        "license issue --key acme/publisher.secret terms.toml --out acme/publisher.secret",
+        1,
+    );
+    assert!(error.contains("not overwritten"), "{error}");
+    assert_eq!(fs::read(&secret).unwrap(), before);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_secret_key_is_not_taken_for_a_public_one() {
+    let home = publisher();
+    let secret = fs::read_to_string(home.path().join("acme/publisher.secret")).unwrap();
+    let (_, error) = run(home.path(), "license verify acme.lic --key acme/publisher.secret", 1);
+    assert!(error.contains("secret key"), "{error}");
+    assert!(!error.contains(secret.trim()), "{error}");
+}
+
+#[test]
+fn a_cluster_is_made_once() {
+    let home = publisher();
+    let init = "init --dir cluster --node a=lic-a:27070,b=lic-b:27070 --node c=lic-c:27070 \
+                --publisher-key acme/publisher.public";
+    let (made, _) = run(home.path(), &format!("{init} -o json"), 0);
+    let made = json(&made);
+    assert_eq!(made["nodes"].as_array().unwrap().len(), 3);
+    let config = fs::read_to_string(home.path().join("cluster/b/triad.toml")).unwrap();
+    let public = fs::read_to_string(home.path().join("acme/publisher.public")).unwrap();
+    assert!(config.contains(public.trim()), "{config}");
+    assert!(config.contains(made["clusterId"].as_str().unwrap()), "{config}");
+    let (_, error) = run(home.path(), init, 1);
+    assert!(error.starts_with("error: ") && error.contains("exists"), "{error}");
+}
+
+#[test]
+fn init_says_what_to_do_next() {
+    let home = tempfile::tempdir().unwrap();
+    let (text, _) = run(home.path(), "init --dir d --node a=localhost:27070", 0);
+    for line in
+        ["triad serve --config d/a/triad.toml", "export TRIAD_CA=d/ca/ca.pem", "publisher_keys"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    let (text, warning) =
+        run(home.path(), "init --dir plain --node a=localhost:27070 --tls off", 0);
+    assert!(text.contains("TRIAD_TLS=off") && warning.starts_with("warning: "), "{text}{warning}");
+    let config = fs::read_to_string(home.path().join("plain/a/triad.toml")).unwrap();
+    assert!(config.contains("mode = \"off\""), "{config}");
+}
+
+#[test]
+fn every_code_is_explained() {
+    let home = tempfile::tempdir().unwrap();
+    let (all, _) = run(home.path(), "explain -o json", 0);
+    let all = json(&all);
+    let reasons = all["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), triad_proto::v1::Reason::ALL.len());
+    for reason in reasons {
+        let (code, name) = (reason["code"].as_str().unwrap(), reason["name"].as_str().unwrap());
+        let (text, _) = run(home.path(), &format!("explain {code}"), 0);
+        assert!(text.starts_with(&format!("{code} {name}")), "{text}");
+        assert!(text.contains("What to do: "), "{text}");
+    }
+    let (text, _) = run(home.path(), "explain -4", 0);
+    assert!(text.starts_with("TRD-2001 LICENSES_EXHAUSTED (FlexNet -4)"), "{text}");
+    let (_, error) = run(home.path(), "explain NO_QORUM", 2);
+    assert!(error.contains("did you mean NO_QUORUM?"), "{error}");
+}
+
+#[test]
+fn a_misspelt_command_line_is_a_usage_error_with_a_suggestion() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, error) = run(home.path(), "staus", 2);
+    assert!(error.contains("'status'"), "{error}");
+    let (_, error) = run(home.path(), "status --server a:1", 2);
+    assert!(error.contains("'--servers'"), "{error}");
+    for line in ["", "status --timeout 5", "status -o xml", "run --feature f", "init --dir d"] {
+        run(home.path(), line, 2);
+    }
+    let (_, error) = run(home.path(), "init --dir d --node lic-a", 2);
+    assert!(error.contains("write name=host:port"), "{error}");
+}
+
+#[test]
+fn what_is_missing_to_ask_a_server_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, error) = run(home.path(), "status", 2);
+    assert!(error.contains("TRIAD_SERVERS"), "{error}");
+    let (_, error) = run(home.path(), "features --servers a:1", 2);
+    assert!(error.contains("TRIAD_CA"), "{error}");
+    let (_, error) = run(home.path(), "status --servers a:1;b:1 --tls off", 2);
+    assert!(error.contains("second cluster"), "{error}");
+    let (_, error) = run(home.path(), "status --servers a:1 --ca missing.pem", 1);
+    assert!(error.contains("missing.pem: cannot read"), "{error}");
+    fs::write(home.path().join("ca.pem"), "not a certificate").unwrap();
+    let (_, error) = run(home.path(), "status --servers a:1 --ca ca.pem", 1);
+    assert!(error.contains("ca.pem: ") && error.contains("hint: "), "{error}");
+}
+
+#[test]
+fn with_nobody_listening_every_question_ends_with_5() {
+    let home = publisher();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    drop(listener);
+    let options = format!("--servers {server},{}@127.0.0.1 --tls off", server.port());
+    let (status, _) = run(home.path(), &format!("status {options}"), 5);
+    assert!(status.starts_with("Unreachable: the server does not answer\n"), "{status}");
+    assert!(status.contains(&server.to_string()), "{status}");
+    let (status, _) = run(home.path(), &format!("status {options} -o json"), 5);
+    assert_eq!(json(&status)["verdict"], "UNREACHABLE");
+    for verb in [
+        "features",
+        "sessions",
+        "checkouts",
+        "node list",
+        "leader transfer --to lic-b",
+        "license list",
+        "license apply acme.lic",
+    ] {
+        let (_, error) = run(home.path(), &format!("{verb} {options}"), 5);
+        assert!(error.starts_with("error[TRD-1006]: no server answers: "), "{verb}: {error}");
+        assert!(error.ends_with("  more: triad explain TRD-1006\n"), "{verb}: {error}");
+    }
+}
+
+#[test]
+fn the_host_ids_of_this_machine_can_be_read_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (text, _) = run(home.path(), "hostid -o json", 0);
+    for id in json(&text)["hostids"].as_array().unwrap() {
+        let text = id.as_str().unwrap();
+        assert_eq!(triad_license::HostId::parse(text).unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let (script, _) = run(home.path(), &format!("completions {shell}"), 0);
+        assert!(script.contains("checkouts"), "{shell}");
+    }
+}
+
+#[test]
+fn colour_comes_only_when_it_is_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, error) = run(home.path(), "status", 2);
+    assert!(error.starts_with("error: "), "{error:?}");
+    let (_, error) = run(home.path(), "status --color always", 2);
+    assert!(error.starts_with("\x1b["), "{error:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_error() {
+    use std::process::{Command, Stdio};
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("triad"))
+        .args(["completions", "bash"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
