@@ -17,6 +17,9 @@ use crate::output::{PLAIN, RED};
 use crate::servers::ServersError;
 use crate::text::{counted, printable_lines};
 
+const UNREACHABLE_HINT: &str = "see that the nodes run, that --servers names their client ports, \
+                                and that --ca is the ca.pem of this cluster";
+
 /// Why the command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -176,15 +179,13 @@ impl Failure {
         let hint = match self {
             Failure::Refused(refusal) if !refusal.remedy.is_empty() => refusal.remedy.clone(),
             Failure::Refused(refusal) => match refusal.reason() {
-                Reason::NotAuthenticated => {
-                    "give the administrator's token with --token-file, TRIAD_TOKEN_FILE or TRIAD_TOKEN"
-                        .to_owned()
-                }
+                Reason::NotAuthenticated => "give the administrator's token with --token-file, \
+                                             TRIAD_TOKEN_FILE or TRIAD_TOKEN"
+                    .to_owned(),
+                Reason::NodeUnreachable => UNREACHABLE_HINT.to_owned(),
                 _ => return None,
             },
-            Failure::Unreachable(_) => "see that the nodes run, that --servers names their client \
-                                        ports, and that --ca is the ca.pem of this cluster"
-                .to_owned(),
+            Failure::Unreachable(_) => UNREACHABLE_HINT.to_owned(),
             Failure::NoLeader { .. } => "`triad status` names the nodes that are missing; two of \
                                          three must run and reach each other"
                 .to_owned(),
