@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
 use triad_proto::v1;
 
@@ -29,6 +31,7 @@ pub struct ClientBuilder {
     lease: Duration,
     checkout_timeout: Duration,
     on_state: Option<StateCallback>,
+    seed: Option<u64>,
 }
 
 enum Ca {
@@ -68,6 +71,7 @@ impl ClientBuilder {
             lease: Duration::ZERO,
             checkout_timeout: CHECKOUT_TIMEOUT,
             on_state: None,
+            seed: None,
         }
     }
 
@@ -99,6 +103,13 @@ impl ClientBuilder {
     /// Another network than the machine's, for simulations.
     pub fn network(mut self, network: SharedNetwork) -> Self {
         self.network = Some(network);
+        self
+    }
+
+    /// A seed for session ids and pauses, for simulations. Whoever knows it
+    /// knows the session ids.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -166,8 +177,18 @@ impl ClientBuilder {
             checkout_timeout: self.checkout_timeout,
             on_state: self.on_state,
         };
-        Ok(Client::start(settings))
+        Ok(Client::start(settings, random(self.seed)?))
     }
+}
+
+fn random(seed: Option<u64>) -> Result<StdRng, Error> {
+    if let Some(seed) = seed {
+        return Ok(StdRng::seed_from_u64(seed));
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::Setup(format!("the system gives no randomness: {error}")))?;
+    Ok(StdRng::from_seed(seed))
 }
 
 fn tls(ca: Option<Ca>) -> Result<Option<ClientTls>, Error> {

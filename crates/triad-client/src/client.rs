@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use triad_proto::v1;
@@ -38,11 +39,11 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) fn start(settings: Settings) -> Self {
+    pub(crate) fn start(settings: Settings, random: StdRng) -> Self {
         let (asks, queue) = mpsc::unbounded_channel();
         let (announce, states) = watch::channel(State::Idle);
         let checkout_timeout = settings.checkout_timeout;
-        tokio::spawn(Session::new(settings, announce).run(queue));
+        tokio::spawn(Session::new(settings, announce, random).run(queue));
         Client { asks, states, checkout_timeout }
     }
 

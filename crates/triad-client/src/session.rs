@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use triad_proto::v1;
@@ -77,6 +78,7 @@ type Search = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>
 pub(crate) struct Session {
     settings: Arc<Settings>,
     announce: watch::Sender<State>,
+    random: StdRng,
     id: [u8; 16],
     /// Counts the sessions of this client; seats of an earlier one are gone.
     epoch: u64,
@@ -110,12 +112,18 @@ struct Stream {
 }
 
 impl Session {
-    pub(crate) fn new(settings: Settings, announce: watch::Sender<State>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        announce: watch::Sender<State>,
+        mut random: StdRng,
+    ) -> Self {
         let now = Instant::now();
+        let id = random_id(&mut random);
         Session {
             settings: Arc::new(settings),
             announce,
-            id: random_id(),
+            random,
+            id,
             epoch: 1,
             lease: None,
             stream: None,
@@ -197,7 +205,7 @@ impl Session {
                 stream.beats.insert(beat, now);
             }
         }
-        self.announce_state();
+        self.announce_state(now);
     }
 
     fn give_up_late_requests(&mut self, now: Instant) {
@@ -218,14 +226,15 @@ impl Session {
         }
     }
 
-    fn announce_state(&mut self) {
-        let suspect = self.stream.is_none();
-        let state = match &self.lease {
-            None => return,
-            Some(lease) if suspect => State::Reconnecting { deadline: lease.deadline() },
-            Some(_) => State::Held,
-        };
-        self.say(state);
+    fn announce_state(&mut self, now: Instant) {
+        let Some(lease) = &self.lease else { return };
+        let acknowledged = self.stream.as_ref().is_some_and(|stream| {
+            stream.beats.values().next().is_none_or(|sent| now - *sent < PATIENCE)
+        });
+        self.say(match acknowledged {
+            true => State::Held,
+            false => State::Reconnecting { deadline: lease.deadline() },
+        });
     }
 
     fn say(&self, state: State) {
@@ -246,7 +255,7 @@ impl Session {
         self.stream = None;
         self.search = None;
         self.search_at = now;
-        self.id = random_id();
+        self.id = random_id(&mut self.random);
         self.epoch += 1;
         self.closed_by = None;
         for (_, mark) in self.held.drain() {
@@ -328,7 +337,7 @@ impl Session {
             beats: BTreeMap::new(),
             owed_since: None,
         });
-        self.announce_state();
+        self.announce_state(now);
         // Whatever has no answer is asked again, under the same number.
         let calls: Vec<Call> = self.requests.keys().copied().map(|id| self.call(id)).collect();
         self.send_all(calls, now).await;
@@ -345,8 +354,15 @@ impl Session {
                 lease.leader_is_gone();
             }
         }
-        if self.lease.is_some() && reason == Reason::SessionUnknown {
-            self.lose("the server ended the session", now);
+        if reason == Reason::SessionUnknown {
+            if self.lease.is_some() {
+                self.lose("the server ended the session", now);
+            } else {
+                // It was opened and ended without our hearing of either. The id
+                // of an ended session is not opened again: draw another.
+                self.id = random_id(&mut self.random);
+                self.search_at = now;
+            }
             return;
         }
         self.last_refusal = not_found.refusal;
@@ -369,7 +385,7 @@ impl Session {
         }
         let pause = self.search_pause;
         self.search_pause = (pause * 2).min(SEARCH_PAUSE_MAX);
-        self.search_at = now + rand::rng().random_range(pause / 2..=pause);
+        self.search_at = now + self.random.random_range(pause / 2..=pause);
     }
 
     /// The stream is over. Why decides what may be believed.
@@ -393,7 +409,7 @@ impl Session {
             self.closed_by = Some(stream.open.address.clone());
         }
         self.search_at = now;
-        self.announce_state();
+        self.announce_state(now);
     }
 
     async fn take_ask(&mut self, ask: Ask) {
@@ -467,10 +483,10 @@ impl Session {
             Event::Ended(v1::Ended { checkout_id: 0, message, .. }) => {
                 if self.closing.is_none() {
                     let reason = match message.as_str() {
-                        "" => "the server ended the session",
-                        message => message,
+                        "" => "the server ended the session".to_owned(),
+                        _ => message,
                     };
-                    self.lose(&reason.to_owned(), now);
+                    self.lose(&reason, now);
                 } else {
                     // As we asked; the loop ends for want of a stream.
                     self.lease = None;
@@ -615,10 +631,9 @@ async fn searched(search: &mut Option<Search>) -> Result<OpenStream, NotFound> {
     }
 }
 
-fn random_id() -> [u8; 16] {
+/// An id that nobody else draws or guesses.
+fn random_id(random: &mut StdRng) -> [u8; 16] {
     let mut id = [0; 16];
-    // Without randomness no session id is safe to use; the system provides it
-    // or is broken.
-    getrandom::fill(&mut id).expect("the system has randomness");
+    random.fill_bytes(&mut id);
     id
 }

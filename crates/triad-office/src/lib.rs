@@ -1,1 +1,2 @@
-
+//! The publisher's back office: registration of servers, entitlements and
+//! capability responses. Not built yet.

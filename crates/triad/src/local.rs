@@ -145,11 +145,6 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// Whether node `n` is running.
-    pub fn runs(&self, n: usize) -> bool {
-        self.nodes[n].process.is_some()
-    }
-
     /// Which of the nodes has this id.
     pub fn position(&self, id: u64) -> Option<usize> {
         self.nodes.iter().position(|node| node.id == id)
