@@ -1,6 +1,7 @@
 //! `triad demo`: three real nodes, five clients, and a leader to kill.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -95,7 +96,15 @@ impl Demo<'_> {
             self.settings.output.notice(&format!("{line}\n"));
             return Ok(());
         }
-        self.settings.output.text(&format!("{line}\n"))
+        // While a key is awaited the terminal does not return the carriage.
+        let end = if std::io::stdout().is_terminal() { "\r\n" } else { "\n" };
+        self.settings.output.text(&format!("{line}{end}"))
+    }
+
+    /// One thing that happened, and when.
+    fn tell(&self, mark: &str, what: &str, took_ms: Option<f64>) -> Result<(), Failure> {
+        let when = took_ms.map_or(String::new(), |took| format!("t+{took:.0} ms"));
+        self.say(format!("{mark:<2} {what:<46} {when:>9}").trim_end())
     }
 
     async fn introduce(&mut self) -> Result<(), Failure> {
@@ -178,7 +187,7 @@ impl Demo<'_> {
         self.cluster.kill(n).await?;
         self.down.push(n);
         self.report.kills += 1;
-        self.say(&format!("x  {name} (leader) killed{:>24}", "t+0 ms"))?;
+        self.tell("x", &format!("{name} (leader) killed"), Some(0.0))?;
 
         let elected = async {
             let sighting = self.cluster.leader(FAILOVER_TIMEOUT).await;
@@ -195,17 +204,15 @@ impl Demo<'_> {
         let new = self.cluster.position(sighting.leader).expect("a leader is one of the nodes");
         let new = self.cluster.nodes[new].name.clone();
         let term = sighting.term;
-        self.say(&format!("ok {new} elected, term {term}{:>22}", format!("t+{elected_ms:.0} ms")))?;
-        self.say(&format!("ok a new checkout succeeds{:>20}", format!("t+{failover_ms:.0} ms")))?;
+        self.tell("ok", &format!("{new} elected, term {term}"), Some(elected_ms))?;
+        self.tell("ok", "a new checkout succeeds", Some(failover_ms))?;
 
         let resumed_ms = resumed.wait(killed, self.holders.len()).await;
         let kept = self.holders.iter().filter(|holder| holds(holder)).count();
         let twice = self.granted_twice().await?;
-        let when = resumed_ms.map_or("-".into(), |took| format!("t+{took:.0} ms"));
-        self.say(&format!(
-            "ok {kept} of {} clients hold their seat, {twice} granted twice{when:>12}",
-            self.holders.len(),
-        ))?;
+        let all = self.holders.len();
+        let what = format!("{kept} of {all} clients resumed, {kept} seats kept, {twice} twice");
+        self.tell(if kept == all && twice == 0 { "ok" } else { "!!" }, &what, resumed_ms)?;
         self.report.elected = new;
         self.report.elected_ms = self.report.elected_ms.max(elected_ms);
         self.report.failover_ms = self.report.failover_ms.max(failover_ms);
@@ -221,8 +228,7 @@ impl Demo<'_> {
         self.cluster.spawn(n)?;
         self.cluster.leader(FAILOVER_TIMEOUT).await?;
         let name = &self.cluster.nodes[n].name;
-        let took = format!("t+{:.0} ms", ms(began.elapsed()));
-        self.say(&format!("ok {name} is back and follows{took:>20}"))
+        self.tell("ok", &format!("{name} is back and follows"), Some(ms(began.elapsed())))
     }
 
     /// Notices when each client's stream is open again.

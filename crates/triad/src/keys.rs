@@ -1,6 +1,7 @@
 //! Single keys from a terminal, for the demo.
 
 use std::io::{self, IsTerminal};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, poll, read};
@@ -21,8 +22,11 @@ pub enum Key {
     Quit,
 }
 
-/// Keys as they are pressed.
-pub struct Keys(mpsc::UnboundedReceiver<Key>);
+/// Keys as they are pressed. Dropping it leaves the terminal as it was.
+pub struct Keys {
+    pressed: mpsc::UnboundedReceiver<Key>,
+    reader: Option<JoinHandle<()>>,
+}
 
 impl Keys {
     /// Starts reading, if stdin and stdout are a terminal.
@@ -30,14 +34,24 @@ impl Keys {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return None;
         }
-        let (pressed, keys) = mpsc::unbounded_channel();
-        std::thread::Builder::new().name("keys".into()).spawn(move || watch(&pressed)).ok()?;
-        Some(Keys(keys))
+        let (press, pressed) = mpsc::unbounded_channel();
+        let reader = thread::Builder::new().name("keys".into()).spawn(move || watch(&press)).ok();
+        Some(Keys { pressed, reader: Some(reader?) })
     }
 
     /// The next key; `None` when the terminal is gone.
     pub async fn next(&mut self) -> Option<Key> {
-        self.0.recv().await
+        self.pressed.recv().await
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.pressed.close();
+        if let Some(reader) = self.reader.take() {
+            // It looks every LOOK_INTERVAL whether anybody still listens.
+            let _ = reader.join();
+        }
     }
 }
 
