@@ -7,11 +7,17 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use triad_proto::v1;
+use triad_proto::v1::{Reason, Refusal};
 
 use crate::builder::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::lease::State;
 use crate::session::{Ask, Held, Session};
+
+/// The most items in one checkout, as the server bounds it.
+const ITEMS_MAX: usize = 64;
+/// The longest feature name, as the server bounds it.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A connection to a cluster, with one session. Cheap to clone; the session
 /// ends when the last clone and the last checkout are dropped.
@@ -73,6 +79,7 @@ impl Client {
     ///
     /// As [`Client::checkout`].
     pub async fn checkout_all(&self, items: Vec<Item>) -> Result<Checkout, Error> {
+        well_formed(&items)?;
         let wire = |item: Item| v1::Item {
             feature: item.feature,
             version: item.version,
@@ -182,5 +189,49 @@ impl std::fmt::Debug for Checkout {
     }
 }
 
+/// Says at once what the server would say, and spares it requests that would
+/// not even fit a message.
+fn well_formed(items: &[Item]) -> Result<(), Error> {
+    let invalid =
+        |message: String| Err(Error::denied(Refusal::because(Reason::InvalidRequest, message)));
+    if items.is_empty() || items.len() > ITEMS_MAX {
+        return invalid(format!("items: {} given, 1 to {ITEMS_MAX} allowed", items.len()));
+    }
+    for (n, item) in items.iter().enumerate() {
+        for (field, text) in [("feature", &item.feature), ("version", &item.version)] {
+            if text.len() > NAME_BYTES_MAX {
+                let bytes = text.len();
+                return invalid(format!(
+                    "items[{n}].{field}: it is {bytes} bytes long, at most {NAME_BYTES_MAX} are \
+                     allowed"
+                ));
+            }
+        }
+        if item.seats == 0 {
+            return invalid(format!("items[{n}].seats: 0 given, at least 1 wanted"));
+        }
+    }
+    Ok(())
+}
+
 /// A mark on a checkout that was ended alone.
 pub(crate) type EndMark = Arc<OnceLock<String>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(feature: &str, seats: u32) -> Item {
+        Item { feature: feature.into(), version: String::new(), seats }
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_here() {
+        let message = |items: &[Item]| well_formed(items).expect_err("malformed").to_string();
+        assert!(well_formed(&[item("solver", 1)]).is_ok());
+        assert_eq!(message(&[]), "items: 0 given, 1 to 64 allowed");
+        assert_eq!(message(&[item("solver", 0)]), "items[0].seats: 0 given, at least 1 wanted");
+        let long = message(&[item("a", 1), item(&"x".repeat(1 << 20), 1)]);
+        assert!(long.starts_with("items[1].feature: it is 1048576 bytes long"), "{long}");
+    }
+}
