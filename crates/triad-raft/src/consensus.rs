@@ -34,11 +34,12 @@ const BATCH_COMMANDS_MAX: usize = 1_024;
 /// A log entry must fit a log segment and a message between peers. Checkouts
 /// are counted at their largest; a license is proposed on its own.
 const BATCH_BYTES_MAX: usize = 2 << 20;
-/// A batch becomes a snapshot point after this many entries, so that the log
-/// before it may be purged.
-const ENTRIES_PER_SNAPSHOT: u64 = 20_000;
-/// Entries kept behind a snapshot point, for a peer that was away for a while.
-const ENTRIES_KEPT: u64 = 10_000;
+/// After this many entries the image becomes a snapshot point, so that the log
+/// before it may be purged; half as many are kept behind it, for a peer that
+/// was away for a while.
+pub const SNAPSHOT_ENTRIES_DEFAULT: u64 = 20_000;
+/// Entries are purged so many at a time, where so many are kept at all.
+const PURGE_ENTRIES: u64 = 1_000;
 /// A peer this far behind is sent a snapshot instead of entries.
 const LAG_MAX: u64 = 100_000;
 /// How long a new leader tries to confirm itself before it looks again whether
@@ -84,6 +85,8 @@ pub struct Options {
     pub timing: Timing,
     /// Stand for election as soon as the leader's process is seen to be dead.
     pub death_notice: bool,
+    /// Entries between snapshot points; see [`SNAPSHOT_ENTRIES_DEFAULT`].
+    pub snapshot_entries: u64,
     /// How peers are reached.
     pub network: SharedNetwork,
     /// How peers prove who they are; `None` for no TLS, on loopback only.
@@ -249,7 +252,7 @@ impl Consensus {
             options.peer_tls,
             clocks.clone(),
         );
-        let config = config(&cluster_id, options.timing)?;
+        let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
         let raft = Raft::new(options.node_id, config, peers, log.clone(), machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         shared.started();
@@ -522,16 +525,21 @@ fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
     owner
 }
 
-fn config(cluster_id: &str, timing: Timing) -> Result<Arc<Config>, StartError> {
+fn config(
+    cluster_id: &str,
+    timing: Timing,
+    snapshot_entries: u64,
+) -> Result<Arc<Config>, StartError> {
+    let entries_kept = snapshot_entries / 2;
     let config = Config {
         cluster_name: cluster_id.to_owned(),
         heartbeat_interval: timing.heartbeat_ms,
         election_timeout_min: timing.election_min_ms,
         election_timeout_max: timing.election_max_ms,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(ENTRIES_PER_SNAPSHOT),
-        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
+        max_in_snapshot_log_to_keep: entries_kept,
         replication_lag_threshold: LAG_MAX,
-        purge_batch_size: 1_000,
+        purge_batch_size: PURGE_ENTRIES.min(entries_kept),
         broadcast_submitted_on_append: Some(true),
         enable_pre_vote: Some(true),
         // A restarted leader stands for election like everyone else: sessions

@@ -28,7 +28,7 @@ mod types;
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{
     ClusterView, Committed, Consensus, Leadership, MemberView, Options, ProposeError,
-    QUORUM_LEASE_MAX, StartError, Timing,
+    QUORUM_LEASE_MAX, SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
 };
 pub use image::ImageError;
 pub use machine::EventSink;

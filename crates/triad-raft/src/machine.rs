@@ -317,6 +317,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.disk.rename(&incoming, &pending)?;
         self.disk.sync_dir(&self.folder)?;
 
+        let index = opened.applied.index();
         let (ledger, batch) = opened.image();
         {
             let mut state = self.shared.state();
@@ -331,7 +332,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         self.image.replace(batch).await.map_err(io::Error::other)?;
         self.disk.remove(&pending)?;
-        self.disk.sync_dir(&self.folder)
+        self.disk.sync_dir(&self.folder)?;
+        tracing::info!(index, "the ledger was replaced by a snapshot from the leader");
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use toml::Spanned;
 use triad_license::{HostId, Keyring, PublicKey};
 use triad_proto::identity::ClusterId;
-use triad_raft::{Member, Timing};
+use triad_raft::{Member, SNAPSHOT_ENTRIES_DEFAULT, Timing};
+
+/// Fewer make a snapshot of every breath, more a log that takes long to replay.
+const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
 
 /// A configuration that was checked. What the node prints at start.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub struct Config {
     pub timing: Timing,
     /// Stand for election as soon as the leader's process is seen to be dead.
     pub death_notice: bool,
+    /// Log entries between two snapshot points; half as many are kept.
+    pub snapshot_entries: u64,
 }
 
 /// The files of TLS.
@@ -201,6 +206,7 @@ struct RawRaft {
     election_min_ms: Option<Spanned<u64>>,
     election_max_ms: Option<Spanned<u64>>,
     death_notice: Option<bool>,
+    snapshot_entries: Option<Spanned<u64>>,
 }
 
 impl Config {
@@ -270,12 +276,23 @@ impl Reader<'_> {
         default_ms: u64,
         range_ms: RangeInclusive<u64>,
     ) -> Result<u64, ConfigError> {
-        let Some(value) = value else { return Ok(default_ms) };
-        if range_ms.contains(value.get_ref()) {
+        self.number(key, value, default_ms, range_ms, "milliseconds")
+    }
+
+    fn number(
+        &self,
+        key: &'static str,
+        value: Option<Spanned<u64>>,
+        default: u64,
+        range: RangeInclusive<u64>,
+        unit: &str,
+    ) -> Result<u64, ConfigError> {
+        let Some(value) = value else { return Ok(default) };
+        if range.contains(value.get_ref()) {
             return Ok(*value.get_ref());
         }
-        let (from, to) = range_ms.into_inner();
-        Err(self.value(key, &value, format!("must be {from} to {to} (milliseconds)")))
+        let (from, to) = range.into_inner();
+        Err(self.value(key, &value, format!("must be {from} to {to} ({unit})")))
     }
 
     fn check(&self, raw: RawConfig) -> Result<Config, ConfigError> {
@@ -322,6 +339,13 @@ impl Reader<'_> {
             nodes,
             sessions: self.sessions(raw.session)?,
             death_notice: raw.raft.death_notice.unwrap_or(true),
+            snapshot_entries: self.number(
+                "raft.snapshot_entries",
+                raw.raft.snapshot_entries.clone(),
+                SNAPSHOT_ENTRIES_DEFAULT,
+                SNAPSHOT_ENTRIES_RANGE,
+                "entries of the log",
+            )?,
             timing: self.timing(raw.raft)?,
         })
     }
@@ -483,6 +507,7 @@ impl fmt::Debug for Config {
             .field("sessions", &self.sessions)
             .field("timing", &self.timing)
             .field("death_notice", &self.death_notice)
+            .field("snapshot_entries", &self.snapshot_entries)
             .finish()
     }
 }

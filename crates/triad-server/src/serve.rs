@@ -177,6 +177,7 @@ pub async fn serve_until(
         newborn,
         timing: config.timing,
         death_notice: config.death_notice,
+        snapshot_entries: config.snapshot_entries,
         network: network.clone(),
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
         wall_clock: Box::new(wall),
@@ -196,6 +197,7 @@ pub async fn serve_until(
     let following = tokio::spawn(report_health(node.clone(), health));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors are those of this build");
 
