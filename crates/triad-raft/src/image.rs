@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -123,7 +124,7 @@ impl SledImage {
         let path = path.to_owned();
         match opened {
             Ok(Ok(db)) => Ok(SledImage { path, db }),
-            Ok(Err(source)) => Err(ImageError::Store { path, source }),
+            Ok(Err(source)) => Err(failed(path, source)),
             Err(_) => {
                 Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() })
             }
@@ -135,7 +136,7 @@ impl SledImage {
     }
 
     fn store(&self, source: std::io::Error) -> ImageError {
-        ImageError::Store { path: self.path.clone(), source }
+        failed(self.path.clone(), source)
     }
 
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
@@ -170,6 +171,17 @@ impl SledImage {
         out.insert(META, seal(META, &prost::Message::encode_to_vec(&meta)));
         out
     }
+}
+
+/// sled says "invalid data" and "unexpected end" where its files are damaged,
+/// after the place in its own source, which helps nobody.
+fn failed(path: PathBuf, source: io::Error) -> ImageError {
+    if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+        let text = source.to_string();
+        let what = text.rsplit(" -> ").next().unwrap_or(&text).to_owned();
+        return ImageError::Damaged { path, what };
+    }
+    ImageError::Store { path, source }
 }
 
 impl Image for SledImage {
