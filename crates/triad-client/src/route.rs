@@ -56,8 +56,8 @@ pub(crate) struct NotFound {
     pub(crate) refusal: Refusal,
     /// The nodes whose port refused the connection: their process is dead.
     pub(crate) dead: BTreeSet<String>,
-    /// Somebody named another leader than `avoid`.
-    pub(crate) hint: Option<String>,
+    /// The leader that was named in the highest term, and that term.
+    pub(crate) hint: Option<(u64, String)>,
 }
 
 /// Dials `servers` in order, a little apart, and follows hints, until one node
@@ -92,7 +92,8 @@ pub(crate) async fn find_leader(
                         }
                         let hint = refusal.leader_address.clone();
                         if !hint.is_empty() {
-                            not_found.hint = Some(hint.clone());
+                            let named = Some((refusal.leader_term, hint.clone()));
+                            not_found.hint = not_found.hint.take().max(named);
                             if !tried.contains(&hint) && hints < HINTS_MAX {
                                 hints += 1;
                                 waiting.retain(|address| *address != hint);

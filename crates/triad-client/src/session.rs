@@ -90,8 +90,8 @@ pub(crate) struct Session {
     search_pause: Duration,
     /// Where the leader was last said to be.
     hint: Option<String>,
-    /// The last leader, if its kernel closed our socket.
-    closed_by: Option<String>,
+    /// The leader whose kernel closed our socket, and its term.
+    closed_by: Option<(u64, String)>,
     requests: BTreeMap<u64, Waiting>,
     next_request: u64,
     next_beat: u64,
@@ -348,9 +348,10 @@ impl Session {
 
     fn not_found(&mut self, not_found: NotFound, now: Instant) {
         let reason = not_found.refusal.reason();
-        if let (Some(by), Some(lease)) = (&self.closed_by, &mut self.lease) {
-            let elsewhere = not_found.hint.as_ref().is_some_and(|hint| hint != by);
-            if elsewhere || not_found.dead.contains(by) {
+        if let (Some((term, by)), Some(lease)) = (&self.closed_by, &mut self.lease) {
+            // A leader of a later term: what the one before still ends is void.
+            let later = not_found.hint.as_ref().is_some_and(|(named, _)| named > term);
+            if later || not_found.dead.contains(by) {
                 lease.leader_is_gone();
             }
         }
@@ -406,7 +407,8 @@ impl Session {
             if let Some(lease) = &mut self.lease {
                 lease.closed(now);
             }
-            self.closed_by = Some(stream.open.address.clone());
+            let term = stream.open.opened.position.map_or(0, |position| position.term);
+            self.closed_by = Some((term, stream.open.address.clone()));
         }
         self.search_at = now;
         self.announce_state(now);

@@ -59,8 +59,8 @@ pub enum ImageError {
     },
     /// What is in it is not what was written. It is not served.
     #[error(
-        "{}: the ledger image is damaged ({what}); move this node's data aside and let it \
-         rejoin from its peers, see docs/how-to/replace-a-node.md",
+        "{}: the ledger image is damaged ({what}) and is not served; the other nodes go on \
+         without this one, see docs/how-to/replace-a-node.md",
         path.display()
     )]
     Damaged {

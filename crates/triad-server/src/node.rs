@@ -223,6 +223,7 @@ impl Node {
             return Refusal {
                 leader_address: address,
                 leader_id: leader,
+                leader_term: leadership.term,
                 retryable: true,
                 ..Refusal::because(Reason::NotLeader, message)
             };
