@@ -19,12 +19,41 @@ const ITEMS_MAX: usize = 64;
 /// The longest feature name, as the server bounds it.
 const NAME_BYTES_MAX: usize = 64;
 
+/// What the session's task last knew: until when the seats are certainly ours.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Belief {
+    pub(crate) until: Option<Instant>,
+}
+
+/// The state of a session, judged by the clock at the moment of asking and not
+/// by when the session's task last ran.
+#[derive(Clone)]
+struct Watch {
+    states: watch::Receiver<State>,
+    belief: watch::Receiver<Belief>,
+}
+
+impl Watch {
+    fn state(&self) -> State {
+        let until = self.belief.borrow().until;
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return State::Lost { reason: "no heartbeat was acknowledged in time".into() };
+        }
+        self.states.borrow().clone()
+    }
+
+    /// The session's task is over.
+    fn is_closed(&self) -> bool {
+        self.states.has_changed().is_err()
+    }
+}
+
 /// A connection to a cluster, with one session. Cheap to clone; the session
 /// ends when the last clone and the last checkout are dropped.
 #[derive(Clone)]
 pub struct Client {
     asks: mpsc::UnboundedSender<Ask>,
-    states: watch::Receiver<State>,
+    watch: Watch,
     checkout_timeout: Duration,
 }
 
@@ -48,9 +77,10 @@ impl Client {
     pub(crate) fn start(settings: Settings, random: StdRng) -> Self {
         let (asks, queue) = mpsc::unbounded_channel();
         let (announce, states) = watch::channel(State::Idle);
+        let (believe, belief) = watch::channel(Belief::default());
         let checkout_timeout = settings.checkout_timeout;
-        tokio::spawn(Session::new(settings, announce, random).run(queue));
-        Client { asks, states, checkout_timeout }
+        tokio::spawn(Session::new(settings, announce, believe, random).run(queue));
+        Client { asks, watch: Watch { states, belief }, checkout_timeout }
     }
 
     /// Checks out `seats` seats of `feature`, in at least `version`. They are
@@ -92,18 +122,19 @@ impl Client {
             reply,
         };
         self.asks.send(ask).map_err(|_| Error::Closed)?;
-        let held = answer.await.map_err(|_| Error::Closed)??;
-        Ok(Checkout { held, asks: Some(self.asks.clone()), states: self.states.clone() })
+        let mut answer = Answer { answer, asks: &self.asks };
+        let held = (&mut answer.answer).await.map_err(|_| Error::Closed)??;
+        Ok(Checkout { held, asks: Some(self.asks.clone()), watch: self.watch.clone() })
     }
 
     /// The state of the session, from now on.
     pub fn states(&self) -> watch::Receiver<State> {
-        self.states.clone()
+        self.watch.states.clone()
     }
 
     /// The state of the session now.
     pub fn state(&self) -> State {
-        self.states.borrow().clone()
+        self.watch.state()
     }
 
     /// Ends the session: every seat is returned. Waits for the answer, at most
@@ -121,7 +152,7 @@ pub struct Checkout {
     held: Held,
     /// Taken when the seats are given back.
     asks: Option<mpsc::UnboundedSender<Ask>>,
-    states: watch::Receiver<State>,
+    watch: Watch,
 }
 
 impl Checkout {
@@ -140,15 +171,17 @@ impl Checkout {
     pub fn state(&self) -> State {
         match self.held.ended.get() {
             Some(reason) => State::Lost { reason: reason.clone() },
-            None => self.states.borrow().clone(),
+            None if self.watch.is_closed() => State::Lost { reason: "the client is closed".into() },
+            None => self.watch.state(),
         }
     }
 
     /// Waits until the seats are lost, and says why. A program that must not
     /// run without a seat waits for this beside its work. Cancel safe.
     pub async fn lost(&self) -> String {
-        let mut states = self.states.clone();
+        let mut states = self.watch.states.clone();
         loop {
+            states.borrow_and_update();
             if let State::Lost { reason } = self.state() {
                 return reason;
             }
@@ -186,6 +219,23 @@ impl Drop for Checkout {
 impl std::fmt::Debug for Checkout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checkout").field("id", &self.held.id).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is awaited. Given up, it returns what was granted all the
+/// same.
+struct Answer<'a> {
+    answer: oneshot::Receiver<Result<Held, Error>>,
+    asks: &'a mpsc::UnboundedSender<Ask>,
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(held)) = self.answer.try_recv() {
+            let ask = Ask::GiveBack { id: held.id, epoch: held.epoch, reply: None };
+            let _ = self.asks.send(ask);
+        }
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Lease {
     lease: Duration,
     grace: Duration,
     held_until: Instant,
-    /// When the leader's kernel closed our socket, unless it is certain that
-    /// this leader ends nobody any more.
+    /// When the socket was closed, unless it is certain that this leader ends
+    /// nobody any more.
     closed: Option<Instant>,
 }
 
@@ -42,15 +42,21 @@ impl Lease {
         Lease { lease, grace, held_until: sent + lease, closed: None }
     }
 
+    /// The leader that resumed the session has this grace; leaders may differ.
+    pub(crate) fn resumed(&mut self, sent: Instant, grace: Duration) {
+        self.grace = grace;
+        self.acknowledged(sent);
+    }
+
     /// A heartbeat sent at `sent` was acknowledged.
     pub(crate) fn acknowledged(&mut self, sent: Instant) {
         self.held_until = self.held_until.max(sent + self.lease);
         self.closed = None;
     }
 
-    /// The leader's kernel closed our socket. If the leader lives and saw the
-    /// same, it ends the session after the grace; so we must not believe in it
-    /// longer either.
+    /// The socket is closed, whoever closed it, and the leader said nothing. If
+    /// it lives and saw the same, it ends the session after the grace; so we must
+    /// not believe in it longer either.
     pub(crate) fn closed(&mut self, now: Instant) {
         self.closed = Some(now);
     }

@@ -26,6 +26,7 @@ mod builder;
 mod client;
 mod error;
 mod lease;
+mod requests;
 mod route;
 mod servers;
 mod session;

@@ -11,9 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use triad_proto::net::{
-    ChannelParameters, ClientTls, Connector, LatestConnection, SharedNetwork, Traffic, channel,
-};
+use triad_proto::net::{ChannelParameters, ClientTls, Connector, SharedNetwork, Traffic, channel};
 use triad_proto::v1;
 use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 use triad_proto::v1::session_call::Call;
@@ -25,10 +23,13 @@ use triad_proto::v1::{Reason, Refusal};
 const STAGGER: Duration = Duration::from_millis(40);
 /// How long one attempt may take, TLS and opening included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Once one node has answered, a silent one gets this long before the search is
+/// called off and begun anew: during an election the answers change quickly.
+const STRAGGLER_WAIT: Duration = Duration::from_millis(150);
 /// Hints followed in one search: enough for a leadership that moves twice.
 const HINTS_MAX: usize = 8;
 /// Messages waiting to be sent on a stream.
-const CALLS_WAITING_MAX: usize = 64;
+const CALLS_WAITING_MAX: usize = 256;
 
 /// How nodes are reached.
 #[derive(Clone)]
@@ -40,9 +41,10 @@ pub(crate) struct Dialer {
 /// A stream on which the session is open.
 pub(crate) struct OpenStream {
     pub(crate) address: String,
+    /// The term in which that node leads.
+    pub(crate) term: u64,
     pub(crate) calls: mpsc::Sender<v1::SessionRequest>,
     pub(crate) events: Streaming<v1::SessionResponse>,
-    pub(crate) connection: LatestConnection,
     /// What came with the opening, besides `opened`.
     pub(crate) first_events: Vec<Event>,
     pub(crate) opened: v1::Opened,
@@ -79,6 +81,7 @@ pub(crate) async fn find_leader(
     };
     let mut hints = 0;
     let mut next_start = Instant::now();
+    let mut give_up_at: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
@@ -86,7 +89,10 @@ pub(crate) async fn find_leader(
                 next_start = Instant::now();
                 match result {
                     Ok(stream) => return Ok(stream),
-                    Err(Failed { refusal, dead }) => {
+                    Err(Failed { refusal, dead, typed }) => {
+                        if typed {
+                            give_up_at = Some(next_start + STRAGGLER_WAIT);
+                        }
                         if dead {
                             not_found.dead.insert(address);
                         }
@@ -103,7 +109,7 @@ pub(crate) async fn find_leader(
                         if telling(&refusal) >= telling(&not_found.refusal) {
                             not_found.refusal = refusal;
                         }
-                        if is_final(&not_found.refusal) {
+                        if typed && is_final(&not_found.refusal) {
                             return Err(not_found);
                         }
                     }
@@ -116,8 +122,18 @@ pub(crate) async fn find_leader(
                     attempts.push(attempt(dialer, address, open.clone()));
                 }
             }
+            () = stragglers(give_up_at), if waiting.is_empty() && !attempts.is_empty() => {
+                return Err(not_found);
+            }
             else => return Err(not_found),
         }
+    }
+}
+
+async fn stragglers(give_up_at: Option<Instant>) {
+    match give_up_at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -139,12 +155,20 @@ fn is_final(refusal: &Refusal) -> bool {
 
 struct Failed {
     refusal: Refusal,
+    /// The port refused the connection.
     dead: bool,
+    /// The node itself said so, and not something on the way.
+    typed: bool,
 }
 
 impl Failed {
     fn because(refusal: Refusal) -> Self {
-        Failed { refusal, dead: false }
+        Failed { refusal, dead: false, typed: false }
+    }
+
+    fn said(status: &tonic::Status) -> Self {
+        let typed = Refusal::typed(status).is_some();
+        Failed { refusal: Refusal::from_status(status), dead: false, typed }
     }
 }
 
@@ -164,7 +188,6 @@ async fn attempt(
 async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<OpenStream, Failed> {
     let connector = Connector::new(dialer.network.clone(), dialer.tls.clone())
         .with_connect_timeout(ATTEMPT_TIMEOUT);
-    let connection = connector.latest();
     let parameters = ChannelParameters {
         host_port: address.clone(),
         connector,
@@ -174,14 +197,14 @@ async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<Ope
     let channel = channel(parameters).await.map_err(|error| {
         let dead = error.io_kind() == Some(io::ErrorKind::ConnectionRefused);
         let message = format!("{address}: {error}");
-        Failed { refusal: Refusal::because(Reason::NodeUnreachable, message), dead }
+        Failed { dead, ..Failed::because(Refusal::because(Reason::NodeUnreachable, message)) }
     })?;
     let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
     let opened_sent = Instant::now();
     let first =
         v1::SessionRequest { calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }] };
     calls.try_send(first).expect("a new channel has room");
-    let refused = |status: tonic::Status| Failed::because(Refusal::from_status(&status));
+    let refused = |status: tonic::Status| Failed::said(&status);
     let mut client = LicensingServiceClient::new(channel);
     let answer = client.session(ReceiverStream::new(to_send)).await.map_err(refused)?;
     let mut events = answer.into_inner();
@@ -190,10 +213,10 @@ async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<Ope
     match first_events.next() {
         Some(Event::Opened(opened)) => Ok(OpenStream {
             address,
+            term: opened.position.map_or(0, |position| position.term),
             calls,
             first_events: first_events.collect(),
             events,
-            connection,
             opened,
             opened_sent,
         }),

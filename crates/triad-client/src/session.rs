@@ -1,7 +1,10 @@
 //! The session's task: keeps one stream to the leader, sends heartbeats, sends
 //! requests again until they are answered, and says what may be believed.
+//!
+//! Nothing in it waits for the wire: what cannot be sent now is sent later, so
+//! that the clock is looked at whatever the network does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -17,9 +20,10 @@ use triad_proto::v1::session_event::Event;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::builder::Settings;
-use crate::client::EndMark;
+use crate::client::{Belief, EndMark};
 use crate::error::Error;
 use crate::lease::{Lease, State};
+use crate::requests::{REQUESTS_WAITING_MAX, Requests, Waiting};
 use crate::route::{NotFound, OpenStream, find_leader};
 
 /// The protocol that this library speaks.
@@ -32,10 +36,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// once.
 const SEARCH_PAUSE_FIRST: Duration = Duration::from_millis(20);
 const SEARCH_PAUSE_MAX: Duration = Duration::from_millis(1_000);
-/// Requests waiting for an answer. The server takes fewer at a time.
-const REQUESTS_WAITING_MAX: usize = 1_024;
+/// A stream that lived shorter than this did not end the search for good.
+const STREAM_LIFE_MIN: Duration = Duration::from_secs(1);
+/// How often a full stream is tried again.
+const OUTBOX_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the server to confirm the end of the session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Checkouts that ended before we heard of their grant.
+const EARLY_ENDS_MAX: usize = 1_024;
 
 /// What the application asks of the task. The queue is as long as the
 /// application's own calls: one per checkout that waits or is returned.
@@ -58,25 +66,11 @@ pub(crate) struct Held {
     pub(crate) ended: EndMark,
 }
 
-/// A request without an answer yet.
-enum Waiting {
-    Take {
-        items: Vec<v1::Item>,
-        deadline: Instant,
-        /// `None` once the application has given up: what is granted then is
-        /// returned.
-        reply: Option<oneshot::Sender<Result<Held, Error>>>,
-    },
-    GiveBack {
-        id: u64,
-        reply: Option<oneshot::Sender<Result<(), Error>>>,
-    },
-}
-
 type Search = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>;
 
 pub(crate) struct Session {
     settings: Arc<Settings>,
+    belief: watch::Sender<Belief>,
     announce: watch::Sender<State>,
     random: StdRng,
     id: [u8; 16],
@@ -90,37 +84,47 @@ pub(crate) struct Session {
     search_pause: Duration,
     /// Where the leader was last said to be.
     hint: Option<String>,
-    /// The leader whose kernel closed our socket, and its term.
+    /// The leader whose socket was closed without a word, and its term.
     closed_by: Option<(u64, String)>,
-    requests: BTreeMap<u64, Waiting>,
-    next_request: u64,
+    requests: Requests,
     next_beat: u64,
     held: HashMap<u64, EndMark>,
+    early_ends: BTreeMap<u64, String>,
     last_refusal: Refusal,
-    closing: Option<oneshot::Sender<()>>,
+    closing: Option<Closing>,
+}
+
+/// The application is done; the ledger is still to be told.
+struct Closing {
+    reply: Option<oneshot::Sender<()>>,
+    deadline: Instant,
 }
 
 /// The stream in use.
 struct Stream {
     open: OpenStream,
+    opened_at: Instant,
     heartbeat: Duration,
     next_beat_at: Instant,
     /// Heartbeats sent and not acknowledged, by number.
     beats: BTreeMap<u64, Instant>,
     /// Since when the server owes us an answer.
     owed_since: Option<Instant>,
+    /// The last message did not fit: there is more to send.
+    full: bool,
 }
 
 impl Session {
     pub(crate) fn new(
         settings: Settings,
         announce: watch::Sender<State>,
+        belief: watch::Sender<Belief>,
         mut random: StdRng,
     ) -> Self {
-        let now = Instant::now();
         let id = random_id(&mut random);
         Session {
             settings: Arc::new(settings),
+            belief,
             announce,
             random,
             id,
@@ -128,102 +132,107 @@ impl Session {
             lease: None,
             stream: None,
             search: None,
-            search_at: now,
+            search_at: Instant::now(),
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,
             closed_by: None,
-            requests: BTreeMap::new(),
-            next_request: 1,
+            requests: Requests::new(),
             next_beat: 1,
             held: HashMap::new(),
+            early_ends: BTreeMap::new(),
             last_refusal: Refusal::because(Reason::NodeUnreachable, "no node was reached yet"),
             closing: None,
         }
     }
 
-    /// Runs until the application has let go of everything.
+    /// Runs until the application has let go of everything and the ledger knows
+    /// it, or cannot be told.
     pub(crate) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
         loop {
             let now = Instant::now();
+            if self.is_done(now) {
+                break;
+            }
             self.look_at_the_time(now);
             self.search_if_needed(now);
+            self.send_what_fits(now);
             let wake = self.wake_at(now);
             tokio::select! {
                 ask = asks.recv(), if self.closing.is_none() => match ask {
-                    Some(Ask::Close { reply }) => {
-                        if !self.close().await {
-                            return;
-                        }
-                        self.closing = Some(reply);
-                    }
-                    Some(ask) => self.take_ask(ask).await,
+                    Some(Ask::Close { reply }) => self.close(Some(reply)),
+                    Some(ask) => self.take_ask(ask),
                     // The last handle was dropped.
-                    None => {
-                        if !self.close().await {
-                            return;
-                        }
-                        self.closing = Some(oneshot::channel().0);
-                    }
+                    None => self.close(None),
                 },
                 event = next_event(&mut self.stream) => {
                     let now = Instant::now();
                     match event {
-                        Ok(Some(message)) => {
-                            for event in message.events.into_iter().filter_map(|e| e.event) {
-                                self.take_event(event, now).await;
-                            }
-                        }
+                        Ok(Some(message)) => self.take_events(message, now),
                         Ok(None) => self.stream_ended(None, now),
-                        Err(status) => self.stream_ended(Some(status), now),
+                        Err(status) => self.stream_ended(Some(&status), now),
                     }
                 }
-                found = searched(&mut self.search) => self.searched(found, Instant::now()).await,
+                found = searched(&mut self.search) => {
+                    self.search = None;
+                    match found {
+                        Ok(open) => self.opened(open, Instant::now()),
+                        Err(not_found) => self.not_found(not_found, Instant::now()),
+                    }
+                }
                 () = sleep_until(wake) => {}
             }
-            if self.closing.is_some() && (self.stream.is_none() || Instant::now() >= self.search_at)
-            {
-                return;
-            }
+        }
+        for (_, mark) in self.held.drain() {
+            let _ = mark.set("the client is closed".into());
+        }
+        self.requests.refuse_all(&Error::Closed);
+        self.say(State::Idle);
+        if let Some(reply) = self.closing.and_then(|closing| closing.reply) {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Closing is over when the session is, or when it takes too long.
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(closing) = &self.closing else { return false };
+        self.lease.is_none() || now >= closing.deadline
+    }
+
+    fn close(&mut self, reply: Option<oneshot::Sender<()>>) {
+        let now = Instant::now();
+        self.requests.refuse_all(&Error::Closed);
+        self.closing = Some(Closing { reply, deadline: now + CLOSE_TIMEOUT });
+        self.search_at = now;
+        self.send_close(now);
+    }
+
+    fn send_close(&mut self, now: Instant) {
+        if let Some(stream) = &mut self.stream {
+            stream.send(vec![Call::Close(v1::Close {})], now);
         }
     }
 
     /// Does what is due: gives up on requests, on the lease, sends heartbeats.
     fn look_at_the_time(&mut self, now: Instant) {
-        self.give_up_late_requests(now);
+        self.requests.give_up_late(now, &self.last_refusal);
+        if self.lease.is_none() && self.stream.is_none() {
+            self.requests.forget_unwanted();
+        }
         if self.lease.as_ref().is_some_and(|lease| lease.deadline() <= now) {
             self.lose("no heartbeat was acknowledged for a whole lease", now);
         }
         let beat = self.next_beat;
         if let Some(stream) = &mut self.stream
             && stream.next_beat_at <= now
-            && self.closing.is_none()
         {
             stream.next_beat_at = now + stream.heartbeat;
             // A stream whose queue is full is suspect anyway.
-            if stream.send(Call::Beat(v1::Beat { beat }), now) {
+            if stream.send(vec![Call::Beat(v1::Beat { beat })], now) {
                 self.next_beat += 1;
                 stream.beats.insert(beat, now);
             }
         }
         self.announce_state(now);
-    }
-
-    fn give_up_late_requests(&mut self, now: Instant) {
-        for waiting in self.requests.values_mut() {
-            if let Waiting::Take { deadline, reply, .. } = waiting
-                && *deadline <= now
-                && let Some(reply) = reply.take()
-            {
-                let _ = reply.send(Err(Error::unavailable(self.last_refusal.clone())));
-            }
-        }
-        if self.lease.is_none() && self.stream.is_none() {
-            // Nothing was ever sent for them.
-            self.requests.retain(|_, waiting| match waiting {
-                Waiting::Take { reply, .. } => reply.is_some(),
-                Waiting::GiveBack { .. } => true,
-            });
-        }
     }
 
     fn announce_state(&mut self, now: Instant) {
@@ -238,6 +247,10 @@ impl Session {
     }
 
     fn say(&self, state: State) {
+        // The deadline goes with the state, so that whoever asks can look at
+        // the clock even if this task is kept from running.
+        let until = self.lease.as_ref().map(Lease::deadline);
+        self.belief.send_replace(Belief { until });
         let changed = self.announce.send_if_modified(|before| {
             let changed = *before != state;
             *before = state.clone();
@@ -258,23 +271,11 @@ impl Session {
         self.id = random_id(&mut self.random);
         self.epoch += 1;
         self.closed_by = None;
+        self.early_ends.clear();
         for (_, mark) in self.held.drain() {
             let _ = mark.set(reason.to_owned());
         }
-        let requests = std::mem::take(&mut self.requests);
-        self.next_request = 1;
-        for waiting in requests.into_values() {
-            match waiting {
-                Waiting::GiveBack { reply: Some(reply), .. } => {
-                    let _ = reply.send(Err(Error::Lost(reason.to_owned())));
-                }
-                Waiting::Take { reply: Some(_), .. } => {
-                    self.requests.insert(self.next_request, waiting);
-                    self.next_request += 1;
-                }
-                Waiting::GiveBack { .. } | Waiting::Take { .. } => {}
-            }
-        }
+        self.requests.start_over(reason);
         self.say(State::Lost { reason: reason.to_owned() });
     }
 
@@ -285,7 +286,7 @@ impl Session {
             Some(stream) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
             None => self.lease.is_some() || !self.requests.is_empty(),
         };
-        if !suspect || self.search.is_some() || now < self.search_at || self.closing.is_some() {
+        if !suspect || self.search.is_some() || now < self.search_at {
             return;
         }
         let avoid = self.stream.as_ref().map(|stream| stream.open.address.clone());
@@ -311,38 +312,46 @@ impl Session {
             ));
     }
 
-    async fn searched(&mut self, found: Result<OpenStream, NotFound>, now: Instant) {
-        self.search = None;
-        match found {
-            Ok(open) => self.opened(open, now).await,
-            Err(not_found) => self.not_found(not_found, now),
-        }
-    }
-
-    async fn opened(&mut self, mut open: OpenStream, now: Instant) {
+    fn opened(&mut self, mut open: OpenStream, now: Instant) {
         let lease = Duration::from_millis(open.opened.lease_ms);
         let grace = Duration::from_millis(open.opened.disconnect_grace_ms);
         let heartbeat = Duration::from_millis(open.opened.heartbeat_interval_ms.max(10));
         match &mut self.lease {
-            Some(held) => held.acknowledged(open.opened_sent),
+            Some(held) => held.resumed(open.opened_sent, grace),
             None => self.lease = Some(Lease::opened(open.opened_sent, lease, grace)),
         }
-        self.search_pause = SEARCH_PAUSE_FIRST;
         self.closed_by = None;
+        // What the server does not name was ended while we were away.
+        let kept: HashSet<u64> = open.opened.checkout_ids.iter().copied().collect();
+        self.held.retain(|id, mark| {
+            let keep = kept.contains(id);
+            if !keep {
+                let _ = mark.set("the server ended the checkout meanwhile".into());
+            }
+            keep
+        });
         let first_events = std::mem::take(&mut open.first_events);
         self.stream = Some(Stream {
             open,
+            opened_at: now,
             heartbeat,
             next_beat_at: now + heartbeat,
             beats: BTreeMap::new(),
             owed_since: None,
+            full: false,
         });
+        self.requests.resend();
+        if self.closing.is_some() {
+            self.send_close(now);
+        }
         self.announce_state(now);
-        // Whatever has no answer is asked again, under the same number.
-        let calls: Vec<Call> = self.requests.keys().copied().map(|id| self.call(id)).collect();
-        self.send_all(calls, now).await;
+        // Wakes whoever waits for the loss of one checkout.
+        self.announce.send_modify(|_| {});
+        let epoch = self.epoch;
         for event in first_events {
-            self.take_event(event, now).await;
+            if self.epoch == epoch {
+                self.take_event(event, now);
+            }
         }
     }
 
@@ -355,6 +364,7 @@ impl Session {
                 lease.leader_is_gone();
             }
         }
+        self.search_again_later(now);
         if reason == Reason::SessionUnknown {
             if self.lease.is_some() {
                 self.lose("the server ended the session", now);
@@ -362,7 +372,6 @@ impl Session {
                 // It was opened and ended without our hearing of either. The id
                 // of an ended session is not opened again: draw another.
                 self.id = random_id(&mut self.random);
-                self.search_at = now;
             }
             return;
         }
@@ -375,142 +384,148 @@ impl Session {
                 | Reason::NoQuorum
                 | Reason::Deadline
                 | Reason::Overloaded
+                | Reason::LimitReached
+                | Reason::Internal
         );
         if hopeless && self.lease.is_none() {
             // The server will not have us: nobody need wait for the deadline.
-            for waiting in std::mem::take(&mut self.requests).into_values() {
-                if let Waiting::Take { reply: Some(reply), .. } = waiting {
-                    let _ = reply.send(Err(Error::denied(self.last_refusal.clone())));
-                }
-            }
+            self.requests.refuse_all(&Error::denied(self.last_refusal.clone()));
         }
+    }
+
+    fn search_again_later(&mut self, now: Instant) {
         let pause = self.search_pause;
         self.search_pause = (pause * 2).min(SEARCH_PAUSE_MAX);
         self.search_at = now + self.random.random_range(pause / 2..=pause);
     }
 
     /// The stream is over. Why decides what may be believed.
-    fn stream_ended(&mut self, status: Option<tonic::Status>, now: Instant) {
+    fn stream_ended(&mut self, status: Option<&tonic::Status>, now: Instant) {
         let Some(stream) = self.stream.take() else { return };
-        let refusal = status.as_ref().map(Refusal::from_status);
-        let said = refusal.as_ref().is_some_and(|r| r.reason() != Reason::NodeUnreachable);
-        let closed = stream.open.connection.closed().is_some_and(|closed| closed.is_closed());
-        if let Some(refusal) = refusal {
-            if !refusal.leader_address.is_empty() {
-                self.hint = Some(refusal.leader_address.clone());
+        match status.and_then(Refusal::typed) {
+            Some(farewell) => {
+                if !farewell.leader_address.is_empty() {
+                    self.hint = Some(farewell.leader_address.clone());
+                }
+                self.last_refusal = farewell;
             }
-            self.last_refusal = refusal;
-        }
-        if closed && !said {
-            // Not a word, only a closed socket: the process died, or somebody
-            // cut us off. Until we know which, believe the shorter term.
-            if let Some(lease) = &mut self.lease {
-                lease.closed(now);
+            None => {
+                // Not a word, only a closed socket: the process died, or the
+                // path did. Until we know which, believe the shorter term.
+                if let Some(lease) = &mut self.lease {
+                    lease.closed(now);
+                }
+                self.closed_by = Some((stream.open.term, stream.open.address));
             }
-            let term = stream.open.opened.position.map_or(0, |position| position.term);
-            self.closed_by = Some((term, stream.open.address.clone()));
         }
-        self.search_at = now;
+        if now - stream.opened_at >= STREAM_LIFE_MIN {
+            self.search_pause = SEARCH_PAUSE_FIRST;
+            self.search_at = now;
+        } else {
+            self.search_again_later(now);
+        }
         self.announce_state(now);
     }
 
-    async fn take_ask(&mut self, ask: Ask) {
-        let now = Instant::now();
-        let waiting = match ask {
-            Ask::Take { reply, .. } if self.requests.len() >= REQUESTS_WAITING_MAX => {
+    fn take_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Take { reply, .. } if self.requests.is_full() => {
                 let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
                 let refusal = Refusal::because(Reason::Overloaded, message);
                 let _ = reply.send(Err(Error::unavailable(refusal)));
-                return;
             }
             Ask::Take { items, deadline, reply } => {
-                Waiting::Take { items, deadline, reply: Some(reply) }
+                self.requests.add(Waiting::Take { items, deadline, reply: Some(reply) });
             }
-            Ask::GiveBack { id, epoch, reply } => {
+            Ask::GiveBack { id, epoch, reply } if epoch == self.epoch => {
                 self.held.remove(&id);
-                if epoch != self.epoch {
-                    if let Some(reply) = reply {
-                        let _ = reply
-                            .send(Err(Error::Lost("it belonged to an earlier session".into())));
-                    }
-                    return;
+                self.requests.add(Waiting::GiveBack { id, reply });
+            }
+            Ask::GiveBack { reply, .. } => {
+                if let Some(reply) = reply {
+                    let reason = "it belonged to an earlier session";
+                    let _ = reply.send(Err(Error::Lost(reason.into())));
                 }
-                Waiting::GiveBack { id, reply }
             }
             Ask::Close { .. } => unreachable!("handled by the loop"),
-        };
-        let request = self.next_request;
-        self.next_request += 1;
-        self.requests.insert(request, waiting);
-        if self.stream.is_some() {
-            let call = self.call(request);
-            self.send_all(vec![call], now).await;
         }
     }
 
-    fn call(&self, request_id: u64) -> Call {
-        let oldest = self.requests.keys().next().copied().unwrap_or(self.next_request);
-        let answered_through = oldest - 1;
-        match &self.requests[&request_id] {
-            Waiting::Take { items, .. } => {
-                Call::Take(v1::Take { request_id, answered_through, items: items.clone() })
-            }
-            Waiting::GiveBack { id, .. } => {
-                Call::GiveBack(v1::GiveBack { request_id, answered_through, checkout_id: *id })
-            }
-        }
-    }
-
-    async fn send_all(&mut self, calls: Vec<Call>, now: Instant) {
+    /// Puts on the wire what the window and the stream have room for.
+    fn send_what_fits(&mut self, now: Instant) {
         let Some(stream) = &mut self.stream else { return };
-        if calls.is_empty() {
-            return;
+        stream.full = false;
+        while self.requests.has_unsent() {
+            let calls = self.requests.next_message();
+            if !stream.send(calls.clone(), now) {
+                self.requests.unsend(&calls);
+                stream.full = true;
+                return;
+            }
         }
-        let calls = calls.into_iter().map(|call| v1::SessionCall { call: Some(call) }).collect();
-        stream.owed_since.get_or_insert(now);
-        // A stream that is gone is noticed where it is read.
-        let _ = stream.open.calls.send(v1::SessionRequest { calls }).await;
     }
 
-    async fn take_event(&mut self, event: Event, now: Instant) {
+    fn take_events(&mut self, message: v1::SessionResponse, now: Instant) {
+        let epoch = self.epoch;
+        for event in message.events.into_iter().filter_map(|event| event.event) {
+            self.take_event(event, now);
+            if self.epoch != epoch {
+                // The rest is about a session that is no more.
+                return;
+            }
+        }
+        self.settle_debts(now);
+    }
+
+    fn take_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Beat(v1::BeatAcknowledged { beat }) => self.beat_acknowledged(beat),
-            Event::Taken(taken) => self.taken(taken, now).await,
+            Event::Taken(taken) => self.taken(taken),
             Event::GivenBack(given_back) => {
-                let waiting = self.requests.remove(&given_back.request_id);
+                let waiting = self.requests.answered(given_back.request_id);
                 if let Some(Waiting::GiveBack { reply: Some(reply), .. }) = waiting {
                     let _ = reply.send(Ok(()));
                 }
             }
             Event::Ended(v1::Ended { checkout_id: 0, message, .. }) => {
-                if self.closing.is_none() {
-                    let reason = match message.as_str() {
-                        "" => "the server ended the session".to_owned(),
-                        _ => message,
-                    };
-                    self.lose(&reason, now);
-                } else {
-                    // As we asked; the loop ends for want of a stream.
+                if self.closing.is_some() {
+                    // As we asked.
                     self.lease = None;
                     self.stream = None;
-                    self.say(State::Idle);
+                } else if message.is_empty() {
+                    self.lose("the server ended the session", now);
+                } else {
+                    self.lose(&message, now);
                 }
             }
             Event::Ended(v1::Ended { checkout_id, reason, .. }) => {
-                if let Some(mark) = self.held.remove(&checkout_id) {
-                    let reason = v1::EndReason::try_from(reason).unwrap_or_default();
-                    let name = reason.as_str_name().trim_start_matches("END_REASON_");
-                    let _ = mark.set(format!("the server ended the checkout: {name}"));
-                    // Wakes whoever waits for a loss.
-                    self.announce.send_modify(|_| {});
-                }
+                self.checkout_ended(checkout_id, reason);
             }
             Event::Moving(v1::Moving { to_address }) => {
                 self.hint = Some(to_address).filter(|address| !address.is_empty());
             }
             Event::Opened(_) => {}
         }
-        self.settle_debts();
+    }
+
+    fn checkout_ended(&mut self, checkout_id: u64, reason: i32) {
+        let reason = v1::EndReason::try_from(reason).unwrap_or_default();
+        let name = reason.as_str_name().trim_start_matches("END_REASON_");
+        let reason = format!("the server ended the checkout: {name}");
+        match self.held.remove(&checkout_id) {
+            Some(mark) => {
+                let _ = mark.set(reason);
+                // Wakes whoever waits for a loss.
+                self.announce.send_modify(|_| {});
+            }
+            // Its grant may still be on the way.
+            None => {
+                self.early_ends.insert(checkout_id, reason);
+                while self.early_ends.len() > EARLY_ENDS_MAX {
+                    self.early_ends.pop_first();
+                }
+            }
+        }
     }
 
     fn beat_acknowledged(&mut self, beat: u64) {
@@ -524,42 +539,42 @@ impl Session {
     }
 
     /// Whether the server still owes us an answer, and since when.
-    fn settle_debts(&mut self) {
-        let waiting = !self.requests.is_empty();
-        if let Some(stream) = &mut self.stream {
-            let oldest_beat = stream.beats.values().next().copied();
-            let since = stream.owed_since.filter(|_| waiting);
-            stream.owed_since = match (since.map(|_| Instant::now()), oldest_beat) {
-                (Some(answered), Some(beat)) => Some(answered.min(beat)),
-                (some, other) => some.or(other),
-            };
-            if stream.owed_since.is_none() {
-                // Whatever made us look elsewhere is over.
-                self.search = None;
-            }
+    fn settle_debts(&mut self, now: Instant) {
+        let Some(stream) = &mut self.stream else { return };
+        let oldest_beat = stream.beats.values().next().copied();
+        // It has just answered something; what else waits, waits from now on.
+        let requests = (!self.requests.is_empty()).then_some(now);
+        stream.owed_since = match (requests, oldest_beat) {
+            (Some(now), Some(beat)) => Some(now.min(beat)),
+            (requests, beat) => requests.or(beat),
+        };
+        if stream.owed_since.is_none() {
+            // Whatever made us look elsewhere is over.
+            self.search = None;
+        }
+        if now - stream.opened_at >= STREAM_LIFE_MIN {
+            self.search_pause = SEARCH_PAUSE_FIRST;
         }
     }
 
-    async fn taken(&mut self, taken: v1::Taken, now: Instant) {
+    fn taken(&mut self, taken: v1::Taken) {
         use v1::taken::Outcome;
-        let Some(Waiting::Take { reply, .. }) = self.requests.remove(&taken.request_id) else {
-            return;
-        };
+        let waiting = self.requests.answered(taken.request_id);
+        let Some(Waiting::Take { reply, .. }) = waiting else { return };
         match taken.outcome {
             Some(Outcome::Grant(grant)) => {
                 let ended: EndMark = Arc::new(OnceLock::new());
                 let (id, epoch) = (grant.checkout_id, self.epoch);
+                if let Some(reason) = self.early_ends.remove(&id) {
+                    let _ = ended.set(reason);
+                }
                 let held = Held { id, epoch, items: grant.items, ended: ended.clone() };
                 let kept = reply.is_some_and(|reply| reply.send(Ok(held)).is_ok());
                 if kept {
                     self.held.insert(id, ended);
                 } else {
                     // Granted to nobody: the application has given up.
-                    let request = self.next_request;
-                    self.next_request += 1;
-                    self.requests.insert(request, Waiting::GiveBack { id, reply: None });
-                    let call = self.call(request);
-                    self.send_all(vec![call], now).await;
+                    self.requests.add(Waiting::GiveBack { id, reply: None });
                 }
             }
             Some(Outcome::Denial(denial)) => {
@@ -571,48 +586,33 @@ impl Session {
         }
     }
 
-    /// Says goodbye. False if there is nothing to wait for.
-    async fn close(&mut self) -> bool {
-        let now = Instant::now();
-        for waiting in std::mem::take(&mut self.requests).into_values() {
-            if let Waiting::Take { reply: Some(reply), .. } = waiting {
-                let _ = reply.send(Err(Error::Closed));
-            }
-        }
-        self.search = None;
-        if self.stream.is_none() {
-            return false;
-        }
-        self.send_all(vec![Call::Close(v1::Close {})], now).await;
-        // From here on it is the deadline for the answer.
-        self.search_at = now + CLOSE_TIMEOUT;
-        true
-    }
-
     fn wake_at(&self, now: Instant) -> Instant {
         // Often enough that nothing depends on an exact list of causes.
         let mut wake = now + Duration::from_secs(1);
-        let mut at = |time: Option<Instant>| wake = time.map_or(wake, |time| wake.min(time));
+        let mut at = |time: Option<Instant>| {
+            wake = time.filter(|time| *time > now).map_or(wake, |time| wake.min(time));
+        };
         at(self.lease.as_ref().map(Lease::deadline));
-        at(self.stream.as_ref().map(|stream| stream.next_beat_at));
-        at(self.stream.as_ref().and_then(|s| s.owed_since).map(|since| since + PATIENCE));
-        let deadlines = self.requests.values().filter_map(|waiting| match waiting {
-            Waiting::Take { deadline, reply: Some(_), .. } => Some(*deadline),
-            Waiting::Take { .. } | Waiting::GiveBack { .. } => None,
-        });
-        at(deadlines.min());
-        if self.search.is_none() {
-            at(Some(self.search_at).filter(|at| *at > now));
+        at(self.requests.deadline());
+        at(self.closing.as_ref().map(|closing| closing.deadline));
+        if let Some(stream) = &self.stream {
+            at(Some(stream.next_beat_at));
+            at(stream.owed_since.map(|since| since + PATIENCE));
+            at(stream.beats.values().next().map(|sent| *sent + PATIENCE));
+            at(stream.full.then_some(now + OUTBOX_INTERVAL));
         }
-        wake.max(now + Duration::from_millis(1))
+        if self.search.is_none() {
+            at(Some(self.search_at));
+        }
+        wake
     }
 }
 
 impl Stream {
-    /// Puts a call on the wire; false if the queue is full.
-    fn send(&mut self, call: Call, now: Instant) -> bool {
+    /// Puts calls on the wire; false if there is no room for them.
+    fn send(&mut self, calls: Vec<Call>, now: Instant) -> bool {
         self.owed_since.get_or_insert(now);
-        let calls = vec![v1::SessionCall { call: Some(call) }];
+        let calls = calls.into_iter().map(|call| v1::SessionCall { call: Some(call) }).collect();
         self.open.calls.try_send(v1::SessionRequest { calls }).is_ok()
     }
 }

@@ -147,14 +147,17 @@ impl Refusal {
         Status::with_details(code, message, status.encode_to_vec().into())
     }
 
+    /// The refusal that a status carries; `None` if it is not from our services
+    /// but from the transport, or from a proxy.
+    pub fn typed(status: &Status) -> Option<Self> {
+        let decoded = pb::Status::decode(status.details()).ok()?;
+        let ours = decoded.details.into_iter().find(|any| any.type_url == REFUSAL_TYPE)?;
+        Refusal::decode(ours.value.as_slice()).ok()
+    }
+
     /// The refusal that a status carries, or what the bare status amounts to.
     pub fn from_status(status: &Status) -> Self {
-        let typed = pb::Status::decode(status.details()).ok().and_then(|decoded| {
-            let ours = decoded.details.into_iter().find(|any| any.type_url == REFUSAL_TYPE)?;
-            Refusal::decode(ours.value.as_slice()).ok()
-        });
-        typed.unwrap_or_else(|| {
-            // Not from our services: from the transport, or from a proxy.
+        Self::typed(status).unwrap_or_else(|| {
             let (reason, retryable) = match status.code() {
                 Code::Unavailable | Code::Cancelled | Code::Unknown => {
                     (Reason::NodeUnreachable, true)
@@ -250,6 +253,7 @@ mod tests {
     #[test]
     fn a_bare_status_is_understood() {
         let refusal = Refusal::from_status(&Status::unavailable("connection refused"));
+        assert_eq!(Refusal::typed(&Status::unavailable("connection refused")), None);
         assert_eq!(refusal.reason(), Reason::NodeUnreachable);
         assert!(refusal.retryable);
     }

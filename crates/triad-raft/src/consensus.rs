@@ -18,6 +18,7 @@ use triad_proto::v1::peer_service_server::PeerServiceServer;
 use crate::clock::{PeerClocks, TermClock, WallClock};
 use crate::death;
 use crate::disk::Disk;
+use crate::heard::Heard;
 use crate::image::{ImageError, ImageWriter, SledImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
@@ -42,6 +43,10 @@ pub const SNAPSHOT_ENTRIES_DEFAULT: u64 = 20_000;
 const PURGE_ENTRIES: u64 = 1_000;
 /// A peer this far behind is sent a snapshot instead of entries.
 const LAG_MAX: u64 = 100_000;
+/// How long stopping waits for Raft, and then for the image.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A follower that takes leadership over has answered at least this lately.
+const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
 /// How long a new leader tries to confirm itself before it looks again whether
 /// it still is one.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
@@ -257,8 +262,9 @@ impl Consensus {
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         shared.started();
         if options.newborn {
-            // Every founding node writes the same first entry, so it does not
-            // matter which of them do it, or in which order they start.
+            // Every founding node proposes the same members. Where two of them
+            // do it at once, one's first entry wins like any other conflict, so
+            // it does not matter which do it, or in which order they start.
             match raft.initialize(options.members).await {
                 // Another node was faster.
                 Ok(()) | Err(RaftError::APIError(_)) => {}
@@ -270,8 +276,11 @@ impl Consensus {
         if options.death_notice {
             tokio::spawn(death::watch(raft.clone(), options.node_id, network, notices));
         }
+        let quorum_lease =
+            Duration::from_millis(2 * options.timing.election_max_ms).min(QUORUM_LEASE_MAX);
+        let heard = Arc::new(Heard::new(quorum_lease));
         let (announce, leadership) = watch::channel(Leadership::default());
-        tokio::spawn(follow_leadership(raft.clone(), options.node_id, announce));
+        tokio::spawn(follow_leadership(raft.clone(), options.node_id, heard.clone(), announce));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
         let proposer = Proposer {
             raft: raft.clone(),
@@ -287,6 +296,7 @@ impl Consensus {
             cluster_id,
             node_id: options.node_id,
             clocks: clocks.clone(),
+            heard,
             certified,
             lost,
         };
@@ -300,8 +310,7 @@ impl Consensus {
             log,
             image,
             clocks,
-            quorum_lease: Duration::from_millis(2 * options.timing.election_max_ms)
-                .min(QUORUM_LEASE_MAX),
+            quorum_lease,
             requests,
             leadership,
         };
@@ -411,6 +420,11 @@ impl Consensus {
     }
 
     fn quorum_ago(&self) -> Option<Duration> {
+        let voters: Vec<u64> = self.0.raft.voter_ids().collect();
+        if voters == [self.0.node_id] && self.leadership().leader == Some(self.0.node_id) {
+            // A cluster of one is its own quorum.
+            return Some(Duration::ZERO);
+        }
         let metrics = self.0.raft.data_metrics();
         metrics.borrow_watched().last_quorum_acked.as_ref().map(|at| at.elapsed())
     }
@@ -461,8 +475,12 @@ impl Consensus {
             return Err(ProposeError::NotLeader);
         }
         let view = self.view();
+        // A follower that has not answered lately may be dead, and asking it
+        // would stop us for nothing.
+        let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
         let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
         let best = others
+            .filter(answers)
             .filter(|m| to.is_none_or(|to| to == m.node_id))
             .max_by_key(|m| (m.matched_index, m.node_id));
         let target = best.ok_or(ProposeError::NoQuorum)?.node_id;
@@ -508,8 +526,8 @@ impl Consensus {
     pub async fn stop(&self) {
         // Flushing the image now spares the next start the replay.
         let _ = self.0.raft.trigger().snapshot().await;
-        let _ = timeout(Duration::from_secs(2), self.0.image.settle()).await;
-        let _ = self.0.raft.shutdown().await;
+        let _ = timeout(STOP_TIMEOUT, self.0.raft.shutdown()).await;
+        let _ = timeout(STOP_TIMEOUT, self.0.image.settle()).await;
         let _ = self.0.log.close().await;
     }
 }
@@ -551,28 +569,53 @@ fn config(
 }
 
 /// Keeps `announce` true. A node that becomes leader is announced as serving
-/// only once a quorum has confirmed it and its ledger is complete.
-async fn follow_leadership(raft: Raft, node_id: u64, announce: watch::Sender<Leadership>) {
+/// only once a quorum has confirmed it and its ledger is complete; another
+/// leader is announced only while it is heard.
+async fn follow_leadership(
+    raft: Raft,
+    node_id: u64,
+    heard: Arc<Heard>,
+    announce: watch::Sender<Leadership>,
+) {
     let mut metrics = raft.server_metrics();
     loop {
         let (leader, term) = {
             let now = metrics.borrow_watched();
             (now.current_leader, now.vote.leader_id.term)
         };
-        let serving = leader == Some(node_id) && {
-            let before = *announce.borrow();
-            (before.term == term && before.serving) || confirmed(&raft).await
-        };
+        let other = leader.filter(|leader| *leader != node_id);
+        let there_until = other.and_then(|other| heard.until(other, Instant::now()));
+        let leader = leader.filter(|leader| *leader == node_id || there_until.is_some());
+        let before = *announce.borrow();
+        let same = before.term == term && before.leader == leader;
+        if before.serving && !same {
+            // Whatever comes next, the leadership that was announced is over.
+            announce.send_replace(Leadership { term, leader, serving: false });
+        }
+        let serving =
+            leader == Some(node_id) && ((same && before.serving) || confirmed(&raft).await);
         let now = Leadership { term, leader, serving };
         announce.send_if_modified(|before| std::mem::replace(before, now) != now);
         if leader == Some(node_id) && !serving {
             // Not confirmed: look again whether we still lead, and try again.
             continue;
         }
-        if metrics.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = metrics.changed() => changed.is_ok(),
+            () = heard.news() => true,
+            () = until(there_until) => true,
+        };
+        if !changed {
             announce.send_replace(Leadership::default());
             return;
         }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,6 +17,7 @@ mod clock;
 mod consensus;
 mod death;
 pub mod disk;
+mod heard;
 mod image;
 pub mod log;
 mod machine;

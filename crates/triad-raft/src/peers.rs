@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use triad_proto::net::{ConnectionInfo, PeerClosed};
 use triad_proto::v1;
@@ -16,6 +17,7 @@ use triad_proto::v1::peer_service_server::PeerService;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::clock::PeerClocks;
+use crate::heard::Heard;
 use crate::machine::Machine;
 use crate::network::{CLUSTER_KEY, FROM_KEY, TO_KEY};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotFrames};
@@ -34,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) cluster_id: Arc<str>,
     pub(crate) node_id: u64,
     pub(crate) clocks: Arc<PeerClocks>,
+    pub(crate) heard: Arc<Heard>,
     /// Whether peers prove who they are by certificate.
     pub(crate) certified: bool,
     /// Told of a peer whose connection its kernel closed under an open stream.
@@ -110,9 +113,12 @@ impl PeerService for Service {
             closed,
             lost: self.lost.clone(),
         };
-        let clocks = self.clocks.clone();
+        let (clocks, heard) = (self.clocks.clone(), self.heard.clone());
         let responses = self.raft.stream_append(requests).map(move |result| {
             use v1::append_response::Outcome;
+            if !matches!(result, Err(_) | Ok(Err(StreamAppendError::HigherVote(_)))) {
+                heard.note(from, Instant::now());
+            }
             let outcome = match result.map_err(stopped)? {
                 Ok(id) => Outcome::Matched(v1::Matched { id: id.as_ref().map(log_id_to_wire) }),
                 Err(StreamAppendError::Conflict(id)) => Outcome::Conflict(log_id_to_wire(&id)),

@@ -468,7 +468,7 @@ impl Reader<'_> {
             "raft.election_min_ms",
             raw.election_min_ms,
             defaults.election_min_ms.max(min),
-            min..=1_000,
+            min..=999,
         )?;
         let election_max_ms = self.duration(
             "raft.election_max_ms",
@@ -480,9 +480,17 @@ impl Reader<'_> {
     }
 }
 
+/// `host:port` as it stands in a URI; an IPv6 address in brackets.
 fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
-    !host.is_empty() && port.parse::<u16>().is_ok() && !text.contains(char::is_whitespace)
+    let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            !host.is_empty() && host.bytes().all(plain)
+        }
+    };
+    host_is_good && port.parse::<u16>().is_ok()
 }
 
 fn is_loopback(address: &str) -> bool {
@@ -566,6 +574,10 @@ peers = "a:27071"
         assert!(error.contains(":7: listen.clients = x: must read host:port"), "{error}");
         let error = text(|good| format!("{good}[session]\nlease_ms = 5\n")).expect_err("range");
         assert!(error.contains("session.lease_ms = 5: must be 1000 to 600000"), "{error}");
+        for address in ["::1:27071", "a/b:27071", "user@h:1", "h", "h:x", ":1"] {
+            let error = text(|good| good.replacen("a:27071", address, 1)).expect_err(address);
+            assert!(error.contains("addresses read host:port"), "{error}");
+        }
     }
 
     #[test]

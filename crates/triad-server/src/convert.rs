@@ -36,6 +36,13 @@ pub(crate) fn request_id(number: u64) -> Result<RequestId, Refusal> {
     Ok(RequestId(number))
 }
 
+/// The number was used for another kind of request: what is remembered is that
+/// one's answer.
+pub(crate) fn request_id_reused() -> Refusal {
+    invalid("request_id: used before for another kind of request")
+        .with_remedy("number each request one higher than the last")
+}
+
 /// Who asks.
 pub(crate) fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
     let holder = holder.unwrap_or_default();

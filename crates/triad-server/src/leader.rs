@@ -105,7 +105,7 @@ async fn end(node: Arc<Node>, term: u64, silent: Vec<(SessionId, Silence)>) {
     let deadline = Instant::now() + crate::node::PROPOSE_TIMEOUT;
     let answers = node.consensus.propose(commands, deadline).await;
     let now = Instant::now();
-    node.sessions(|sessions| match answers {
+    node.sessions_of(term, |sessions| match answers {
         Ok(committed) => {
             for ((session, _), answer) in silent.iter().zip(committed.answers) {
                 if ended(&answer) {

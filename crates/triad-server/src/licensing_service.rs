@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
-use triad_ledger::{Command, Outcome};
+use triad_ledger::{Command, Holder, Outcome};
 use triad_proto::net::ConnectionInfo;
 use triad_proto::v1;
 use triad_proto::v1::licensing_service_server::LicensingService;
@@ -35,32 +35,52 @@ impl Licensing {
         let holder = convert::holder(message.holder)?;
         let items = convert::items(message.items)?;
         let request = convert::request_id(message.request_id)?;
-        let lease = self.node.times().lease(Duration::from_millis(message.lease_ms));
-        self.node.opening(session, lease)?;
-        let lease_ms = lease.as_millis() as u64;
+        let lease_ms = self.open_for_checkout(session, holder, message.lease_ms).await?;
         let answered_through = RequestId(message.answered_through);
-        let commands = vec![
-            Command::Open { session, holder, lease_ms, resume: false },
-            Command::Checkout { session, request, answered_through, items },
-        ];
-        let committed = self.node.propose(commands).await?;
+        let command = Command::Checkout { session, request, answered_through, items };
+        let committed = self.node.propose(vec![command]).await?;
         let position = Some(position(&committed));
-        let mut answers = committed.answers.into_iter();
-        let opened = answers.next().ok_or_else(unanswered)?;
-        let lease_ms = match opened.map_err(|denial| convert::denial(&denial))? {
-            Outcome::Opened { lease_ms, .. } => lease_ms,
-            other => unreachable!("an opening is not answered {other:?}"),
-        };
+        let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         let lease = Duration::from_millis(lease_ms);
-        self.node.sessions(|sessions| sessions.opened(session, lease));
-        match answers.next().ok_or_else(unanswered)?.map_err(|denial| convert::denial(&denial))? {
+        match answer.map_err(|denial| convert::denial(&denial))? {
             Outcome::Granted(grant) => Ok(v1::CheckoutResponse {
                 grant: Some(convert::grant(grant)),
                 position,
                 lease_ms,
                 heartbeat_interval_ms: self.node.times().heartbeat(lease).as_millis() as u64,
             }),
-            other => unreachable!("a checkout is not answered {other:?}"),
+            _ => Err(convert::request_id_reused()),
+        }
+    }
+
+    /// Makes sure that the session is open, and says its lease. A session that
+    /// is another holder's is not touched.
+    async fn open_for_checkout(
+        &self,
+        session: SessionId,
+        holder: Holder,
+        lease_ms: u64,
+    ) -> Result<u64, Refusal> {
+        let lease = self.node.times().lease(Duration::from_millis(lease_ms));
+        self.node.opening(session, lease)?;
+        let known = self.node.consensus.read(|ledger| {
+            let open = ledger.session(session)?;
+            Some((open.holder == holder, open.lease_ms))
+        });
+        if let Some((true, lease_ms)) = known {
+            return Ok(lease_ms);
+        }
+        let lease_ms = lease.as_millis() as u64;
+        let command = Command::Open { session, holder, lease_ms, resume: false };
+        let committed = self.node.propose_opening(session, vec![command]).await?;
+        let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
+        match answer.map_err(|denial| self.node.opening_denied(session, &denial))? {
+            Outcome::Opened { lease_ms, .. } => {
+                let lease = Duration::from_millis(lease_ms);
+                self.node.sessions(|sessions| sessions.opened(session, lease, Instant::now()));
+                Ok(lease_ms)
+            }
+            other => unreachable!("an opening is not answered {other:?}"),
         }
     }
 
@@ -79,7 +99,7 @@ impl Licensing {
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         match answer.map_err(|denial| convert::denial(&denial))? {
             Outcome::Returned { was_held } => Ok(v1::CheckinResponse { was_held, position }),
-            other => unreachable!("a checkin is not answered {other:?}"),
+            _ => Err(convert::request_id_reused()),
         }
     }
 

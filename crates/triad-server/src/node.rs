@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::SessionId;
-use triad_ledger::{Command, Event, Happening};
+use triad_ledger::{Command, Denial, Event, Happening};
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
@@ -25,8 +25,8 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Without a leader for this long, a node says that there is no quorum rather
 /// than that it does not lead.
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
-/// News that wait on one stream for a client that does not read.
-pub(crate) const NEWS_WAITING_MAX: usize = 64;
+/// News that wait on one stream: every checkout of a session may end at once.
+pub(crate) const NEWS_WAITING_MAX: usize = triad_ledger::CHECKOUTS_PER_SESSION_MAX + 64;
 /// What to wait before asking a node again that knows no leader.
 const RETRY_ELECTING: Duration = Duration::from_millis(50);
 /// What to wait before asking an overloaded node again.
@@ -35,7 +35,7 @@ const RETRY_OVERLOADED: Duration = Duration::from_millis(500);
 /// The streams that are open, for news that did not come as an answer.
 #[derive(Default)]
 struct Streams {
-    by_session: HashMap<SessionId, (StreamId, mpsc::Sender<SessionNews>)>,
+    by_session: HashMap<SessionId, Vec<(StreamId, mpsc::Sender<SessionNews>)>>,
 }
 
 /// The sessions of this node's current leadership.
@@ -78,7 +78,7 @@ impl NewsDesk {
                 }
                 _ => continue,
             };
-            if let Some((_, news)) = streams.by_session.get(session) {
+            for (_, news) in streams.by_session.get(session).into_iter().flatten() {
                 let reason = convert::end_reason(ended.1);
                 let ended = v1::Ended {
                     checkout_id: ended.0,
@@ -146,6 +146,17 @@ impl Node {
         self.leading().as_mut().map(|leading| ask(&mut leading.sessions))
     }
 
+    /// Asks the session table of one term, if this node still leads in it.
+    pub(crate) fn sessions_of<T>(
+        &self,
+        term: u64,
+        ask: impl FnOnce(&mut Sessions) -> T,
+    ) -> Option<T> {
+        let mut leading = self.leading();
+        let same = leading.as_mut().filter(|leading| leading.term == term);
+        same.map(|leading| ask(&mut leading.sessions))
+    }
+
     /// The term in which this node leads.
     pub(crate) fn leading_term(&self) -> Option<u64> {
         self.leading().as_ref().map(|leading| leading.term)
@@ -173,6 +184,37 @@ impl Node {
         self.consensus.propose(commands, deadline).await.map_err(|error| self.refusal(&error))
     }
 
+    /// Proposes commands that open a session. If they were certainly not
+    /// applied, the session need not be watched.
+    pub(crate) async fn propose_opening(
+        &self,
+        session: SessionId,
+        commands: Vec<Command>,
+    ) -> Result<Committed, Refusal> {
+        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        self.consensus.propose(commands, deadline).await.map_err(|error| {
+            if !error.outcome_unknown() {
+                self.sessions(|sessions| sessions.not_opened(session));
+            }
+            self.refusal(&error)
+        })
+    }
+
+    /// The ledger denied an opening.
+    pub(crate) fn opening_denied(&self, session: SessionId, denial: &Denial) -> Refusal {
+        match denial {
+            // Somebody else's: it goes on being watched.
+            Denial::SessionTaken { .. } => {}
+            Denial::SessionUnknown { .. } => {
+                self.sessions(|sessions| sessions.ended(session));
+            }
+            _ => {
+                self.sessions(|sessions| sessions.not_opened(session));
+            }
+        }
+        convert::denial(denial)
+    }
+
     /// Opens or resumes a session in the table, before the ledger is asked.
     pub(crate) fn opening(&self, session: SessionId, lease: Duration) -> Result<(), Refusal> {
         let now = Instant::now();
@@ -188,7 +230,7 @@ impl Node {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
         self.sessions(|sessions| sessions.attach(session, stream));
         let mut streams = self.streams.0.lock().expect("no panic while held");
-        streams.by_session.insert(session, (stream, news));
+        streams.by_session.entry(session).or_default().push((stream, news));
         stream
     }
 
@@ -197,8 +239,11 @@ impl Node {
         let now = Instant::now();
         self.sessions(|sessions| sessions.detach(session, stream, closed, now));
         let mut streams = self.streams.0.lock().expect("no panic while held");
-        if streams.by_session.get(&session).is_some_and(|(current, _)| *current == stream) {
-            streams.by_session.remove(&session);
+        if let Some(open) = streams.by_session.get_mut(&session) {
+            open.retain(|(other, _)| *other != stream);
+            if open.is_empty() {
+                streams.by_session.remove(&session);
+            }
         }
     }
 

@@ -50,6 +50,7 @@ pub(crate) struct SessionStream {
     closed: Option<Arc<PeerClosed>>,
     /// What is left to say before the end.
     farewell: Option<Status>,
+    hung_up: bool,
     over: bool,
 }
 
@@ -80,6 +81,7 @@ impl SessionStream {
             stopping,
             closed,
             farewell: None,
+            hung_up: false,
             over: false,
         }
     }
@@ -118,7 +120,11 @@ impl SessionStream {
 
     /// Waits for one thing to happen, then takes along whatever else is ready.
     async fn step(&mut self, out: &mut Vec<News>) -> Result<(), Refusal> {
-        let reads = self.under_way.len() < REQUESTS_UNDER_WAY_MAX;
+        if self.hung_up && self.under_way.is_empty() {
+            self.over = true;
+            return Ok(());
+        }
+        let reads = self.under_way.len() < REQUESTS_UNDER_WAY_MAX && !self.hung_up;
         tokio::select! {
             biased;
             Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
@@ -156,9 +162,9 @@ impl SessionStream {
 
     async fn take_call(&mut self, call: Option<Call>, out: &mut Vec<News>) -> Result<(), Refusal> {
         match call {
-            // The client hung up in good order. Its lease goes on unless it
-            // said `close`.
-            None => self.over = true,
+            // The client has no more to say, in good order. It hears what it
+            // asked for; its lease goes on unless it said `close`.
+            None => self.hung_up = true,
             Some(Call::Open(open)) => {
                 let opened = self.open(open).await?;
                 out.push(News::Opened(opened));
@@ -203,16 +209,22 @@ impl SessionStream {
         self.node.opening(session, lease)?;
         let lease_ms = lease.as_millis() as u64;
         let command = Command::Open { session, holder, lease_ms, resume: open.resume };
-        let committed = self.node.propose(vec![command]).await?;
-        let (lease_ms, checkouts) = match first(&committed)? {
-            Ok(Outcome::Opened { lease_ms, checkouts }) => (lease_ms, checkouts),
+        let committed = self.node.propose_opening(session, vec![command]).await?;
+        let lease_ms = match first(&committed)? {
+            Ok(Outcome::Opened { lease_ms, .. }) => lease_ms,
             Ok(other) => unreachable!("an opening is not answered {other:?}"),
-            Err(denial) => return Err(self.opening_denied(session, &denial)),
+            Err(denial) => return Err(self.node.opening_denied(session, &denial)),
         };
         let lease = Duration::from_millis(lease_ms);
-        self.node.sessions(|sessions| sessions.opened(session, lease));
+        self.node.sessions(|sessions| sessions.opened(session, lease, Instant::now()));
         let stream = self.node.attach(session, self.news_sender.clone());
         self.open = Some(OpenSession { id: session, stream, term });
+        // Asked after attaching: what ends from now on is told as news.
+        let checkouts = self.node.consensus.read(|ledger| {
+            let open = ledger.session(session)?;
+            Some(open.checkouts.iter().map(|id| id.0).collect::<Vec<_>>())
+        });
+        let checkout_ids = checkouts.ok_or_else(|| self.node.session_unknown(session))?;
         // The opening counts as a heartbeat, under a heartbeat's conditions.
         self.node.heard(session, Instant::now())?;
         let times = self.node.times();
@@ -222,15 +234,8 @@ impl SessionStream {
             disconnect_grace_ms: times.disconnect_grace.as_millis() as u64,
             beat: open.beat,
             position: Some(position(&committed)),
-            checkout_ids: checkouts.into_iter().map(|id| id.0).collect(),
+            checkout_ids,
         })
-    }
-
-    fn opening_denied(&self, session: SessionId, denial: &Denial) -> Refusal {
-        if matches!(denial, Denial::SessionUnknown { .. }) {
-            self.node.sessions(|sessions| sessions.ended(session));
-        }
-        convert::denial(denial)
     }
 
     fn take(&mut self, take: v1::Take) -> Result<(), Refusal> {
@@ -256,7 +261,7 @@ impl SessionStream {
             let committed = node.propose(vec![command]).await?;
             let outcome = match first(&committed)? {
                 Ok(Outcome::Granted(grant)) => Taken::Grant(convert::grant(grant)),
-                Ok(other) => unreachable!("a checkout is not answered {other:?}"),
+                Ok(_) => Taken::Denial(convert::request_id_reused()),
                 Err(Denial::SessionUnknown { session }) => {
                     return Err(node.session_unknown(session));
                 }
@@ -281,7 +286,7 @@ impl SessionStream {
             let committed = node.propose(vec![command]).await?;
             let was_held = match first(&committed)? {
                 Ok(Outcome::Returned { was_held }) => was_held,
-                Ok(other) => unreachable!("a checkin is not answered {other:?}"),
+                Ok(_) => return Err(convert::request_id_reused()),
                 Err(denial) => return Err(convert::denial(&denial)),
             };
             let position = Some(position(&committed));

@@ -21,6 +21,15 @@ const DRIFT_ALLOWANCE: u32 = 128;
 const STALL_MIN: Duration = Duration::from_millis(50);
 /// An end whose outcome is unknown is proposed again after this.
 const END_RETRY: Duration = Duration::from_millis(500);
+/// Sessions looked at in one go. One lease after a promotion all of them come
+/// due at once; the rest wait for the next tick.
+const LOOKS_MAX: usize = 4_096;
+/// Streams of one session that are remembered. A client has one, and for a
+/// moment two when it reconnects.
+const STREAMS_MAX: usize = 8;
+/// What the grace of a closed socket is given on top, since client and server
+/// each count from when they noticed: a quarter, and at least this.
+const GRACE_MARGIN_MIN: Duration = Duration::from_millis(500);
 
 /// One socket's stream, numbered by the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,44 +55,62 @@ pub struct Sessions {
     /// then put back at the right time, so a heartbeat need not move it.
     due: BTreeSet<(Instant, SessionId)>,
     last_tick: Instant,
+    /// How long this process was held up, all in all.
+    stalled: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
     lease: Duration,
     heard: Instant,
-    /// Silence that is not the session's: stalls, and the lease of the leader
-    /// before.
-    forgiven: Duration,
-    stream: Option<StreamId>,
-    /// When the client's kernel closed its socket, if nobody has come back.
+    /// [`Sessions::stalled`] when it was last heard: later stalls are forgiven.
+    stalled_before: Duration,
+    /// The lease of the leader before, until it is first heard.
+    leader_before: Duration,
+    /// The streams that are open, the newest last.
+    streams: Vec<StreamId>,
+    /// When the client's kernel closed its last socket, if nobody has come back.
     closed: Option<Instant>,
-    /// When the end was proposed.
+    /// When the end was last proposed, and how many proposals may still be
+    /// applied.
     ending: Option<Instant>,
+    ends_under_way: u32,
 }
 
 impl Entry {
-    fn new(lease: Duration, now: Instant) -> Self {
-        let forgiven = Duration::ZERO;
-        Entry { lease, heard: now, forgiven, stream: None, closed: None, ending: None }
+    fn new(lease: Duration, now: Instant, stalled: Duration) -> Self {
+        Entry {
+            lease,
+            heard: now,
+            stalled_before: stalled,
+            leader_before: Duration::ZERO,
+            streams: Vec::new(),
+            closed: None,
+            ending: None,
+            ends_under_way: 0,
+        }
     }
 
-    fn lease_ends(&self) -> Instant {
-        self.heard + self.lease + self.lease / DRIFT_ALLOWANCE + self.forgiven
+    fn lease_ends(&self, stalled: Duration) -> Instant {
+        let allowance = self.lease / DRIFT_ALLOWANCE + self.leader_before;
+        self.heard + self.lease + allowance + (stalled - self.stalled_before)
     }
 
-    fn verdict(&self, grace: Duration) -> (Instant, Silence) {
-        let lease_ends = self.lease_ends();
+    fn verdict(&self, grace: Duration, stalled: Duration) -> (Instant, Silence) {
+        let lease_ends = self.lease_ends(stalled);
         match self.closed.map(|closed| closed + grace) {
             Some(ends) if ends < lease_ends => (ends, Silence::Disconnect),
             _ => (lease_ends, Silence::Lease),
         }
     }
 
-    fn hear(&mut self, now: Instant) {
+    fn hear(&mut self, now: Instant, stalled: Duration) {
         self.heard = now;
-        self.forgiven = Duration::ZERO;
-        self.closed = None;
+        self.stalled_before = stalled;
+        self.leader_before = Duration::ZERO;
+        if !self.streams.is_empty() {
+            self.closed = None;
+        }
     }
 }
 
@@ -97,15 +124,17 @@ impl Sessions {
         disconnect_grace: Duration,
         now: Instant,
     ) -> Self {
+        let margin = (disconnect_grace / 4).max(GRACE_MARGIN_MIN);
         let mut sessions = Sessions {
-            disconnect_grace,
+            disconnect_grace: disconnect_grace + margin,
             entries: HashMap::new(),
             due: BTreeSet::new(),
             last_tick: now,
+            stalled: Duration::ZERO,
         };
         for (id, lease) in open {
-            let entry = Entry { forgiven: leader_before, ..Entry::new(lease, now) };
-            sessions.due.insert((entry.lease_ends(), id));
+            let entry = Entry { leader_before, ..Entry::new(lease, now, Duration::ZERO) };
+            sessions.due.insert((entry.lease_ends(Duration::ZERO), id));
             sessions.entries.insert(id, entry);
         }
         sessions
@@ -126,21 +155,38 @@ impl Sessions {
     /// never came about does nothing. Opening counts as a heartbeat, also when
     /// it is repeated.
     pub fn opening(&mut self, id: SessionId, lease: Duration, now: Instant) -> Heard {
-        let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now));
+        let stalled = self.stalled;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            let entry = Entry::new(lease, now, stalled);
+            self.due.insert((entry.lease_ends(stalled), id));
+            self.entries.insert(id, entry);
+            return Heard::Kept;
+        };
         if entry.ending.is_some() {
             return Heard::Ending;
         }
         entry.lease = entry.lease.max(lease);
-        entry.hear(now);
-        self.due.insert((entry.lease_ends(), id));
+        entry.hear(now, stalled);
+        entry.closed = None;
         Heard::Kept
     }
 
-    /// The ledger says what lease the session has.
-    pub fn opened(&mut self, id: SessionId, lease: Duration) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.lease = lease;
-            self.due.insert((entry.lease_ends(), id));
+    /// The ledger says that the session is open, and what lease it has. A
+    /// session that was opened by a proposal of an earlier term is met here for
+    /// the first time.
+    pub fn opened(&mut self, id: SessionId, lease: Duration, now: Instant) {
+        let stalled = self.stalled;
+        let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now, stalled));
+        entry.lease = lease;
+        self.due.insert((entry.lease_ends(stalled), id));
+    }
+
+    /// The session was certainly not opened. If nobody speaks for it, it need
+    /// not be watched.
+    pub fn not_opened(&mut self, id: SessionId) {
+        let idle = |entry: &Entry| entry.streams.is_empty() && entry.ending.is_none();
+        if self.entries.get(&id).is_some_and(idle) {
+            self.entries.remove(&id);
         }
     }
 
@@ -150,30 +196,33 @@ impl Sessions {
             None => Heard::Unknown,
             Some(entry) if entry.ending.is_some() => Heard::Ending,
             Some(entry) => {
-                entry.hear(now);
+                entry.hear(now, self.stalled);
                 Heard::Kept
             }
         }
     }
 
-    /// The session now speaks through this stream; an earlier one no longer
-    /// counts.
+    /// The session now speaks through this stream. An earlier one may still be
+    /// open for a while.
     pub fn attach(&mut self, id: SessionId, stream: StreamId) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stream = Some(stream);
+            if entry.streams.len() >= STREAMS_MAX {
+                entry.streams.remove(0);
+            }
+            entry.streams.push(stream);
             entry.closed = None;
         }
     }
 
     /// A stream is over. `closed`: the client's kernel closed the socket, which
-    /// is what it does when the process dies. A timeout is no such sign.
+    /// is what it does when the process dies. A timeout is no such sign, and a
+    /// session that has another stream is not dead.
     pub fn detach(&mut self, id: SessionId, stream: StreamId, closed: bool, now: Instant) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.stream != Some(stream) {
-            return;
-        }
-        entry.stream = None;
-        if closed {
+        let open = entry.streams.len();
+        entry.streams.retain(|other| *other != stream);
+        let was_open = entry.streams.len() < open;
+        if was_open && closed && entry.streams.is_empty() {
             entry.closed = Some(now);
             self.due.insert((now + self.disconnect_grace, id));
         }
@@ -184,11 +233,15 @@ impl Sessions {
         self.entries.remove(&id);
     }
 
-    /// Its end was certainly not applied: it may still be heard.
+    /// One proposal of its end was certainly not applied. When none is left
+    /// that may be, it can be heard again.
     pub fn end_refused(&mut self, id: SessionId, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.ending = None;
-            self.due.insert((now + END_RETRY, id));
+            entry.ends_under_way = entry.ends_under_way.saturating_sub(1);
+            if entry.ends_under_way == 0 {
+                entry.ending = None;
+                self.due.insert((now + END_RETRY, id));
+            }
         }
     }
 
@@ -197,37 +250,36 @@ impl Sessions {
     pub fn tick(&mut self, interval: Duration, now: Instant) {
         let late = (now - self.last_tick).saturating_sub(interval);
         self.last_tick = now;
-        if late >= STALL_MIN {
-            for entry in self.entries.values_mut() {
-                entry.forgiven += late;
-                // A close that was seen before the stall gets its grace anew.
-                entry.closed = entry.closed.map(|closed| closed + late);
-            }
+        if late < STALL_MIN {
+            return;
+        }
+        self.stalled += late;
+        // A close that was seen before the stall gets its grace anew.
+        for entry in self.entries.values_mut() {
+            entry.closed = entry.closed.map(|closed| closed + late);
         }
     }
 
-    /// The sessions whose silence has lasted too long. Each is named once; from
-    /// now on it is not acknowledged any more.
+    /// The sessions whose silence has lasted too long. Each is named once, and
+    /// again while its end may have got lost; it is not acknowledged any more.
     pub fn silent(&mut self, now: Instant) -> Vec<(SessionId, Silence)> {
         let mut silent = Vec::new();
-        while let Some(&(at, id)) = self.due.first() {
-            if at > now {
-                break;
-            }
-            self.due.pop_first();
+        for _ in 0..LOOKS_MAX {
+            let Some(&(at, id)) = self.due.first().filter(|(at, _)| *at <= now) else { break };
+            self.due.remove(&(at, id));
             let Some(entry) = self.entries.get_mut(&id) else { continue };
-            if let Some(since) = entry.ending
-                && now < since + END_RETRY
-            {
-                self.due.insert((since + END_RETRY, id));
-                continue;
-            }
-            let (ends, silence) = entry.verdict(self.disconnect_grace);
-            if ends > now {
-                self.due.insert((ends, id));
+            let (ends, silence) = entry.verdict(self.disconnect_grace, self.stalled);
+            let look_again = match entry.ending {
+                Some(since) if now < since + END_RETRY => Some(since + END_RETRY),
+                Some(_) => None,
+                None => Some(ends).filter(|ends| *ends > now),
+            };
+            if let Some(again) = look_again {
+                self.due.insert((again, id));
                 continue;
             }
             entry.ending = Some(now);
+            entry.ends_under_way += 1;
             self.due.insert((now + END_RETRY, id));
             silent.push((id, silence));
         }
@@ -280,9 +332,12 @@ mod tests {
         assert_eq!(sessions.silent(at(t, 31.0)).len(), 1);
         assert_eq!(sessions.opening(id(1), LEASE, at(t, 31.1)), Heard::Ending);
         assert_eq!(sessions.silent(at(t, 31.6)).len(), 1, "again");
-        // Certainly not applied: it may be heard again.
+        // One of the two was certainly not applied, the other may be.
         sessions.end_refused(id(1), at(t, 31.7));
-        assert_eq!(sessions.heard(id(1), at(t, 31.8)), Heard::Kept);
+        assert_eq!(sessions.heard(id(1), at(t, 31.8)), Heard::Ending);
+        // Neither was: it may be heard again.
+        sessions.end_refused(id(1), at(t, 31.9));
+        assert_eq!(sessions.heard(id(1), at(t, 31.9)), Heard::Kept);
         assert!(sessions.silent(at(t, 33.0)).is_empty());
     }
 
@@ -322,11 +377,13 @@ mod tests {
         // Resumed on another stream.
         sessions.detach(id(3), STREAM, true, at(t, 5.0));
         sessions.attach(id(3), StreamId(2));
-        // The old stream of a resumed session closes late.
+        // Of two streams one closes, whichever it is.
         sessions.attach(id(4), StreamId(2));
-        sessions.detach(id(4), STREAM, true, at(t, 5.0));
-        assert!(sessions.silent(at(t, 6.9)).is_empty());
-        assert_eq!(sessions.silent(at(t, 7.1)), [(id(1), Silence::Disconnect)]);
+        sessions.detach(id(4), StreamId(2), true, at(t, 5.0));
+        // The grace, and a margin for who noticed when.
+        assert!(sessions.silent(at(t, 7.4)).is_empty());
+        assert_eq!(sessions.silent(at(t, 7.6)), [(id(1), Silence::Disconnect)]);
+        sessions.ended(id(1));
         assert!(sessions.silent(at(t, 29.0)).is_empty());
     }
 
@@ -338,6 +395,19 @@ mod tests {
         sessions.opening(id(1), LEASE, at(t, 20.0));
         assert!(sessions.silent(at(t, 50.0)).is_empty());
         assert_eq!(sessions.silent(at(t, 50.3)).len(), 1);
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_terms_proposal_is_watched_too() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opened(id(1), LEASE, t);
+        assert_eq!(sessions.heard(id(1), at(t, 1.0)), Heard::Kept);
+        assert_eq!(sessions.silent(at(t, 31.3)), [(id(1), Silence::Lease)]);
+        // One that never came about is forgotten.
+        sessions.opening(id(2), LEASE, at(t, 31.3));
+        sessions.not_opened(id(2));
+        assert_eq!(sessions.heard(id(2), at(t, 31.4)), Heard::Unknown);
     }
 
     #[test]

@@ -70,11 +70,19 @@ pub fn server(traffic: Traffic) -> Server {
 }
 
 /// The settings of a connecting end.
+///
+/// A client does not ping: its session has heartbeats of its own, and a client
+/// that gave a silent connection up would close it, which the server takes for
+/// the death of the process, while the client believes in its lease.
 pub(super) fn endpoint(endpoint: Endpoint, traffic: Traffic) -> Endpoint {
+    let endpoint = match traffic {
+        Traffic::Clients => endpoint,
+        Traffic::Peers => endpoint
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true),
+    };
     endpoint
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
         .http2_adaptive_window(false)
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
         .initial_stream_window_size(traffic.stream_window_bytes())
