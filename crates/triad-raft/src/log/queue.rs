@@ -196,6 +196,8 @@ impl Writer {
     fn close(&mut self) -> Result<(), LogError> {
         let sealed = self.seal();
         self.log = None;
+        // From here on nobody gets in, also before the queue itself is gone.
+        self.shared.room.close();
         sealed
     }
 
