@@ -1,0 +1,48 @@
+//! A node that was away for so long that the log does not reach back to it.
+
+use triad_tests::cluster::{FEATURE, START_LIMIT};
+use triad_tests::{Cluster, Options, wait};
+
+/// So many entries make a snapshot, and half as many are kept behind it.
+const SNAPSHOT_ENTRIES: usize = 100;
+
+/// P7: a follower that missed more than the log keeps is given the whole ledger,
+/// and has then, byte for byte, the same as the others.
+#[tokio::test]
+async fn catch_up() {
+    let more_config = format!("[raft]\nsnapshot_entries = {SNAPSHOT_ENTRIES}\n");
+    let mut cluster = Cluster::start(Options { more_config, ..Options::default() }).await;
+    let leader = cluster.settled().await;
+    let [away, _] = cluster.others(leader);
+    let client = cluster.client().user("busy").build().unwrap();
+    let kept = client.checkout(FEATURE, "", 1).await.unwrap();
+    let (before, _) = cluster.equal_ledgers().await;
+    cluster.nodes[away].kill9().await;
+
+    for _ in 0..3 * SNAPSHOT_ENTRIES {
+        client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+    }
+    let (now, _) = cluster.equal_ledgers().await;
+    assert!(now - before > 2 * SNAPSHOT_ENTRIES as u64, "from {before} to {now}");
+    cluster.nodes[away].start();
+    cluster.settled().await;
+    let (after, hash) = cluster.equal_ledgers().await;
+    println!("one ledger on three nodes at {after}: {hash}");
+    let look = async || {
+        let replaced = cluster.nodes[away].log().contains("the ledger was replaced by a snapshot");
+        replaced.then_some(()).ok_or_else(|| "it caught up by entries".to_owned())
+    };
+    wait::until("it is given a snapshot", START_LIMIT, look).await;
+
+    // What it was given is also what it keeps, and goes on from.
+    client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+    cluster.nodes[away].kill9().await;
+    cluster.nodes[away].start();
+    cluster.settled().await;
+    cluster.equal_ledgers().await;
+    let moved = cluster.triad(&format!("leader transfer --to {}", cluster.nodes[away].name)).await;
+    assert_eq!(moved.code(), 0, "{moved:?}");
+    assert_eq!(cluster.settled().await, away);
+    let listed: Vec<u64> = cluster.checkouts().await.into_keys().collect();
+    assert_eq!(listed, [kept.id()]);
+}

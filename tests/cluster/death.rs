@@ -1,0 +1,69 @@
+//! Client processes that die or freeze.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::time::{Instant, timeout};
+use triad_tests::cluster::FEATURE;
+use triad_tests::node::signal_child;
+use triad_tests::{Cluster, Options};
+
+const LEASE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(1_500);
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn cluster() -> Cluster {
+    let options = Options { lease: LEASE, disconnect_grace: GRACE, ..Options::default() };
+    Cluster::start(options).await
+}
+
+/// A process that holds a seat.
+async fn holder(cluster: &Cluster) -> Child {
+    let mut command = cluster.command(&format!("checkout {FEATURE}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let stdout = BufReader::new(process.stdout.as_mut().unwrap());
+    let said = timeout(LIMIT, stdout.lines().next_line()).await.unwrap().unwrap();
+    assert!(said.as_ref().is_some_and(|line| line.starts_with("holding 1 seat")), "{said:?}");
+    process
+}
+
+/// P13: the seat of a process that was killed is free after the grace.
+#[tokio::test]
+async fn dead_process() {
+    let cluster = cluster().await;
+    let mut process = holder(&cluster).await;
+    assert_eq!(cluster.checkouts().await.len(), 1);
+    let killed = Instant::now();
+    process.kill().await.unwrap();
+    cluster.until_checkouts(0, LIMIT).await;
+    let took = killed.elapsed();
+    println!("the seat of a dead process is free after {took:.0?}");
+    assert!(took >= GRACE, "within the grace it could have come back: {took:?}");
+    assert!(took <= GRACE + Duration::from_secs(1), "{took:?}");
+}
+
+/// P4, P13: a process that hangs keeps its seat for a lease and not longer, and
+/// when it goes on it knows.
+#[tokio::test]
+async fn frozen_process() {
+    let cluster = cluster().await;
+    let process = holder(&cluster).await;
+    let frozen = Instant::now();
+    signal_child(&process, Signal::STOP);
+    cluster.until_checkouts(0, LIMIT).await;
+    let took = frozen.elapsed();
+    println!("the seat of a frozen process is free after {took:.1?}");
+    // Its last heartbeat went at most one interval before.
+    assert!(took >= LEASE - Duration::from_millis(600), "{took:?}");
+    assert!(took <= LEASE + SLACK, "{took:?}");
+    signal_child(&process, Signal::CONT);
+    let ended = timeout(LIMIT, process.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("was lost"), "{said}");
+}

@@ -1,0 +1,19 @@
+//! Whole clusters: real processes, sockets, TLS and disks, and what a site does
+//! to them. Each test names the promise (P1 to P16) that it holds the product to.
+
+// What fails here fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod bad_licenses;
+mod bad_nodes;
+mod bad_requests;
+mod catch_up;
+mod death;
+mod demo;
+mod failover;
+mod order;
+mod outage;
+mod partition;
+mod python;
+mod retry;
+mod services;

@@ -1,0 +1,15 @@
+//! The wall clock, by which certificates and licenses are dated.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The present.
+pub fn now() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    SystemTime::now()
+}
+
+/// The present in milliseconds since 1970-01-01 UTC.
+pub fn now_ms() -> u64 {
+    let since = now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    u64::try_from(since.as_millis()).expect("milliseconds since 1970 fit 64 bits")
+}

@@ -1,0 +1,372 @@
+//! Three nodes, and how to ask them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use triad_client::{Client, ClientBuilder};
+use triad_license::{Draft, PublisherKey};
+use triad_proto::net::ClientTls;
+use triad_proto::v1;
+use triad_proto::v1::admin_service_client::AdminServiceClient;
+use triad_server::init::{Created, InitOptions, init_cluster};
+use triad_server::node_spec::NodeSpec;
+
+use crate::node::{Ended, Node, channel, command, run};
+use crate::ports::Ports;
+use crate::proxy::Proxy;
+use crate::sightings::{Sighting, Sightings};
+use crate::{clock, licenses, wait};
+
+/// How long three nodes may take to start and agree, on a machine that does
+/// other things besides.
+pub const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long one look at one node may take. A node asks a quorum for half a
+/// second before it answers stale.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a command of `triad` may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+
+/// The feature that everybody wants.
+pub const FEATURE: &str = "solver";
+
+/// What a cluster is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The lease of a session that asks for none.
+    pub lease: Duration,
+    /// How often a session is to be heard.
+    pub heartbeat_interval: Duration,
+    /// How long after a closed socket a session is ended.
+    pub disconnect_grace: Duration,
+    /// What the license grants.
+    pub features: Vec<(String, u32)>,
+    /// Whether clients are told the addresses of proxies.
+    pub with_proxies: bool,
+    /// More lines for each `triad.toml`, from a table's header on.
+    pub more_config: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            lease: Duration::from_secs(4),
+            heartbeat_interval: Duration::from_millis(500),
+            disconnect_grace: Duration::from_millis(1_000),
+            features: vec![(FEATURE.into(), 100)],
+            with_proxies: false,
+            more_config: String::new(),
+        }
+    }
+}
+
+/// Three node processes on this machine. They are gone when this is dropped, and
+/// their logs are shown if a test failed.
+pub struct Cluster {
+    /// The nodes; the first has id 1.
+    pub nodes: Vec<Node>,
+    /// Who issues its licenses.
+    pub publisher: PublisherKey,
+    options: Options,
+    created: Created,
+    token: String,
+    tls: ClientTls,
+    _folder: TempDir,
+    _ports: Ports,
+}
+
+impl Cluster {
+    /// Makes a cluster, starts it, and puts its license in force.
+    pub async fn start(options: Options) -> Self {
+        let mut cluster = Self::create(options).await;
+        for node in &mut cluster.nodes {
+            node.start();
+        }
+        cluster.settled().await;
+        let license = licenses::document(&cluster.draft(), &cluster.publisher);
+        cluster.license(&license).await;
+        cluster
+    }
+
+    /// Makes a cluster; no node runs yet.
+    ///
+    /// # Panics
+    ///
+    /// If its files cannot be made.
+    pub async fn create(options: Options) -> Self {
+        let folder = tempfile::Builder::new().prefix("triad-tests-").tempdir().unwrap();
+        let mut ports = Ports::reserve();
+        let publisher = licenses::key();
+        let mut specs = Vec::new();
+        let mut listens = Vec::new();
+        for name in ["a", "b", "c"] {
+            let (listen, peers) = (ports.take(), ports.take());
+            let public = if options.with_proxies { ports.take() } else { listen };
+            let spec: NodeSpec = format!("{name}=127.0.0.1:{public}/{peers}").parse().unwrap();
+            specs.push(spec);
+            listens.push(listen);
+        }
+        let mut init = InitOptions::new(clock::now());
+        init.publisher_keys = vec![publisher.public().to_string()];
+        let created = init_cluster(folder.path(), &specs, &init).unwrap();
+        let token = fs::read_to_string(&created.admin_token).unwrap().trim().to_owned();
+        let tls = ClientTls::new(&fs::read(&created.ca).unwrap(), None).unwrap();
+        let mut nodes = Vec::new();
+        for (node, listen) in created.nodes.iter().zip(listens) {
+            let address = format!("127.0.0.1:{listen}");
+            let public_address = node.spec.client_address();
+            let proxy = match options.with_proxies {
+                true => Some(Proxy::start(node.spec.client_port, address.clone()).await),
+                false => None,
+            };
+            let node = Node {
+                id: node.node_id,
+                name: node.spec.name.clone(),
+                channel: channel(&address, &tls),
+                address,
+                public_address,
+                peer_address: node.spec.peer_address(),
+                directory: node.directory.clone(),
+                proxy,
+                process: None,
+            };
+            node.edit("triad.toml", |text| configured(&text, &node, &options));
+            nodes.push(node);
+        }
+        let (_folder, _ports) = (folder, ports);
+        Cluster { nodes, publisher, options, created, token, tls, _folder, _ports }
+    }
+
+    /// The license that the options ask for, not yet signed.
+    pub fn draft(&self) -> Draft {
+        licenses::draft(self.created.cluster_id.as_str(), &self.options.features)
+    }
+
+    /// The directory of the whole cluster.
+    pub fn folder(&self) -> PathBuf {
+        self.created.admin_token.parent().expect("a file stands in a directory").to_owned()
+    }
+
+    /// The certificate of its authority.
+    pub fn ca(&self) -> PathBuf {
+        self.created.ca.clone()
+    }
+
+    // Asking.
+
+    /// What one node says of itself.
+    pub async fn look(&self, n: usize) -> Sighting {
+        let mut admin = AdminServiceClient::new(self.nodes[n].channel.clone());
+        let asked = timeout(LOOK_TIMEOUT, admin.status(v1::StatusRequest {})).await;
+        match asked {
+            Err(_) => Err("no answer in time".into()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+        }
+    }
+
+    /// What the running nodes say.
+    pub async fn sightings(&self) -> Sightings {
+        let looks = (0..self.nodes.len()).map(async |n| match self.nodes[n].runs() {
+            true => self.look(n).await,
+            false => Err("not running".into()),
+        });
+        Sightings(join_all(looks).await)
+    }
+
+    /// Waits until what the nodes say is as wanted.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than `limit`; the text says what they said last.
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut wanted: impl FnMut(&Sightings) -> Option<T>,
+    ) -> T {
+        let look = async || {
+            let sightings = self.sightings().await;
+            wanted(&sightings).ok_or_else(|| sightings.to_string())
+        };
+        wait::until(what, limit, look).await
+    }
+
+    /// Waits until somebody leads, and says who.
+    pub async fn leader(&self) -> usize {
+        self.until("somebody leads", START_LIMIT, Sightings::leader).await
+    }
+
+    /// Waits until all running nodes follow one leader, and says whom.
+    pub async fn settled(&self) -> usize {
+        let running = self.nodes.iter().filter(|node| node.runs()).count();
+        self.until("all nodes follow one leader", START_LIMIT, |s| s.agreed_leader(running)).await
+    }
+
+    /// Waits until all running nodes stand at one index with one ledger (P7).
+    pub async fn equal_ledgers(&self) -> (u64, String) {
+        let running = self.nodes.iter().filter(|node| node.runs()).count();
+        self.until("ledgers are equal", START_LIMIT, |s| s.equal_ledgers(running)).await
+    }
+
+    /// Every checkout, as the leader confirms it with a quorum: number, and the
+    /// whole row.
+    pub async fn checkouts(&self) -> BTreeMap<u64, v1::CheckoutInfo> {
+        let look = async || {
+            let leader = self.sightings().await.leader().ok_or("nobody leads")?;
+            let mut admin = self.admin(leader);
+            let request = self.authorized(v1::ListCheckoutsRequest::default());
+            let answer = admin.list_checkouts(request).await.map_err(|s| s.to_string())?;
+            let answer = answer.into_inner();
+            if !answer.freshness.is_some_and(|freshness| freshness.linearizable) {
+                return Err("stale".to_owned());
+            }
+            assert!(answer.next_page_token.is_empty(), "more rows than a test should need");
+            Ok(answer.checkouts)
+        };
+        let rows = wait::until("the leader lists its checkouts", START_LIMIT, look).await;
+        rows.into_iter().map(|row| (row.checkout_id, row)).collect()
+    }
+
+    /// Waits until there are `count` checkouts, and lists them.
+    pub async fn until_checkouts(
+        &self,
+        count: usize,
+        limit: Duration,
+    ) -> BTreeMap<u64, v1::CheckoutInfo> {
+        let look = async || {
+            let all = self.checkouts().await;
+            let seen = format!("{all:?}");
+            (all.len() == count).then_some(all).ok_or(seen)
+        };
+        wait::until(&format!("there are {count} checkouts"), limit, look).await
+    }
+
+    /// The administration of one node.
+    pub fn admin(&self, n: usize) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.nodes[n].channel.clone()).max_encoding_message_size(4 << 20)
+    }
+
+    /// A connection to one node, past its proxy.
+    pub fn channel(&self, n: usize) -> Channel {
+        self.nodes[n].channel.clone()
+    }
+
+    /// A new connection to any address of this cluster.
+    pub fn channel_to(&self, address: &str) -> Channel {
+        channel(address, &self.tls)
+    }
+
+    /// A call with the administrator's token.
+    pub fn authorized<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let bearer = format!("Bearer {}", self.token).parse().expect("a token is plain ASCII");
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+
+    /// Puts a license in force, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// The leader's refusal.
+    pub async fn apply_license(
+        &self,
+        text: &str,
+    ) -> Result<v1::ApplyLicenseResponse, Box<v1::Refusal>> {
+        let mut admin = self.admin(self.leader().await);
+        let request = v1::ApplyLicenseRequest { text: text.to_owned() };
+        let applied = admin.apply_license(self.authorized(request)).await;
+        applied.map(tonic::Response::into_inner).map_err(|s| Box::new(v1::Refusal::from_status(&s)))
+    }
+
+    /// Puts a good license in force.
+    pub async fn license(&self, text: &str) {
+        // A node leads a little earlier than its services know.
+        let look = async || match self.apply_license(text).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.retryable => Err(refusal.to_string()),
+            Err(refusal) => panic!("the license is refused: {refusal}"),
+        };
+        wait::until("the license is in force", START_LIMIT, look).await;
+    }
+
+    // Using.
+
+    /// The public addresses of all nodes.
+    pub fn servers(&self) -> String {
+        let addresses: Vec<_> = self.nodes.iter().map(|n| n.public_address.as_str()).collect();
+        addresses.join(",")
+    }
+
+    /// The client library, set up for this cluster.
+    pub fn client(&self) -> ClientBuilder {
+        Client::builder().servers(self.servers()).ca_file(self.ca())
+    }
+
+    /// The client library, past the proxies.
+    pub fn direct_client(&self) -> ClientBuilder {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.address.as_str()).collect();
+        self.client().servers(addresses.join(","))
+    }
+
+    /// `triad` with these arguments, as an administrator of this cluster.
+    pub fn command(&self, arguments: &str) -> Command {
+        let mut command = command();
+        command.args(arguments.split_whitespace());
+        command.env("TRIAD_SERVERS", self.servers());
+        command.env("TRIAD_CA", self.ca());
+        command.env("TRIAD_TOKEN_FILE", &self.created.admin_token);
+        command
+    }
+
+    /// Runs `triad` to its end.
+    pub async fn triad(&self, arguments: &str) -> Ended {
+        run(self.command(arguments), COMMAND_LIMIT).await
+    }
+
+    /// The place of the node with this id.
+    pub fn place_of(&self, id: u64) -> usize {
+        self.nodes.iter().position(|node| node.id == id).expect("it is one of the nodes")
+    }
+
+    /// The two other nodes.
+    pub fn others(&self, n: usize) -> [usize; 2] {
+        let count = self.nodes.len();
+        [(n + 1) % count, (n + 2) % count]
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            if std::thread::panicking() {
+                eprintln!("--- the end of the log of {}:\n{}", node.name, node.log_tail());
+            } else {
+                // Whatever else the test looked at.
+                assert!(!node.log().contains("panicked at"), "{}: {}", node.name, node.log());
+            }
+        }
+    }
+}
+
+fn configured(text: &str, node: &Node, options: &Options) -> String {
+    let listen = format!("clients = \"{}\"", node.address);
+    let told = format!("clients = \"{}\"", node.public_address);
+    // The first is where it listens, the others are the list of nodes.
+    let text = text.replacen(&told, &listen, 1);
+    format!(
+        "{text}\n[session]\nlease_min_ms = 500\nlease_ms = {}\nheartbeat_interval_ms = {}\n\
+         disconnect_grace_ms = {}\n{}\n",
+        options.lease.as_millis(),
+        options.heartbeat_interval.as_millis(),
+        options.disconnect_grace.as_millis(),
+        options.more_config,
+    )
+}

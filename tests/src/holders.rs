@@ -1,0 +1,99 @@
+//! Clients that hold one seat each through the library, and the check that each
+//! still holds exactly the seat it was granted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+use triad_client::{Checkout, Client, State};
+
+use crate::cluster::{Cluster, FEATURE};
+use crate::wait;
+
+/// What a client was told, and when.
+pub type Story = Arc<Mutex<Vec<(Instant, State)>>>;
+
+/// A client with one seat.
+pub struct Holder {
+    /// Its name in the ledger.
+    pub user: String,
+    /// Its connection.
+    pub client: Client,
+    /// Its seat.
+    pub seat: Checkout,
+    /// Every state it was in.
+    pub story: Story,
+}
+
+impl Holder {
+    /// When it was first told that its seat is lost.
+    pub fn lost_at(&self) -> Option<Instant> {
+        let story = self.story.lock().expect("no panic while held");
+        story.iter().find(|(_, state)| matches!(state, State::Lost { .. })).map(|(at, _)| *at)
+    }
+
+    /// Whether it believes in its seat, connected or not.
+    pub fn believes(&self) -> bool {
+        !matches!(self.seat.state(), State::Lost { .. })
+    }
+}
+
+/// Some of them.
+pub struct Holders(pub Vec<Holder>);
+
+impl Holders {
+    /// `count` clients named `user1`, `user2` and so on check out one seat each.
+    pub async fn seat(cluster: &Cluster, count: usize) -> Self {
+        let seats = (1..=count).map(|n| holder(cluster, format!("user{n}")));
+        Holders(join_all(seats).await)
+    }
+
+    /// Waits until each of them is connected and holds its seat.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than `limit`.
+    pub async fn until_held(&self, limit: Duration) {
+        let look = async || {
+            let others = self.0.iter().filter(|holder| holder.seat.state() != State::Held);
+            let others: Vec<_> = others.map(|h| (&h.user, h.seat.state())).collect();
+            if others.is_empty() { Ok(()) } else { Err(format!("{others:?}")) }
+        };
+        wait::until("every client holds its seat", limit, look).await;
+    }
+
+    /// No client was told of a loss, and the ledger has for each of them the one
+    /// checkout that it was granted, and no other.
+    ///
+    /// # Panics
+    ///
+    /// If it is otherwise.
+    pub async fn assert_kept(&self, cluster: &Cluster) {
+        for holder in &self.0 {
+            let story = holder.story.lock().expect("no panic while held");
+            let lost = story.iter().find(|(_, state)| matches!(state, State::Lost { .. }));
+            assert!(lost.is_none(), "{} lost its seat: {story:?}", holder.user);
+        }
+        let granted = self.0.iter().map(|holder| (holder.seat.id(), holder.user.clone()));
+        let granted: BTreeMap<u64, String> = granted.collect();
+        assert_eq!(granted.len(), self.0.len(), "one checkout was granted twice");
+        let user = |row: triad_proto::v1::CheckoutInfo| row.holder.unwrap_or_default().user;
+        let listed = cluster.checkouts().await.into_iter().map(|(id, row)| (id, user(row)));
+        let listed: BTreeMap<u64, String> = listed.collect();
+        assert_eq!(listed, granted, "the ledger (left) is not what was granted (right)");
+    }
+}
+
+async fn holder(cluster: &Cluster, user: String) -> Holder {
+    let story = Story::default();
+    let told = story.clone();
+    let client = cluster.client().user(&user).on_state(move |state| {
+        told.lock().expect("no panic while held").push((Instant::now(), state.clone()));
+    });
+    let client = client.build().expect("the cluster's own settings");
+    let seat = client.checkout(FEATURE, "", 1).await;
+    let seat = seat.unwrap_or_else(|error| panic!("{user} gets no seat: {error}"));
+    Holder { user, client, seat, story }
+}

@@ -1,0 +1,47 @@
+//! The publisher of the tests: keys, and licenses that are right or wrong in one
+//! point.
+
+use triad_license::{Binding, Day, Draft, DraftFeature, PublisherKey, issue};
+
+use crate::clock;
+
+/// A key that nobody else has.
+///
+/// # Panics
+///
+/// If the system gives no randomness.
+pub fn key() -> PublisherKey {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).expect("the system has randomness");
+    PublisherKey::generate(random)
+}
+
+/// A license of the tests' publisher for one cluster: some seats of each
+/// feature, version 2026.1, valid until tomorrow.
+pub fn draft(cluster_id: &str, features: &[(String, u32)]) -> Draft {
+    let today = Day::in_utc(clock::now_ms());
+    let feature = |(name, seats): &(String, u32)| {
+        let mut feature = DraftFeature::new(name, "2026.1", *seats);
+        feature.expires = today.and_then(Day::tomorrow);
+        feature
+    };
+    Draft {
+        license: "tests".into(),
+        publisher: "Triad tests".into(),
+        serial: 1,
+        zone: None,
+        issued: today,
+        notice: None,
+        binding: Binding::Cluster(cluster_id.into()),
+        features: features.iter().map(feature).collect(),
+    }
+}
+
+/// The document.
+///
+/// # Panics
+///
+/// If the draft cannot be issued.
+pub fn document(draft: &Draft, key: &PublisherKey) -> String {
+    issue(&draft.to_toml(), &[key]).expect("the tests write good drafts")
+}
