@@ -16,6 +16,9 @@ use crate::settings::Settings;
 /// How long an empty session is worth waiting for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// A failover is over sooner, and not worth a word.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// A seat that is held, until it is given back or lost.
 pub struct Holding {
     client: Client,
@@ -73,18 +76,33 @@ impl Holding {
     /// Ends when the seat is lost, and says why. Tells of reconnecting on the
     /// way. Cancel safe.
     pub async fn lost(&mut self) -> Failure {
+        let mut broken_since = None;
+        let mut told = false;
         let reason = loop {
+            let due = broken_since.filter(|_| !told).map(|since| since + QUIET);
             tokio::select! {
                 reason = self.checkout.lost() => break reason,
                 Ok(()) = self.states.changed() => {}
+                () = at(due) => {}
             }
-            let state = self.states.borrow_and_update().clone();
-            if let State::Reconnecting { deadline } = state {
-                self.output.warn(&format!(
-                    "no connection to a leader; the seat of {} is kept for {}",
-                    self.feature,
-                    show_left(deadline)
-                ));
+            let now = Instant::now();
+            match self.states.borrow_and_update().clone() {
+                State::Reconnecting { deadline } => {
+                    let since = *broken_since.get_or_insert(now);
+                    if !told && now >= since + QUIET {
+                        told = true;
+                        self.output.warn(&format!(
+                            "no connection to a leader; the seat of {} is kept for {}",
+                            self.feature,
+                            show_left(deadline)
+                        ));
+                    }
+                }
+                State::Held if told => {
+                    self.output.notice(&format!("connected again; {} is kept\n", self.feature));
+                    (broken_since, told) = (None, false);
+                }
+                _ => broken_since = None,
             }
         };
         self.is_lost = true;
@@ -109,6 +127,13 @@ impl Holding {
             Err(_) => format!("no answer within {}", show_ms(limit.as_millis() as u64)),
         };
         output.warn(&format!("the seat was not given back: {problem}; it returns by itself"));
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
