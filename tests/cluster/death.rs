@@ -1,13 +1,10 @@
 //! Client processes that die or freeze.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
 use tokio::time::{Instant, timeout};
-use triad_tests::cluster::FEATURE;
+use triad_tests::holders::holder_process;
 use triad_tests::node::signal_child;
 use triad_tests::{Cluster, Options};
 
@@ -21,28 +18,17 @@ async fn cluster() -> Cluster {
     Cluster::start(options).await
 }
 
-/// A process that holds a seat.
-async fn holder(cluster: &Cluster) -> Child {
-    let mut command = cluster.command(&format!("checkout {FEATURE}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().unwrap();
-    let stdout = BufReader::new(process.stdout.as_mut().unwrap());
-    let said = timeout(LIMIT, stdout.lines().next_line()).await.unwrap().unwrap();
-    assert!(said.as_ref().is_some_and(|line| line.starts_with("holding 1 seat")), "{said:?}");
-    process
-}
-
 /// P13: the seat of a process that was killed is free after the grace.
 #[tokio::test]
 async fn dead_process() {
     let cluster = cluster().await;
-    let mut process = holder(&cluster).await;
+    let mut process = holder_process(&cluster).await;
     assert_eq!(cluster.checkouts().await.len(), 1);
     let killed = Instant::now();
     process.kill().await.unwrap();
     cluster.until_checkouts(0, LIMIT).await;
     let took = killed.elapsed();
-    println!("the seat of a dead process is free after {took:.0?}");
+    println!("the seat of a dead process is free after {took:.2?}");
     assert!(took >= GRACE, "within the grace it could have come back: {took:?}");
     assert!(took <= GRACE + Duration::from_secs(1), "{took:?}");
 }
@@ -52,7 +38,7 @@ async fn dead_process() {
 #[tokio::test]
 async fn frozen_process() {
     let cluster = cluster().await;
-    let process = holder(&cluster).await;
+    let process = holder_process(&cluster).await;
     let frozen = Instant::now();
     signal_child(&process, Signal::STOP);
     cluster.until_checkouts(0, LIMIT).await;

@@ -7,6 +7,7 @@ use triad_client::Error;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::{Beat, Reason, Refusal};
 use triad_tests::cluster::{FEATURE, START_LIMIT};
+use triad_tests::holders::holder_process;
 use triad_tests::{Cluster, Holders, Options, RawSession, Sightings, raw, wait};
 
 const LEASE: Duration = Duration::from_secs(4);
@@ -63,10 +64,15 @@ async fn all_down_and_up() {
 #[tokio::test]
 async fn all_down_and_clients_gone() {
     let mut cluster = Cluster::start(options(LEASE)).await;
-    let holders = Holders::seat(&cluster, 3).await;
+    let mut holders = Vec::new();
+    for _ in 0..3 {
+        holders.push(holder_process(&cluster).await);
+    }
     kill_all(&mut cluster).await;
     // Nobody is there to hear that they go.
-    drop(holders);
+    for holder in &mut holders {
+        holder.kill().await.unwrap();
+    }
     let restarted = Instant::now();
     start_all(&mut cluster);
     cluster.leader().await;

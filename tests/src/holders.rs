@@ -2,15 +2,21 @@
 //! still holds exactly the seat it was granted.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::Instant;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::time::{Instant, timeout};
 use triad_client::{Checkout, Client, State};
 
 use crate::cluster::{Cluster, FEATURE};
 use crate::wait;
+
+/// How long a process may take to get its seat.
+const PROCESS_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a client was told, and when.
 pub type Story = Arc<Mutex<Vec<(Instant, State)>>>;
@@ -84,6 +90,22 @@ impl Holders {
         let listed: BTreeMap<u64, String> = listed.collect();
         assert_eq!(listed, granted, "the ledger (left) is not what was granted (right)");
     }
+}
+
+/// A process of its own that holds a seat: `triad checkout`.
+///
+/// # Panics
+///
+/// If it gets none.
+pub async fn holder_process(cluster: &Cluster) -> Child {
+    let mut command = cluster.command(&format!("checkout {FEATURE}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("triad can be started");
+    let stdout = process.stdout.as_mut().expect("it is piped");
+    let said = timeout(PROCESS_LIMIT, BufReader::new(stdout).lines().next_line()).await;
+    let said = said.expect("it says something in time").expect("it is read");
+    assert!(said.as_ref().is_some_and(|line| line.starts_with("holding 1 seat")), "{said:?}");
+    process
 }
 
 async fn holder(cluster: &Cluster, user: String) -> Holder {
