@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -226,6 +227,30 @@ impl Machine {
         Ok(applied)
     }
 
+    /// Applies an entry. An error stops Raft, and with it the node.
+    fn apply_or_stop(&self, entry: &Entry) -> Result<Applied, String> {
+        // A ledger that broke one of its own rules panics. Caught here, that ends
+        // the process, and not only the task that met it.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry)));
+        let stop = match applied {
+            Ok(Ok(applied)) => return Ok(applied),
+            Ok(Err(diverged)) => diverged.to_string(),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                let index = entry.log_id().index();
+                format!(
+                    "the ledger breaks a rule of its own at log index {index} ({}): this node \
+                     stops rather than serve; this is a defect of Triad, keep its data and \
+                     report it",
+                    text.unwrap_or("no reason given")
+                )
+            }
+        };
+        tracing::error!("{stop}");
+        Err(stop)
+    }
+
     async fn flush_if_due(&mut self) -> io::Result<()> {
         let due = {
             let state = self.shared.state();
@@ -272,10 +297,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let applied = self.apply_entry(&entry).map_err(|diverged| {
-                tracing::error!("{diverged}");
-                io::Error::other(diverged)
-            })?;
+            let applied = self.apply_or_stop(&entry).map_err(io::Error::other)?;
             if let Some(responder) = responder {
                 responder.send(applied);
             }
