@@ -120,8 +120,11 @@ async fn carry(client: TcpStream, target: String, mut orders: watch::Receiver<Or
         _ = orders.wait_for(|now| now.cuts > opened) => false,
     };
     if !ended {
-        reset(to_client.as_ref());
-        reset(to_node.as_ref());
+        for half in [to_client, to_node] {
+            reset(half.as_ref());
+            // Dropped, it would say goodbye first.
+            half.forget();
+        }
     }
 }
 
