@@ -7,6 +7,7 @@ mod commands;
 mod events;
 mod parts;
 mod records;
+mod terms;
 
 pub use commands::{decode_commands, encode_commands};
 pub use events::{decode_event, encode_event};

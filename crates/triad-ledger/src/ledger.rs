@@ -620,7 +620,7 @@ mod tests {
 
     use super::*;
     use crate::names::{FeatureName, Label};
-    use crate::rights::Line;
+    use crate::rights::{About, Line, Terms};
 
     const ANN: SessionId = SessionId([1; 16]);
 
@@ -635,6 +635,8 @@ mod tests {
             starts_ms: None,
             expires_ms: None,
             vendor_string: Label::default(),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let license = License {
             id: LicenseId::parse("acme").expect("good"),

@@ -23,6 +23,7 @@ mod ended;
 mod events;
 mod ledger;
 pub mod names;
+pub mod policy;
 mod pools;
 mod record;
 pub mod rights;

@@ -8,7 +8,7 @@ use crate::command::Item;
 use crate::denial::{Denial, FreeSeats};
 use crate::ledger::HeldItem;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
-use crate::rights::{License, Line};
+use crate::rights::{License, Line, Terms};
 
 /// What makes lines one pool. Lines that agree in all of this are counted
 /// together.
@@ -24,6 +24,8 @@ pub struct PoolKey {
     pub expires_ms: Option<u64>,
     /// The publisher's string.
     pub vendor_string: Label,
+    /// How its seats are counted, and who may have them.
+    pub terms: Terms,
 }
 
 impl PoolKey {
@@ -34,6 +36,7 @@ impl PoolKey {
             starts_ms: line.starts_ms,
             expires_ms: line.expires_ms,
             vendor_string: line.vendor_string.clone(),
+            terms: line.terms.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Value};
 use triad_ledger::names::{FeatureName, Label, LicenseId, NameError, Version};
-use triad_ledger::rights::{LINES_MAX, Line};
+use triad_ledger::rights::{About, LINES_MAX, Line, Terms};
 
 use crate::binding::{Binding, HOSTIDS_PER_BINDING};
 use crate::dates::{Day, Zone};
@@ -237,6 +237,8 @@ impl Source<'_> {
             starts_ms,
             expires_ms,
             vendor_string,
+            terms: Terms::default(),
+            about: About::default(),
         };
         Ok(Feature { line, start, expires })
     }

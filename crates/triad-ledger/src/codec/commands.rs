@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::command::Item;
     use crate::names::{FeatureName, Label, LicenseId, Seats, SessionId, Version};
-    use crate::rights::{License, Line};
+    use crate::rights::{About, License, Line, Terms};
 
     #[test]
     fn an_unknown_command_is_refused_not_skipped() {
@@ -260,6 +260,8 @@ mod tests {
             starts_ms: None,
             expires_ms: None,
             vendor_string: Label::default(),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let id = LicenseId::parse("acme").expect("good");
         let lines = vec![line; lines];

@@ -7,13 +7,14 @@ use prost::Message;
 
 use super::answers::AnswerMessage;
 use super::parts::{AtMessage, HolderMessage, list, seats, session, unlist, version};
+use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
 use super::{CodecError, Result, counted};
 use crate::command::Answer;
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, HeldItem, Meta};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
-use crate::rights::{LINES_MAX, License, Line};
+use crate::rights::{About, LINES_MAX, License, Line, Terms};
 use crate::sessions::{Receipts, Session};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -74,6 +75,8 @@ struct LineMessage {
     seats: u32,
     #[prost(uint32, tag = "3")]
     overdraft: u32,
+    #[prost(message, optional, tag = "4")]
+    about: Option<AboutMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,6 +91,9 @@ struct PoolKeyMessage {
     expires_ms: Option<u64>,
     #[prost(string, tag = "5")]
     vendor_string: String,
+    /// Absent for an ordinary counted line.
+    #[prost(message, optional, tag = "6")]
+    terms: Option<TermsMessage>,
 }
 
 impl From<&License> for LicenseMessage {
@@ -125,8 +131,10 @@ impl From<&Line> for LineMessage {
             starts_ms: line.starts_ms,
             expires_ms: line.expires_ms,
             vendor_string: line.vendor_string.to_string(),
+            terms: terms_message(&line.terms),
         };
-        LineMessage { key: Some(key), seats: line.seats, overdraft: line.overdraft }
+        let about = about_message(&line.about);
+        LineMessage { key: Some(key), seats: line.seats, overdraft: line.overdraft, about }
     }
 }
 
@@ -143,6 +151,8 @@ impl TryFrom<LineMessage> for Line {
             starts_ms: key.starts_ms,
             expires_ms: key.expires_ms,
             vendor_string: key.vendor_string,
+            terms: key.terms,
+            about: m.about.map(About::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -155,6 +165,7 @@ impl From<&PoolKey> for PoolKeyMessage {
             starts_ms: key.starts_ms,
             expires_ms: key.expires_ms,
             vendor_string: key.vendor_string.to_string(),
+            terms: terms_message(&key.terms),
         }
     }
 }
@@ -169,6 +180,7 @@ impl TryFrom<PoolKeyMessage> for PoolKey {
             starts_ms: m.starts_ms,
             expires_ms: m.expires_ms,
             vendor_string: Label::parse(&m.vendor_string)?,
+            terms: m.terms.map(Terms::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -22,7 +22,7 @@ use goldenscript::{Argument, Command as Said, Context};
 use triad_ledger::names::{
     CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
 };
-use triad_ledger::rights::{License, Line};
+use triad_ledger::rights::{About, License, Line, Terms};
 use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Holder, Item, Ledger};
 use triad_ledger::{ChainHash, Silence, encode_event};
 
@@ -309,6 +309,8 @@ fn license(said: &Said, groups: &[Group]) -> Spoken<License> {
                 starts_ms,
                 expires_ms,
                 vendor_string: Label::parse(key("vendor").unwrap_or_default())?,
+                terms: Terms::default(),
+                about: About::default(),
             });
         }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use triad_ledger::names::{
     CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
 };
-use triad_ledger::rights::{License, Line};
+use triad_ledger::rights::{About, License, Line, Terms};
 use triad_ledger::{At, Command, Holder, Item, Silence, StateHash};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -277,6 +277,8 @@ impl Scribe {
             starts_ms: pick.starts.map(week),
             expires_ms: pick.expires.map(week),
             vendor_string: label(if pick.vendor { "lite" } else { "" }),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let id = LicenseId::parse(LICENSES[usize::from(pick)]).expect("good");
         let lines: Vec<Line> = lines.iter().map(line).collect();
