@@ -13,6 +13,7 @@ use crate::dates::{Day, Zone};
 use crate::document::position;
 use crate::error::{LicenseError, printable};
 use crate::hostid::HostId;
+use crate::suggest::nearest;
 
 /// What a license says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,20 +280,5 @@ fn hint(key: &str) -> Option<String> {
     if !plain || known().any(|name| name == key) {
         return None;
     }
-    let nearest = known().min_by_key(|name| distance(key, name))?;
-    (distance(key, nearest) <= 2).then(|| format!("; did you mean `{nearest}`?"))
-}
-
-/// How many letters have to be added, dropped or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    nearest(key, known()).map(|name| format!("; did you mean `{name}`?"))
 }

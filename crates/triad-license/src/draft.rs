@@ -119,7 +119,7 @@ impl DraftFeature {
 }
 
 /// A TOML string on one line, whatever the text.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
         match character {

@@ -37,22 +37,27 @@
 mod binding;
 mod content;
 mod dates;
+mod diagnostic;
 mod document;
 mod draft;
 mod error;
 mod hostid;
 mod issue;
 mod keys;
+mod policy;
 mod show;
+mod suggest;
 mod verify;
 
 pub use binding::{Binding, HOSTIDS_PER_BINDING, Site};
 pub use dates::{Day, Zone};
+pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};
 pub use draft::{Draft, DraftFeature};
 pub use error::LicenseError;
 pub use hostid::{HostId, HostIdKind};
 pub use issue::issue;
 pub use keys::{KEYS_MAX, KeyId, Keyring, PublicKey, PublisherKey};
+pub use policy::{POLICY_BYTES_MAX, PolicyDocument, diff_policies, render_policy, rule_in_words};
 pub use show::{FeatureSummary, Standing, Summary, show};
 pub use verify::{Authentic, Verified, authenticate, check_own_host, verify};

@@ -4,6 +4,7 @@
 mod content;
 mod hostile;
 mod page;
+mod policy;
 mod verification;
 
 use triad_license::{
