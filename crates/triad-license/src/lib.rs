@@ -41,6 +41,7 @@ mod diagnostic;
 mod document;
 mod draft;
 mod error;
+mod foreign;
 mod hostid;
 mod issue;
 mod keys;
@@ -55,6 +56,9 @@ pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};
 pub use draft::{Draft, DraftFeature};
 pub use error::LicenseError;
+pub use foreign::{
+    Entry, FOREIGN_BYTES_MAX, FOREIGN_LINES_MAX, Fate, Import, Report, import_options,
+};
 pub use hostid::{HostId, HostIdKind};
 pub use issue::issue;
 pub use keys::{KEYS_MAX, KeyId, Keyring, PublicKey, PublisherKey};

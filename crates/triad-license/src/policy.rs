@@ -19,6 +19,8 @@ use triad_ledger::rights::Line;
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Source};
 
 pub use diff::{diff_policies, rule_in_words};
+pub(crate) use period::PERIOD_MS_MAX;
+pub(crate) use render::render_noted;
 pub use render::render_policy;
 
 /// The largest policy document, in bytes. It travels in one message and one
@@ -29,24 +31,24 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// meant is what [`PolicyDocument::lint`] asks.
 #[derive(Clone, Debug)]
 pub struct PolicyDocument {
-    policy: Policy,
+    pub(crate) policy: Policy,
     /// What was doubtful while reading.
-    doubts: Vec<Diagnostic>,
+    pub(crate) doubts: Vec<Diagnostic>,
     /// Of each rule.
-    places: Vec<Places>,
+    pub(crate) places: Vec<Places>,
     /// Where each group is written.
-    group_places: BTreeMap<GroupName, Range<usize>>,
+    pub(crate) group_places: BTreeMap<GroupName, Range<usize>>,
     /// Where each host group is written.
-    host_group_places: BTreeMap<GroupName, Range<usize>>,
+    pub(crate) host_group_places: BTreeMap<GroupName, Range<usize>>,
 }
 
 /// Where the parts of a rule stand.
 #[derive(Clone, Debug, Default)]
-struct Places {
-    head: Range<usize>,
-    feature: Option<Range<usize>>,
-    subject: Option<Range<usize>>,
-    value: Option<Range<usize>>,
+pub(crate) struct Places {
+    pub(crate) head: Range<usize>,
+    pub(crate) feature: Option<Range<usize>>,
+    pub(crate) subject: Option<Range<usize>>,
+    pub(crate) value: Option<Range<usize>>,
 }
 
 impl PolicyDocument {

@@ -10,6 +10,7 @@ use triad_ledger::rights::Line;
 use super::diff::selector;
 use super::lint::Lint;
 use super::period;
+use crate::diagnostic::DIAGNOSTICS_MAX;
 use crate::error::printable;
 use crate::suggest::nearest;
 
@@ -22,6 +23,10 @@ impl Lint<'_> {
         }
         let mut reserved: BTreeMap<String, u64> = BTreeMap::new();
         for (rule, places) in self.rules.clone() {
+            // Features are many: nothing is looked up for findings beyond the bound.
+            if self.findings.list.len() >= DIAGNOSTICS_MAX {
+                return;
+            }
             let Some(chosen) = &rule.selector else { continue };
             let span = places.feature.clone().unwrap_or(places.head.clone());
             let feature = chosen.feature.as_str();

@@ -16,7 +16,7 @@ use super::raw::{RawBounds, RawMembers, RawPolicy, RawRule};
 use super::tables::{Need, TABLES, Table, ValueKey};
 use super::{Findings, POLICY_BYTES_MAX, Places, PolicyDocument, period};
 use crate::dates::{Day, Zone};
-use crate::diagnostic::{Diagnostic, Severity, Source};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Source};
 use crate::error::printable;
 use crate::suggest::nearest;
 
@@ -409,6 +409,10 @@ impl Reader<'_> {
         other: Option<&str>,
         known: impl Iterator<Item = &'n GroupName>,
     ) {
+        // Groups are many: nothing is looked up for findings beyond the bound.
+        if self.findings.list.len() >= DIAGNOSTICS_MAX {
+            return;
+        }
         let written = printable(value.get_ref());
         let help = match (other, nearest(value.get_ref(), known.map(GroupName::as_str))) {
             (Some(other), _) => format!("{other}{written:?}"),

@@ -3,6 +3,7 @@
 
 mod content;
 mod hostile;
+mod import;
 mod page;
 mod policy;
 mod verification;

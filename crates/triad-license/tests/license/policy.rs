@@ -21,8 +21,8 @@ fn refused(text: &str) -> Vec<Diagnostic> {
 
 pub(crate) fn line(feature: &str, seats: u32) -> Line {
     Line {
-        feature: FeatureName::parse(feature).unwrap(),
-        version: Version::parse("2026.1").unwrap(),
+        feature: FeatureName::parse(feature).expect("good"),
+        version: Version::parse("2026.1").expect("good"),
         seats,
         overdraft: 0,
         starts_ms: None,
@@ -34,11 +34,11 @@ pub(crate) fn line(feature: &str, seats: u32) -> Line {
 }
 
 fn label(text: &str) -> Label {
-    Label::parse(text).unwrap()
+    Label::parse(text).expect("good")
 }
 
 fn group(text: &str) -> GroupName {
-    GroupName::parse(text).unwrap()
+    GroupName::parse(text).expect("good")
 }
 
 const GROUPS: &str =
@@ -46,17 +46,17 @@ const GROUPS: &str =
 
 #[test]
 fn each_table_is_its_rule() {
-    let solver = || Some(FeatureSelector::all_of(FeatureName::parse("solver").unwrap()));
+    let solver = || Some(FeatureSelector::all_of(FeatureName::parse("solver").expect("good")));
     let pool = Some(FeatureSelector {
-        version: Some(Version::parse("2026.1").unwrap()),
+        version: Some(Version::parse("2026.1").expect("good")),
         vendor_string: Some(label("tier=gold")),
         expires_ms: Some(crate::at("2027-01-01")),
         hostid: Some(label("HOSTNAME:n1")),
-        ..solver().unwrap()
+        ..solver().expect("good")
     });
     let anna = || Subject::User(label("anna"));
     let anyone = Subject::Anyone;
-    let seats = |n| Seats::new(n).unwrap();
+    let seats = |n| Seats::new(n).expect("good");
     let f = "feature = \"solver\"\n";
     let table: Vec<(String, Option<FeatureSelector>, Subject, RuleKind)> = vec![
         (format!("[[include]]\n{f}user = \"anna\""), solver(), anna(), RuleKind::Include),
@@ -75,7 +75,7 @@ fn each_table_is_its_rule() {
         (
             "[[exclude_all]]\ninternet = \"10.1.*.*\"".to_owned(),
             None,
-            Subject::Internet(Network::parse("10.1.0.0/16").unwrap()),
+            Subject::Internet(Network::parse("10.1.0.0/16").expect("good")),
             RuleKind::ExcludeAll,
         ),
         (
@@ -179,7 +179,7 @@ fn groups_case_and_order_are_read() {
     assert_eq!(policy.groups[&group("cfd")], [label("anna"), label("ben")].into());
     let lab = &policy.host_groups[&group("lab")];
     assert_eq!(lab.names, [label("n1")].into());
-    assert_eq!(lab.networks, [Network::parse("10.1.0.0/16").unwrap()]);
+    assert_eq!(lab.networks, [Network::parse("10.1.0.0/16").expect("good")]);
     let rules: Vec<(u32, u32, String)> = policy
         .rules
         .iter()
@@ -196,7 +196,8 @@ fn groups_case_and_order_are_read() {
 #[test]
 fn days_of_pools_count_in_the_declared_zone() {
     let rule = "[[max]]\nfeature = \"a\"\nuser = \"x\"\nseats = 1\nexpires = ";
-    let ends = |text: String| parsed(&text).policy().rules[0].selector.clone().unwrap().expires_ms;
+    let ends =
+        |text: String| parsed(&text).policy().rules[0].selector.clone().expect("good").expires_ms;
     let berlin = format!("zone = \"Europe/Berlin\"\n{rule}2026-12-31\n");
     assert_eq!(ends(berlin), Some(crate::at("2027-01-01") - HOUR_MS));
     assert_eq!(ends(format!("{rule}2026-12-31\n")), Some(crate::at("2027-01-01")));
@@ -450,17 +451,17 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         prop::sample::subsequence(vec!["10.1.0.0/16", "10.*.1.*", "::1", "fe80::/10"], 0..3);
     let hosts = (prop::collection::btree_set("[a-z]{1,5}".prop_map(|t| label(&t)), 0..4), networks)
         .prop_map(|(names, networks)| {
-            let networks = networks.into_iter().map(|n| Network::parse(n).unwrap()).collect();
+            let networks = networks.into_iter().map(|n| Network::parse(n).expect("good")).collect();
             HostMembers { names, networks }
         });
     let groups = prop::collection::btree_map(name().prop_map(|t| group(&t)), labels, 1..4);
     let host_groups = prop::collection::btree_map(name().prop_map(|t| group(&t)), hosts, 1..4);
     let selector = (any::<bool>(), any::<bool>(), prop::option::of(1u64..4_000_000_000_000))
         .prop_map(|(version, vendor, expires_ms)| FeatureSelector {
-            version: version.then(|| Version::parse("1.25").unwrap()),
+            version: version.then(|| Version::parse("1.25").expect("good")),
             vendor_string: vendor.then(|| label("a \"b\"")),
             expires_ms,
-            ..FeatureSelector::all_of(FeatureName::parse("f").unwrap())
+            ..FeatureSelector::all_of(FeatureName::parse("f").expect("good"))
         });
     let rule = (0usize..17, selector, 0usize..7, name(), 1u32..9, any::<prop::sample::Index>());
     (groups, host_groups, any::<bool>(), prop::collection::vec(rule, 0..12)).prop_map(
@@ -474,14 +475,14 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                     1 => Subject::Host(label(&name)),
                     2 => Subject::Display(label(&name)),
                     3 => Subject::Project(label(&name)),
-                    4 => Subject::Internet(Network::parse("10.1.2.*").unwrap()),
+                    4 => Subject::Internet(Network::parse("10.1.2.*").expect("good")),
                     5 => {
                         let at = index.index(policy.groups.len());
-                        Subject::Group(policy.groups.keys().nth(at).unwrap().clone())
+                        Subject::Group(policy.groups.keys().nth(at).expect("good").clone())
                     }
                     _ => {
                         let at = index.index(policy.host_groups.len());
-                        Subject::HostGroup(policy.host_groups.keys().nth(at).unwrap().clone())
+                        Subject::HostGroup(policy.host_groups.keys().nth(at).expect("good").clone())
                     }
                 };
                 let (some, none, anyone) = (Some(selector), None, Subject::Anyone);
@@ -493,7 +494,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                     4 => (none, subject, RuleKind::IncludeBorrow),
                     5 => (some, subject, RuleKind::ExcludeBorrow),
                     6 => (some, subject, RuleKind::Max(n)),
-                    7 => (some, subject, RuleKind::Reserve(Seats::new(n).unwrap())),
+                    7 => (some, subject, RuleKind::Reserve(Seats::new(n).expect("good"))),
                     8 => (some, anyone, RuleKind::LingerMs(ms)),
                     9 => (some, anyone, RuleKind::IdleTimeoutMs(ms)),
                     10 => (none, anyone, RuleKind::IdleTimeoutAllMs(ms)),
