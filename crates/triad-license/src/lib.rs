@@ -35,6 +35,7 @@
 //! [`KEYS_MAX`], and `LINES_MAX` of the ledger.
 
 mod binding;
+mod changes;
 mod content;
 mod dates;
 mod diagnostic;
@@ -46,11 +47,15 @@ mod hostid;
 mod issue;
 mod keys;
 mod policy;
+mod resolve;
 mod show;
 mod suggest;
+mod terms;
 mod verify;
+mod written;
 
 pub use binding::{Binding, HOSTIDS_PER_BINDING, Site};
+pub use changes::diff_licenses;
 pub use dates::{Day, Zone};
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};

@@ -19,7 +19,7 @@ use triad_ledger::rights::Line;
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Source};
 
 pub use diff::{diff_policies, rule_in_words};
-pub(crate) use period::PERIOD_MS_MAX;
+pub(crate) use period::{PERIOD_MS_MAX, parse as parse_period, show as show_period};
 pub(crate) use render::render_noted;
 pub use render::render_policy;
 

@@ -6,6 +6,7 @@ mod hostile;
 mod import;
 mod page;
 mod policy;
+mod terms;
 mod verification;
 
 use triad_license::{
