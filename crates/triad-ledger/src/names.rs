@@ -140,6 +140,15 @@ impl Label {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same in small letters, as far as they are ASCII.
+    pub(crate) fn to_ascii_lowercase(&self) -> Label {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Label(Arc::from(self.0.to_ascii_lowercase()))
+        } else {
+            self.clone()
+        }
+    }
 }
 
 impl Default for Label {

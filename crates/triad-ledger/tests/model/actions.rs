@@ -186,7 +186,7 @@ impl Scribe {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
                 let items = items.iter().map(item).collect();
                 let session = self.session(*session);
-                Command::Checkout { session, request, answered_through, items }
+                Command::Checkout { session, request, answered_through, items, wait: None }
             }
             Action::Checkin { session, pick, unacknowledged } => {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
@@ -205,6 +205,7 @@ impl Scribe {
                 request: RequestId(*request),
                 answered_through: RequestId(*answered),
                 items: vec![item(&(0, 0, 0))],
+                wait: None,
             },
             Action::Close { session } => {
                 self.clients[usize::from(*session)].ended = true;

@@ -60,6 +60,7 @@ fn checkout(number: u8, request: u64) -> Command {
         request: RequestId(request),
         answered_through: RequestId(0),
         items: vec![item],
+        wait: None,
     }
 }
 
