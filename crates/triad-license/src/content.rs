@@ -16,9 +16,9 @@ use crate::resolve::{COMPONENTS_MAX, Component, Package, Unresolved, Upgrade, un
 use crate::written::{RawBinding, RawContent, RawFeature, RawPackage, RawUpgrade, hint};
 
 /// The most packages of one license.
-const PACKAGES_MAX: usize = 1_000;
+pub(crate) const PACKAGES_MAX: usize = 1_000;
 /// The most upgrades of one license; each looks through the lines before it.
-const UPGRADES_MAX: usize = 1_000;
+pub(crate) const UPGRADES_MAX: usize = 1_000;
 
 const OUT_OF_RANGE: &str = "the day is out of range; write one from 1970 to 9999-12-30";
 

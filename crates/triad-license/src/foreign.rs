@@ -2,11 +2,14 @@
 //! license files become the terms of licenses. Structure only: no foreign
 //! signature is read, made or believed.
 
+mod attributes;
+mod convert;
 mod import;
 mod lines;
 mod report;
 mod words;
 
+pub use convert::{Conversion, convert_license};
 pub use import::{Import, import_options};
 pub use report::{Entry, Fate, Report};
 

@@ -154,8 +154,8 @@ impl<'a> Lint<'a> {
         }
     }
 
-    /// Rules about the same thing: of two values the later one counts, and
-    /// reservations add up.
+    /// Rules about the same thing: of two values one counts, and reservations
+    /// add up.
     fn repeated(&mut self) {
         let mut seen: BTreeMap<String, &Rule> = BTreeMap::new();
         for (rule, places) in &self.rules {
@@ -170,7 +170,12 @@ impl<'a> Lint<'a> {
                 ("duplicate", format!("the same rule stands in line {line}"), "remove one".into())
             } else {
                 let message = format!("line {line} says {was}, this {is}");
-                ("overruled", message, "the later rule counts; remove the other".to_owned())
+                let help = match rule.kind {
+                    RuleKind::Max(_) => "both hold, so the lower counts; remove the other",
+                    RuleKind::Priority(_) => "the higher counts; remove the other",
+                    _ => "the later rule counts; remove the other",
+                };
+                ("overruled", message, help.to_owned())
             };
             self.findings.warning(code, at, message, help);
         }

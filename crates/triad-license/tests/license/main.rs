@@ -2,6 +2,7 @@
 //! them.
 
 mod content;
+mod convert;
 mod hostile;
 mod import;
 mod page;

@@ -334,7 +334,7 @@ fn lints_find_what_was_not_meant() {
         (
             "overruled",
             rule("max", "user = \"x\"\nseats = 1") + &rule("max", "user = \"x\"\nseats = 2"),
-            "line 1 says 1 seat, this 2 seats",
+            "line 1 says 1 seat, this 2 seats; both hold, so the lower counts",
         ),
         (
             "contradiction",
