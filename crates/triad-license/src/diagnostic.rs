@@ -5,6 +5,8 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use serde::Serialize;
+
 use crate::error::printable;
 
 /// The most findings that one check reports. A text with more has one cause.
@@ -14,7 +16,8 @@ pub const DIAGNOSTICS_MAX: usize = 200;
 const EXCERPT_CHARACTERS_MAX: usize = 96;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The text is not accepted.
     Error,
@@ -23,7 +26,7 @@ pub enum Severity {
 }
 
 /// One finding in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Whether the text can be applied all the same.
     pub severity: Severity,
@@ -38,8 +41,10 @@ pub struct Diagnostic {
     /// What to do about it; may be empty.
     pub help: String,
     /// The line of the text as far as it is shown.
+    #[serde(skip)]
     excerpt: String,
     /// Where in the excerpt the finding stands, in characters.
+    #[serde(skip)]
     marked: Range<usize>,
 }
 

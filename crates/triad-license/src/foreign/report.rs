@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::diagnostic::Diagnostic;
 use crate::error::printable;
 use crate::foreign::lines::Line;
@@ -10,7 +12,8 @@ use crate::foreign::lines::Line;
 const SHOWN_CHARACTERS_MAX: usize = 60;
 
 /// What became of one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// It says the same in the new text.
     Carried,
@@ -23,7 +26,7 @@ pub enum Fate {
 }
 
 /// One line of a foreign text, after its continuations were joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// Its first line in the file, counted from 1.
     pub first_line: usize,
@@ -39,7 +42,7 @@ pub struct Entry {
 
 /// What became of a foreign text: one entry for each line that is not blank,
 /// and what is doubtful about the text as it stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// In the order of the text.
     pub entries: Vec<Entry>,

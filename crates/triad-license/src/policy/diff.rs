@@ -40,7 +40,9 @@ fn user_groups(policy: &Policy) -> Groups {
     let groups = policy.groups.iter();
     groups
         .map(|(name, members)| {
-            (printable(name.as_str()), members.iter().map(|m| printable(m.as_str())).collect())
+            let mut all: Vec<String> = members.iter().map(|m| printable(m.as_str())).collect();
+            all.sort();
+            (printable(name.as_str()), all)
         })
         .collect()
 }

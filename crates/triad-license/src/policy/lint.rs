@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use triad_ledger::names::Label;
-use triad_ledger::policy::{Rule, RuleKind, Subject};
+use triad_ledger::policy::{GroupName, Rule, RuleKind, Subject};
 use triad_ledger::rights::Line;
 
 use super::diff::{about, selector, value};
@@ -41,6 +41,13 @@ pub(super) struct Lint<'a> {
     document: &'a PolicyDocument,
     pub(super) rules: Vec<(&'a Rule, &'a Places)>,
     pub(super) findings: Findings<'a>,
+}
+
+/// Whom the includes of one feature let in.
+#[derive(Default)]
+struct Included<'a> {
+    subjects: BTreeSet<String>,
+    groups: BTreeSet<&'a GroupName>,
 }
 
 impl<'a> Lint<'a> {
@@ -221,30 +228,41 @@ impl<'a> Lint<'a> {
 
     /// Who may borrow what he may not have.
     fn borrowers(&mut self) {
-        let mut included: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let mut included: BTreeMap<&str, Included<'_>> = BTreeMap::new();
         for (rule, _) in &self.rules {
             if let (RuleKind::Include, Some(selector)) = (rule.kind, &rule.selector) {
-                let who = included.entry(selector.feature.as_str()).or_default();
-                who.insert(self.who(rule));
-                if let Subject::Group(name) = &rule.subject
-                    && let Some(members) = self.document.policy.groups.get(name)
-                {
-                    who.extend(members.iter().map(|m| self.folded(&format!("user {m}"))));
+                let included = included.entry(selector.feature.as_str()).or_default();
+                included.subjects.insert(self.who(rule));
+                if let Subject::Group(name) = &rule.subject {
+                    included.groups.insert(name);
                 }
             }
         }
+        let mut groups_of: BTreeMap<String, BTreeSet<&GroupName>> = BTreeMap::new();
+        for (name, members) in &self.document.policy.groups {
+            for member in members {
+                groups_of.entry(self.folded(member.as_str())).or_default().insert(name);
+            }
+        }
+        let none = BTreeSet::new();
         for (rule, places) in &self.rules {
             let (RuleKind::IncludeBorrow, Some(selector)) = (rule.kind, &rule.selector) else {
                 continue;
             };
             let feature = selector.feature.as_str();
-            if included.get(feature).is_some_and(|who| !who.contains(&self.who(rule))) {
-                let who = printable(&rule.subject.to_string());
-                let message = format!("{who} may borrow {feature}, and no include lets it in");
-                let span = places.subject.clone().unwrap_or(places.head.clone());
-                let help = "add an [[include]] for the same subject";
-                self.findings.warning("borrow-without-include", span, message, help);
+            let Some(included) = included.get(feature) else { continue };
+            let own = match &rule.subject {
+                Subject::User(user) => groups_of.get(&self.folded(user.as_str())).unwrap_or(&none),
+                _ => &none,
+            };
+            if included.subjects.contains(&self.who(rule)) || !own.is_disjoint(&included.groups) {
+                continue;
             }
+            let who = printable(&rule.subject.to_string());
+            let message = format!("{who} may borrow {feature}, and no include lets it in");
+            let span = places.subject.clone().unwrap_or(places.head.clone());
+            let help = "add an [[include]] for the same subject";
+            self.findings.warning("borrow-without-include", span, message, help);
         }
     }
 
