@@ -3,6 +3,7 @@
 
 mod content;
 mod convert;
+mod decisions;
 mod hostile;
 mod import;
 mod page;
