@@ -4,7 +4,9 @@
 
 mod attributes;
 mod convert;
+mod groups;
 mod import;
+mod keywords;
 mod lines;
 mod report;
 mod words;

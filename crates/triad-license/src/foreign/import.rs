@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use triad_ledger::names::{Label, NameError, Seats};
 use triad_ledger::policy::{
-    FeatureSelector, GROUPS_MAX, GroupName, MEMBERS_MAX, Network, Policy, RULES_MAX, Rule, RuleId,
-    RuleKind, Subject,
+    FeatureSelector, GroupName, Network, Policy, RULES_MAX, Rule, RuleId, RuleKind, Subject,
 };
 use triad_ledger::rights::Line as Licensed;
 
+use super::keywords::{IGNORED, TYPES, unknown};
 use super::lines::{Line, Word};
 use super::report::{Fate, Report};
 use super::words::{is_address, selector, shown};
@@ -18,52 +18,6 @@ use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Source};
 use crate::error::LicenseError;
 use crate::policy::{PERIOD_MS_MAX, POLICY_BYTES_MAX, Places, PolicyDocument, render_noted};
 use crate::suggest::nearest;
-
-/// Keywords that have no meaning here, and why nothing is lost without them.
-const IGNORED: [(&str, &str); 14] = [
-    ("ACTIVATION_EXPIRY_DAYS", NO_TRUSTED_STORAGE),
-    ("ACTIVATION_LOWWATER", NO_TRUSTED_STORAGE),
-    (
-        "AUTOMATIC_REREAD",
-        "a policy comes into force on all nodes when it is applied, never by time",
-    ),
-    ("AUTO_ROLLOVER", "logs are rotated by the system that keeps them"),
-    ("DAEMON_SELECT_TIMEOUT", "there is no such loop to tune"),
-    ("DEBUGLOG", "each node logs to its standard error; its configuration says how much"),
-    ("EXCLUDEALL_ENTITLEMENT", NO_TRUSTED_STORAGE),
-    ("EXCLUDE_ENTITLEMENT", NO_TRUSTED_STORAGE),
-    ("INCLUDEALL_ENTITLEMENT", NO_TRUSTED_STORAGE),
-    ("INCLUDE_ENTITLEMENT", NO_TRUSTED_STORAGE),
-    ("LOGFORMAT", "the history is read as text, CSV or JSON, whatever it is asked for"),
-    ("MAX_CONNECTIONS", "how many may connect is a matter of the configuration of each node"),
-    ("NOLOG", "the history keeps each outcome once; leave some out where you read it"),
-    ("REPORTLOG", "the history of use is always kept, on every node; see `triad report`"),
-];
-const NO_TRUSTED_STORAGE: &str = "licenses are not activated into a trusted storage here";
-
-/// Keywords that become part of the policy.
-const CARRIED: [&str; 18] = [
-    "BORROW_LOWWATER",
-    "EXCLUDE",
-    "EXCLUDEALL",
-    "EXCLUDE_BORROW",
-    "FQDN_MATCHING",
-    "GROUP",
-    "GROUPCASEINSENSITIVE",
-    "HOST_GROUP",
-    "INCLUDE",
-    "INCLUDEALL",
-    "INCLUDE_BORROW",
-    "LINGER",
-    "MAX",
-    "MAX_BORROW_HOURS",
-    "MAX_OVERDRAFT",
-    "RESERVE",
-    "TIMEOUT",
-    "TIMEOUTALL",
-];
-
-const TYPES: [&str; 7] = ["USER", "HOST", "DISPLAY", "INTERNET", "PROJECT", "GROUP", "HOST_GROUP"];
 
 /// An options file as a policy, and what became of each of its lines.
 #[derive(Clone, Debug)]
@@ -119,7 +73,7 @@ pub fn import_options(bytes: &[u8]) -> Result<Import, LicenseError> {
     Ok(Import { policy_text, report, document })
 }
 
-type Outcome = (Fate, String);
+pub(super) type Outcome = (Fate, String);
 
 fn written(policy: &Policy, report: &Report) -> Result<String, LicenseError> {
     let mut head = String::from("# Imported from an options file.\n");
@@ -141,16 +95,17 @@ fn written(policy: &Policy, report: &Report) -> Result<String, LicenseError> {
     Ok(text)
 }
 
-struct Importer<'a> {
+/// Collects the rules on its way through the lines.
+pub(super) struct Importer<'a> {
     source: &'a Source<'a>,
-    policy: Policy,
-    member_count: usize,
+    pub(super) policy: Policy,
+    pub(super) member_count: usize,
     /// The networks of each host group, to find those written twice.
-    networks: BTreeSet<(GroupName, String)>,
+    pub(super) networks: BTreeSet<(GroupName, String)>,
     places: Vec<Places>,
-    group_places: BTreeMap<GroupName, Range<usize>>,
-    host_group_places: BTreeMap<GroupName, Range<usize>>,
-    findings: Vec<Diagnostic>,
+    pub(super) group_places: BTreeMap<GroupName, Range<usize>>,
+    pub(super) host_group_places: BTreeMap<GroupName, Range<usize>>,
+    pub(super) findings: Vec<Diagnostic>,
 }
 
 /// A line that becomes one rule, or the reason why not.
@@ -170,22 +125,16 @@ impl<'a> Importer<'a> {
         }
     }
 
-    fn warn(&mut self, code: &'static str, span: Range<usize>, message: &str, help: &str) {
+    pub(super) fn warn(
+        &mut self,
+        code: &'static str,
+        span: Range<usize>,
+        message: &str,
+        help: &str,
+    ) {
         if self.findings.len() < DIAGNOSTICS_MAX {
             let warning = Severity::Warning;
             self.findings.push(self.source.diagnostic(warning, code, span, message, help));
-        }
-    }
-
-    /// A group of nearly this name. Once there are as many findings as are
-    /// reported nothing is looked up any more: groups are many.
-    fn near(&self, name: &str, users: bool) -> Option<&str> {
-        if self.findings.len() >= DIAGNOSTICS_MAX {
-            None
-        } else if users {
-            nearest(name, self.policy.groups.keys().map(GroupName::as_str))
-        } else {
-            nearest(name, self.policy.host_groups.keys().map(GroupName::as_str))
         }
     }
 
@@ -193,98 +142,6 @@ impl<'a> Importer<'a> {
         for doubt in &line.doubts {
             let (span, message, help) = doubt.told();
             self.warn("doubtful-line", span.clone(), message, help);
-        }
-    }
-
-    /// `GROUP` and `HOST_GROUP`; `None`: another line.
-    fn group_line(&mut self, line: &Line) -> Option<Outcome> {
-        let (keyword, rest) = line.words.split_first()?;
-        let users = match keyword.text.to_ascii_uppercase().as_str() {
-            "GROUP" => true,
-            "HOST_GROUP" => false,
-            _ => return None,
-        };
-        let Some((name, members)) = rest.split_first() else {
-            let form = format!("write {} name member ...", keyword.text);
-            return Some((Fate::NotCarried, form));
-        };
-        let group = match GroupName::parse(&name.text) {
-            Ok(group) => group,
-            Err(reason) => {
-                return Some((Fate::NotCarried, format!("{:?}: {reason}", shown(&name.text))));
-            }
-        };
-        if self.policy.groups.len() + self.policy.host_groups.len() >= GROUPS_MAX {
-            let why = format!("a policy has at most {GROUPS_MAX} groups");
-            return Some((Fate::NotCarried, why));
-        }
-        let remarks = if users {
-            self.group_places.entry(group.clone()).or_insert(name.span.clone());
-            self.users(group, members)
-        } else {
-            self.host_group_places.entry(group.clone()).or_insert(name.span.clone());
-            self.hosts(group, members)
-        };
-        Some((Fate::Carried, remarks))
-    }
-
-    fn users(&mut self, group: GroupName, members: &[Word]) -> String {
-        let mut set = self.policy.groups.remove(&group).unwrap_or_default();
-        let mut left_out = LeftOut::default();
-        for word in members {
-            match self.member(&word.text) {
-                Err(reason) => left_out.add(word, &reason),
-                Ok(label) if label.as_str().contains('*') => {
-                    let help = "names are compared whole; list the users";
-                    self.warn("wildcard", word.span.clone(), "`*` is no wildcard here", help);
-                    set.insert(label);
-                }
-                Ok(label) => self.count(set.insert(label), word),
-            }
-        }
-        self.policy.groups.insert(group, set);
-        left_out.told()
-    }
-
-    fn hosts(&mut self, group: GroupName, members: &[Word]) -> String {
-        let mut hosts = self.policy.host_groups.remove(&group).unwrap_or_default();
-        let mut left_out = LeftOut::default();
-        for word in members {
-            if is_address(&word.text) || word.text.contains('*') {
-                match Network::parse(&word.text) {
-                    Err(reason) => left_out.add(word, &reason.to_string()),
-                    Ok(network) => {
-                        let is_new = self.networks.insert((group.clone(), network.to_string()));
-                        if is_new {
-                            hosts.networks.push(network);
-                        }
-                        self.count(is_new, word);
-                    }
-                }
-                continue;
-            }
-            match self.member(&word.text) {
-                Err(reason) => left_out.add(word, &reason),
-                Ok(label) => self.count(hosts.names.insert(label), word),
-            }
-        }
-        self.policy.host_groups.insert(group, hosts);
-        left_out.told()
-    }
-
-    fn member(&self, text: &str) -> Result<Label, String> {
-        if self.member_count >= MEMBERS_MAX {
-            return Err(format!("groups have at most {MEMBERS_MAX} members together"));
-        }
-        label(text)
-    }
-
-    fn count(&mut self, is_new: bool, word: &Word) {
-        if is_new {
-            self.member_count += 1;
-        } else {
-            let help = "it counts once; remove one";
-            self.warn("member-twice", word.span.clone(), "the same member twice", help);
         }
     }
 
@@ -444,79 +301,9 @@ impl<'a> Importer<'a> {
             }
         }
     }
-
-    /// A group that is defined nowhere has no members. A rule that lets it in
-    /// is kept, because without it the feature would be open to all.
-    fn group(
-        &mut self,
-        users: bool,
-        name: &Word,
-        lets_in: bool,
-        remark: &mut String,
-    ) -> Result<Subject, String> {
-        let group = GroupName::parse(&name.text).map_err(|reason| reason.to_string())?;
-        let (keyword, other) =
-            if users { ("GROUP", "HOST_GROUP") } else { ("HOST_GROUP", "GROUP") };
-        let in_users = self.policy.groups.contains_key(&group);
-        let in_hosts = self.policy.host_groups.contains_key(&group);
-        if !(if users { in_users } else { in_hosts }) {
-            let shown = shown(&name.text);
-            let help = if in_users || in_hosts {
-                format!("{shown:?} is a {other}, which is another thing")
-            } else if let Some(near) = self.near(&name.text, users) {
-                format!("did you mean {near:?}?")
-            } else {
-                format!("define it with {keyword} {shown} ...")
-            };
-            let message = format!("no {keyword} is called {shown:?}");
-            self.warn("unknown-group", name.span.clone(), &message, &help);
-            if !lets_in {
-                return Err(format!("{message}, so the line is about nobody; {help}"));
-            }
-            let groups = self.policy.groups.len() + self.policy.host_groups.len();
-            if groups >= GROUPS_MAX {
-                return Err(format!("a policy has at most {GROUPS_MAX} groups"));
-            }
-            add_remark(remark, &format!("{message}: an empty one lets nobody in; {help}"));
-            if users {
-                self.group_places.insert(group.clone(), name.span.clone());
-                self.policy.groups.insert(group.clone(), BTreeSet::new());
-            } else {
-                self.host_group_places.insert(group.clone(), name.span.clone());
-                self.policy.host_groups.insert(group.clone(), Default::default());
-            }
-        }
-        Ok(if users { Subject::Group(group) } else { Subject::HostGroup(group) })
-    }
 }
 
-/// Members that were left out, for the remark.
-#[derive(Default)]
-struct LeftOut {
-    names: Vec<String>,
-    count: usize,
-}
-
-impl LeftOut {
-    fn add(&mut self, word: &Word, reason: &str) {
-        const TOLD_MAX: usize = 5;
-        self.count += 1;
-        if self.count <= TOLD_MAX {
-            self.names.push(format!("{:?} was left out: {reason}", shown(&word.text)));
-        }
-    }
-
-    fn told(self) -> String {
-        let more = self.count - self.names.len();
-        let mut told = self.names.join("; ");
-        if more > 0 {
-            told.push_str(&format!("; and {more} more"));
-        }
-        told
-    }
-}
-
-fn add_remark(remark: &mut String, more: &str) {
+pub(super) fn add_remark(remark: &mut String, more: &str) {
     if !remark.is_empty() {
         remark.push_str("; ");
     }
@@ -576,7 +363,7 @@ fn period_ms(text: &str, unit_ms: u64) -> Result<u64, String> {
     Ok(period_ms)
 }
 
-fn label(text: &str) -> Result<Label, String> {
+pub(super) fn label(text: &str) -> Result<Label, String> {
     let label = if text.is_empty() { Err(NameError::Empty) } else { Label::parse(text) };
     label.map_err(|reason| reason.to_string())
 }
@@ -591,12 +378,4 @@ fn whole(text: &str) -> Result<Label, String> {
 
 fn network(text: &str) -> Result<Network, String> {
     Network::parse(text).map_err(|reason| format!("{:?}: {reason}", shown(text)))
-}
-
-fn unknown(keyword: &str) -> String {
-    let known = CARRIED.into_iter().chain(IGNORED.iter().map(|(ignored, _)| *ignored));
-    match nearest(keyword, known) {
-        Some(name) => format!("unknown keyword; did you mean {name}?"),
-        None => "unknown keyword; is the line above it to be continued with a backslash?".into(),
-    }
 }
