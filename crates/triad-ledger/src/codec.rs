@@ -6,10 +6,15 @@ mod answers;
 mod commands;
 mod events;
 mod parts;
+mod policies;
 mod records;
+mod terms;
 
 pub use commands::{decode_commands, encode_commands};
 pub use events::{decode_event, encode_event};
+pub(crate) use policies::{
+    decode_block, decode_policy, decode_waiting, encode_block, encode_policy, encode_waiting,
+};
 pub(crate) use records::{
     decode_checkout, decode_ended, decode_license, decode_meta, decode_pool, decode_session,
     encode_checkout, encode_ended, encode_license, encode_meta, encode_pool, encode_session,

@@ -1,10 +1,12 @@
 //! What may be asked of the ledger, and what it answers.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use crate::denial::Denial;
 use crate::names::{CheckoutId, FeatureName, Label, PoolId, RequestId, Seats};
 use crate::names::{SessionId, Version};
+use crate::policy::Policy;
 use crate::record::StateHash;
 use crate::rights::License;
 
@@ -20,6 +22,16 @@ pub const CHECKOUTS_PER_SESSION_MAX: usize = 4_096;
 /// acknowledges with each request, so only a broken client comes near. It is
 /// granted nothing more, but may always return what it holds.
 pub const UNACKNOWLEDGED_MAX: usize = 256;
+
+/// The most host ids that a client may say.
+pub const HOSTIDS_MAX: usize = 16;
+/// The most requests that wait at once, over all sessions. Who comes later is
+/// told so.
+pub const QUEUE_MAX: usize = 100_000;
+/// The most requests of one session that wait at once.
+pub const QUEUED_PER_SESSION_MAX: usize = UNACKNOWLEDGED_MAX;
+/// The most blocks after revocations at once; each ends by itself.
+pub const BLOCKS_MAX: usize = 10_000;
 
 /// When a command was applied, as written in the log. Both times are
 /// milliseconds and never run backwards in the ledger, whatever is stamped.
@@ -50,6 +62,28 @@ pub struct Holder {
     pub application: Label,
     /// The process id on that host.
     pub pid: u32,
+    /// Where it was seen to come from, for rules about networks. It may change
+    /// when the session is resumed.
+    pub address: Option<IpAddr>,
+    /// The application's own word for who shares a seat.
+    pub vendor_data: Label,
+    /// The host ids that the client says it has, `TYPE:value`, at most
+    /// [`HOSTIDS_MAX`].
+    pub hostids: Vec<Label>,
+}
+
+impl Holder {
+    /// Whether the other is the same application on the same host, wherever it
+    /// connects from.
+    pub(crate) fn is_same(&self, other: &Holder) -> bool {
+        self.user == other.user
+            && self.host == other.host
+            && self.display == other.display
+            && self.project == other.project
+            && self.application == other.application
+            && self.pid == other.pid
+            && self.vendor_data == other.vendor_data
+    }
 }
 
 /// Seats of one feature, as asked for.
@@ -61,6 +95,15 @@ pub struct Item {
     pub version: Version,
     /// How many seats.
     pub seats: Seats,
+}
+
+/// How a request waits if it cannot be granted at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueWait {
+    /// The client's wish; never more than the policy gives it. `None`: that.
+    pub priority: Option<u32>,
+    /// For how long at most. `None`: as long as the session lives.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Why a session was ended by the leader.
@@ -99,8 +142,11 @@ pub enum Command {
         answered_through: RequestId,
         /// What is wanted, 1 to [`ITEMS_MAX`] items.
         items: Vec<Item>,
+        /// Whether it waits when seats are taken. `None`: it is denied.
+        wait: Option<QueueWait>,
     },
-    /// Returns one checkout. Beyond [`UNACKNOWLEDGED_MAX`] it is done all the
+    /// Returns one checkout. One that was borrowed is returned early by any
+    /// session of the same user on the same host. Beyond [`UNACKNOWLEDGED_MAX`] it is done all the
     /// same, but the answer is not remembered: a retry is told that nothing was
     /// held any more.
     Checkin {
@@ -132,6 +178,55 @@ pub enum Command {
     Install {
         /// The license.
         license: License,
+    },
+    /// Puts a policy in force.
+    SetPolicy {
+        /// The policy.
+        policy: Policy,
+    },
+    /// Asks for seats to be used without a server until a date. They belong to
+    /// no session and come back at that date or by a [`Command::Checkin`].
+    Borrow {
+        /// Who asks.
+        session: SessionId,
+        /// The client's number for this request.
+        request: RequestId,
+        /// Answers up to here may be forgotten.
+        answered_through: RequestId,
+        /// What is wanted, 1 to [`ITEMS_MAX`] items.
+        items: Vec<Item>,
+        /// When they come back, ms since 1970 UTC.
+        until_ms: u64,
+    },
+    /// A request waits no longer. If it was granted meanwhile it stays so.
+    Cancel {
+        /// Whose.
+        session: SessionId,
+        /// Which request.
+        request: RequestId,
+    },
+    /// The client's user is idle, or is active again.
+    Idle {
+        /// Which session.
+        session: SessionId,
+        /// Since when, in cluster time; `None`: not idle.
+        since_ms: Option<u64>,
+    },
+    /// An administrator takes seats back.
+    Revoke {
+        /// What is taken.
+        checkout: CheckoutId,
+        /// Why, for the client and the history.
+        reason: Label,
+        /// For how long the same user on the same host is not granted those
+        /// features again.
+        block_ms: u64,
+    },
+    /// An administrator says that borrowed seats are lost. They are not free
+    /// before their end: somebody may use them.
+    MarkLost {
+        /// Which.
+        checkout: CheckoutId,
     },
     /// Lets time pass: what is due is done.
     Tick,
@@ -201,6 +296,29 @@ pub enum Outcome {
         changed: bool,
         /// Seats held beyond what is now licensed.
         overage: u64,
+    },
+    /// The request waits.
+    Queued {
+        /// Its place, from 1: of its features' queues the one that is furthest
+        /// behind.
+        position: u64,
+    },
+    /// Seats were borrowed.
+    Borrowed {
+        /// The seats.
+        grant: Grant,
+        /// When they come back, ms since 1970 UTC.
+        until_ms: u64,
+    },
+    /// The request waits no longer.
+    Cancelled {
+        /// Whether it waited until now.
+        was_queued: bool,
+    },
+    /// A policy is in force.
+    PolicySet {
+        /// False if exactly this policy was in force before.
+        changed: bool,
     },
     /// Nothing to say.
     Noted,

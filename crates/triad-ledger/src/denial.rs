@@ -3,7 +3,10 @@
 use core::fmt;
 
 use crate::dates::Day;
-use crate::names::{FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version};
+use crate::names::{
+    CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
+};
+use crate::policy::RuleId;
 
 /// Why the ledger said no. An answer, not an error: it is replicated, and the
 /// same request gets it again.
@@ -100,7 +103,7 @@ pub enum Denial {
         free: FreeSeats,
     },
     /// A newer serial, or another text with the same serial, is in force.
-    #[error("license {license}: {}", superseded(*in_force, *offered))]
+    #[error("license {license}: {}", superseded_by("serial", *in_force, *offered))]
     LicenseSuperseded {
         /// Which license.
         license: LicenseId,
@@ -109,14 +112,185 @@ pub enum Denial {
         /// The serial offered.
         offered: u64,
     },
+    /// A newer policy, or another text with the same version, is in force.
+    #[error("policy: {}", superseded_by("version", *in_force, *offered))]
+    PolicySuperseded {
+        /// The version in force.
+        in_force: u64,
+        /// The version offered.
+        offered: u64,
+    },
+    /// None of the client's host ids is one that the line is locked to.
+    #[error("{feature}: the license is locked to other hosts")]
+    HostNotLicensed {
+        /// The feature.
+        feature: FeatureName,
+    },
+    /// An EXCLUDE rule means the holder.
+    #[error("{feature}: excluded by {rule}")]
+    Excluded {
+        /// The feature.
+        feature: FeatureName,
+        /// Which rule.
+        rule: RuleId,
+    },
+    /// There are INCLUDE rules, and none means the holder.
+    #[error("{feature}: not included by {rule} or another of its kind")]
+    NotIncluded {
+        /// The feature.
+        feature: FeatureName,
+        /// The first of the rules.
+        rule: RuleId,
+    },
+    /// The line is for named users or hosts, and nobody is named.
+    #[error("{feature}: the license is for named users or hosts, and no INCLUDE rule names one")]
+    NoNamedUsers {
+        /// The feature.
+        feature: FeatureName,
+    },
+    /// The line is for named users or hosts; the holder is not one, or named
+    /// only after as many as the line allows.
+    #[error("{feature}: the license is for named users or hosts, and this is none of them")]
+    NotNamed {
+        /// The feature.
+        feature: FeatureName,
+    },
+    /// A MAX rule is used up.
+    #[error("{feature}: {wanted} wanted, {in_use} of at most {max} held under {rule}")]
+    PolicyMax {
+        /// The feature.
+        feature: FeatureName,
+        /// Asked for.
+        wanted: Seats,
+        /// Held by those whom the rule counts together.
+        in_use: u64,
+        /// What it allows.
+        max: u64,
+        /// Which rule.
+        rule: RuleId,
+    },
+    /// Seats are free, and reserved for others.
+    #[error(
+        "{feature}: {wanted} wanted, {in_use} of {total} held and {reserved} reserved \
+         for others by {rule} or another of its kind"
+    )]
+    AllReserved {
+        /// The feature.
+        feature: FeatureName,
+        /// Asked for.
+        wanted: Seats,
+        /// Held now, in the pools that could serve.
+        in_use: u64,
+        /// Seats of those pools.
+        total: u64,
+        /// Kept for others and not held by them.
+        reserved: u64,
+        /// The first of the rules.
+        rule: RuleId,
+    },
+    /// Others wait for the feature, and this request does not.
+    #[error("{feature}: {waiting} are waiting for it")]
+    QueueNonempty {
+        /// The feature.
+        feature: FeatureName,
+        /// How many.
+        waiting: u64,
+    },
+    /// It waited as long as it wanted to.
+    #[error("{feature}: nothing came free in {waited_ms} ms")]
+    QueueTimedOut {
+        /// The feature that was asked for first.
+        feature: FeatureName,
+        /// How long it waited.
+        waited_ms: u64,
+    },
+    /// The client does not wait any more.
+    #[error("{feature}: the client did not wait for it any longer")]
+    Cancelled {
+        /// The feature that was asked for first.
+        feature: FeatureName,
+    },
+    /// It was taken from this holder, who is not to take it again at once.
+    #[error("{feature}: taken back by an administrator, and blocked for {remaining_ms} ms more")]
+    Blocked {
+        /// The feature.
+        feature: FeatureName,
+        /// How much longer.
+        remaining_ms: u64,
+    },
+    /// The license does not allow to borrow.
+    #[error("{feature}: the license does not allow to borrow it")]
+    BorrowOff {
+        /// The feature.
+        feature: FeatureName,
+    },
+    /// The policy does not let the holder borrow.
+    #[error("{feature}: may not be borrowed, by {rule} or another of its kind")]
+    BorrowNotAllowed {
+        /// The feature.
+        feature: FeatureName,
+        /// Which rule.
+        rule: RuleId,
+    },
+    /// Longer than license, policy or the end of the right allow.
+    #[error("{feature}: may be borrowed for at most {max_ms} ms")]
+    BorrowTooLong {
+        /// The feature.
+        feature: FeatureName,
+        /// For how long it may be, ms.
+        max_ms: u64,
+    },
+    /// The rest is kept from being borrowed.
+    #[error("{feature}: {borrowed} are borrowed and {kept} kept by {rule}")]
+    BorrowLowwater {
+        /// The feature.
+        feature: FeatureName,
+        /// Out on loan, of the pool.
+        borrowed: u64,
+        /// Never lent out.
+        kept: u64,
+        /// Which rule.
+        rule: RuleId,
+    },
+    /// There is no such checkout.
+    #[error("checkout {checkout} is not held")]
+    CheckoutUnknown {
+        /// Which.
+        checkout: CheckoutId,
+    },
+    /// Nobody can take back what is used without a server.
+    #[error("checkout {checkout} is borrowed, and stays until its end or its return")]
+    BorrowedAway {
+        /// Which.
+        checkout: CheckoutId,
+    },
+    /// Only what is borrowed can be lost.
+    #[error("checkout {checkout} is not borrowed")]
+    NotBorrowed {
+        /// Which.
+        checkout: CheckoutId,
+    },
 }
 
-fn superseded(in_force: u64, offered: u64) -> impl fmt::Display {
+impl Denial {
+    /// Whether waiting may help: seats may come free.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Denial::NoSeat { .. } | Denial::AllReserved { .. } | Denial::QueueNonempty { .. } => {
+                true
+            }
+            Denial::PolicyMax { wanted, max, .. } => u64::from(wanted.get()) <= *max,
+            _ => false,
+        }
+    }
+}
+
+fn superseded_by(number: &str, in_force: u64, offered: u64) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         if in_force == offered {
-            return write!(f, "another text with the same serial {in_force} is in force");
+            return write!(f, "another text with the same {number} {in_force} is in force");
         }
-        write!(f, "serial {in_force} is in force, {offered} offered")
+        write!(f, "{number} {in_force} is in force, {offered} offered")
     })
 }
 
@@ -158,6 +332,10 @@ pub enum Bound {
     Unacknowledged,
     /// Licenses in force.
     Licenses,
+    /// Requests that wait, of the cluster.
+    Queue,
+    /// Blocks after a revocation.
+    Blocks,
 }
 
 impl fmt::Display for Bound {
@@ -168,6 +346,8 @@ impl fmt::Display for Bound {
             Bound::CheckoutsPerSession => "checkouts in one session",
             Bound::Unacknowledged => "unacknowledged answers in one session",
             Bound::Licenses => "licenses",
+            Bound::Queue => "waiting requests",
+            Bound::Blocks => "blocks after a revocation",
         })
     }
 }

@@ -3,9 +3,9 @@
 
 use alloc::vec::Vec;
 
-use crate::command::{At, GrantedItem, Holder, Item, Silence};
+use crate::command::{Answer, At, GrantedItem, Holder, Item, Silence};
 use crate::denial::Denial;
-use crate::names::{CheckoutId, LicenseId, SessionId};
+use crate::names::{CheckoutId, Label, LicenseId, RequestId, SessionId};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,74 @@ pub enum Happening {
         /// Seats held beyond what is now licensed.
         overage: u64,
     },
+    /// A policy came into force.
+    PolicySet {
+        /// Its version.
+        version: u64,
+    },
+    /// A request waits.
+    Queued {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        request: RequestId,
+        /// What it asks for.
+        items: Vec<Item>,
+        /// Its place, from 1.
+        position: u64,
+    },
+    /// A request that waited has its final answer; the grant or the denial is an
+    /// event of its own, before this one. For the node that owes the answer.
+    Settled {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Seats were borrowed.
+    Borrowed {
+        /// By which session.
+        session: SessionId,
+        /// Who.
+        holder: Holder,
+        /// The checkout.
+        checkout: CheckoutId,
+        /// The seats.
+        items: Vec<GrantedItem>,
+        /// When they come back, ms since 1970 UTC.
+        until_ms: u64,
+    },
+    /// A checkout was returned, and its seats stay taken for a while.
+    Lingering {
+        /// Whose it was.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+        /// The seats that stay taken; others came back at once.
+        items: Vec<GrantedItem>,
+        /// Until when, in cluster time.
+        until_ms: u64,
+    },
+    /// An administrator took seats back; their return follows.
+    Revoked {
+        /// Whose they were.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+        /// Why.
+        reason: Label,
+        /// For how long they are blocked.
+        block_ms: u64,
+    },
+    /// An administrator said that borrowed seats are lost.
+    MarkedLost {
+        /// Who had borrowed them.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+    },
 }
 
 /// Why a session or a checkout is over.
@@ -96,6 +164,14 @@ pub enum EndReason {
     Silent(Silence),
     /// The license line expired and no other could take it over.
     Expired,
+    /// It had been returned before, and the time to linger is over.
+    Lingered,
+    /// Nobody used it for as long as the policy allows.
+    Idle,
+    /// An administrator took it back.
+    Revoked,
+    /// It was borrowed until now.
+    BorrowEnded,
 }
 
 /// The head of the event chain: the hash of the last event, which covers the

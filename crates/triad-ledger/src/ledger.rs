@@ -1,21 +1,34 @@
 //! The ledger: applies commands in order, and keeps count.
 
+mod queueing;
+mod stays;
+
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub(crate) use self::stays::Block;
+use self::stays::Stays;
+use crate::choice::{Asking, Choice};
 use crate::codec::{self, CodecError};
 use crate::command::{
     Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, Holder,
-    ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening};
-use crate::names::{CheckoutId, LicenseId, PoolId, RequestId, Seats, SessionId, Version};
-use crate::pools::{Pool, Pools};
+use crate::names::{
+    CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
+};
+use crate::policy::{Policy, RuleId, Subject};
+use crate::pools::{Claim, Moving, Pool, Pools, Taken};
+use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
-use crate::rights::{LICENSES_MAX, LINES_MAX, License};
+use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
+use crate::rulebook::Rulebook;
 use crate::sessions::{Receipts, Seen, Session};
+use crate::shares::{ClaimId, Weight};
 
 /// Seats that a session holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +37,32 @@ pub struct Checkout {
     pub session: SessionId,
     /// Since when, ms since 1970 UTC.
     pub since_ms: u64,
-    /// What, one per item asked for.
+    /// What, one per item asked for; without those that do not linger.
     pub items: Vec<HeldItem>,
+    /// Who has them, or had them last.
+    pub holder: Arc<Holder>,
+    /// What keeps them.
+    pub stay: Stay,
+}
+
+/// What keeps a checkout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// Its session.
+    #[default]
+    Live,
+    /// It was returned, and stays for a while.
+    Lingering {
+        /// Until when, in cluster time.
+        until_ms: u64,
+    },
+    /// It is used without a server; its session may be gone.
+    Borrowed {
+        /// Until when, ms since 1970 UTC.
+        until_ms: u64,
+        /// An administrator said so.
+        lost: bool,
+    },
 }
 
 /// Seats of one pool that are held.
@@ -37,13 +74,44 @@ pub struct HeldItem {
     pub seats: Seats,
     /// The version that was asked for; it decides which pool may take over.
     pub version: Version,
+    /// What it takes of another feature.
+    pub tokens: Option<HeldTokens>,
 }
 
-/// Where one item of a checkout moves to.
+/// Tokens that an item takes beside its seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTokens {
+    /// The pool they count against.
+    pub pool: PoolId,
+    /// How many.
+    pub seats: Seats,
+}
+
+impl Checkout {
+    /// All its claims on pools, in order.
+    fn claims(&self, id: CheckoutId) -> impl Iterator<Item = (PoolId, Claim<'_>)> {
+        self.items.iter().enumerate().flat_map(move |(item, held)| {
+            let claim = |of_token, seats| {
+                let id = ClaimId { checkout: id, item, of_token };
+                Claim { id, seats, holder: &self.holder }
+            };
+            let tokens = held.tokens.map(|tokens| (tokens.pool, claim(true, tokens.seats)));
+            core::iter::once((held.pool, claim(false, held.seats))).chain(tokens)
+        })
+    }
+}
+
+/// Where one claim of a checkout moves to.
 struct Place {
-    /// Which item, counted from 0.
-    item: usize,
-    pool: PoolId,
+    id: ClaimId,
+    to: PoolId,
+}
+
+/// Seats that came back since the queue was last served.
+#[derive(Clone, Debug, Default)]
+struct Freed {
+    all: bool,
+    features: BTreeSet<FeatureName>,
 }
 
 /// The counters and clocks that belong to no record of their own.
@@ -54,6 +122,7 @@ pub(crate) struct Meta {
     pub(crate) last_pool: u32,
     pub(crate) last_event: u64,
     pub(crate) chain: ChainHash,
+    pub(crate) last_ticket: u64,
 }
 
 /// Who holds which seat. See the crate's documentation.
@@ -65,8 +134,12 @@ pub struct Ledger {
     sessions: BTreeMap<SessionId, Session>,
     ended: EndedSessions,
     checkouts: BTreeMap<CheckoutId, Checkout>,
-    /// When the next right ends; derived from the pools.
-    next_expiry_ms: Option<u64>,
+    rules: Rulebook,
+    queue: Queue,
+    freed: Freed,
+    stays: Stays,
+    /// When the next right begins or ends; derived from the pools.
+    next_turn_ms: Option<u64>,
     records: Records,
     events: Vec<Event>,
 }
@@ -80,17 +153,23 @@ impl Ledger {
     /// not to be continued.
     pub fn apply(&mut self, at: At, command: &Command) -> Answer {
         self.advance(at);
+        let answer = self.obey(command);
+        self.serve_queue();
+        answer
+    }
+
+    fn obey(&mut self, command: &Command) -> Answer {
         match command {
             Command::Open { session, holder, lease_ms, resume } => {
                 self.open(*session, holder, *lease_ms, *resume)
             }
-            Command::Checkout { session, request, answered_through, items } => {
+            Command::Checkout { session, request, answered_through, items, wait } => {
                 self.once(*session, *request, *answered_through, |ledger, remembered| {
                     if !remembered {
                         let max = UNACKNOWLEDGED_MAX as u64;
                         return Err(Denial::LimitReached { what: Bound::Unacknowledged, max });
                     }
-                    ledger.checkout(*session, items)
+                    ledger.checkout(*session, *request, items, *wait)
                 })
             }
             Command::Checkin { session, request, answered_through, checkout } => {
@@ -103,11 +182,27 @@ impl Ledger {
             }
             Command::Close { session } => Ok(self.end(*session, EndReason::Closed)),
             // Another leader has promised this session a new lease since.
-            Command::End { term, .. } if *term != at.term => Ok(Outcome::Void),
+            Command::End { term, .. } if *term != self.meta.at.term => Ok(Outcome::Void),
             Command::End { session, silence, .. } => {
                 Ok(self.end(*session, EndReason::Silent(*silence)))
             }
             Command::Install { license } => self.install(license),
+            Command::SetPolicy { policy } => self.set_policy(policy),
+            Command::Borrow { session, request, answered_through, items, until_ms } => {
+                self.once(*session, *request, *answered_through, |ledger, remembered| {
+                    if !remembered {
+                        let max = UNACKNOWLEDGED_MAX as u64;
+                        return Err(Denial::LimitReached { what: Bound::Unacknowledged, max });
+                    }
+                    ledger.borrow(*session, items, *until_ms)
+                })
+            }
+            Command::Cancel { session, request } => Ok(self.cancel(*session, *request)),
+            Command::Idle { session, since_ms } => self.idle(*session, *since_ms),
+            Command::Revoke { checkout, reason, block_ms } => {
+                self.revoke(*checkout, reason, *block_ms)
+            }
+            Command::MarkLost { checkout } => self.mark_lost(*checkout),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }
     }
@@ -120,9 +215,14 @@ impl Ledger {
         now.cluster_ms = now.cluster_ms.max(at.cluster_ms);
         now.date_ms = now.date_ms.max(at.date_ms);
         self.records.touch(RecordKey::Meta);
-        if self.next_expiry_ms.is_some_and(|expiry| expiry <= self.meta.at.date_ms) {
+        if self.next_turn_ms.is_some_and(|turn| turn <= self.meta.at.date_ms) {
             self.expire();
+            self.follow_rules();
+            self.freed.all = true;
         }
+        self.end_stays();
+        self.end_waits();
+        self.serve_queue();
     }
 
     /// Answers a request once: asked again, it gets the first answer. `decide`
@@ -139,6 +239,11 @@ impl Ledger {
         };
         self.records.touch(RecordKey::Session(session));
         match open.receipts.look_up(request, answered_through) {
+            Seen::Before(Ok(Outcome::Queued { position })) => {
+                let ticket = self.queue.ticket(session, request);
+                let position = ticket.map_or(position, |ticket| self.queue.position(ticket));
+                Ok(Outcome::Queued { position })
+            }
             Seen::Before(answer) => answer,
             Seen::Full => decide(self, false),
             Seen::New => {
@@ -153,7 +258,7 @@ impl Ledger {
 
     fn open(&mut self, id: SessionId, holder: &Holder, lease_ms: u64, resume: bool) -> Answer {
         if let Some(open) = self.sessions.get(&id) {
-            if open.holder != *holder {
+            if !open.holder.is_same(holder) {
                 return Err(Denial::SessionTaken {
                     session: id,
                     holder_user: open.holder.user.clone(),
@@ -169,30 +274,19 @@ impl Ledger {
         if self.sessions.len() >= SESSIONS_MAX {
             return Err(Denial::LimitReached { what: Bound::Sessions, max: SESSIONS_MAX as u64 });
         }
+        let lease_ms = self.rules.lease_ms(holder, lease_ms);
         let session = Session {
-            holder: holder.clone(),
+            holder: Arc::new(holder.clone()),
             lease_ms,
             opened_ms: self.meta.at.date_ms,
             checkouts: Default::default(),
+            idle_since_ms: None,
             receipts: Receipts::default(),
         };
         self.sessions.insert(id, session);
         self.records.touch(RecordKey::Session(id));
         self.happened(Happening::Opened { session: id, holder: holder.clone() });
         Ok(Outcome::Opened { lease_ms, checkouts: Vec::new() })
-    }
-
-    fn checkout(&mut self, session: SessionId, items: &[Item]) -> Answer {
-        let answer = self.room_for_checkout(session).and_then(|()| self.choose(items));
-        match answer {
-            Ok(pools) => Ok(Outcome::Granted(self.grant(session, items, &pools))),
-            Err(denial) => {
-                let denied =
-                    Happening::Denied { session, items: items.to_vec(), denial: denial.clone() };
-                self.happened(denied);
-                Err(denial)
-            }
-        }
     }
 
     fn room_for_checkout(&self, session: SessionId) -> Result<(), Denial> {
@@ -207,39 +301,46 @@ impl Ledger {
         Err(Denial::LimitReached { what, max: max as u64 })
     }
 
-    /// A pool for every item, or the denial of the first that has none. Nothing
-    /// is taken before all are found.
-    fn choose(&self, items: &[Item]) -> Result<Vec<PoolId>, Denial> {
-        debug_assert!((1..=ITEMS_MAX).contains(&items.len()));
-        let mut taken: Vec<(PoolId, Seats)> = Vec::with_capacity(items.len());
-        for item in items {
-            let pool = self.pools.choose(item, &taken, self.meta.at.date_ms)?;
-            taken.push((pool, item.seats));
-        }
-        Ok(taken.into_iter().map(|(pool, _)| pool).collect())
+    fn asking<'a>(&'a self, holder: &'a Arc<Holder>) -> Asking<'a> {
+        let (pools, rules, date_ms) = (&self.pools, &self.rules, self.meta.at.date_ms);
+        Asking { pools, rules, holder, date_ms, borrow_until_ms: None }
     }
 
-    fn grant(&mut self, session: SessionId, items: &[Item], pools: &[PoolId]) -> Grant {
+    /// Takes the seats that were chosen.
+    fn grant(
+        &mut self,
+        session: SessionId,
+        items: &[Item],
+        choices: &[Choice],
+        stay: Stay,
+    ) -> Grant {
         self.meta.last_checkout += 1;
         let id = CheckoutId(self.meta.last_checkout);
-        let mut held = Vec::with_capacity(items.len());
-        let mut granted = Vec::with_capacity(items.len());
-        for (item, &pool) in items.iter().zip(pools) {
-            self.pools.take(pool, item.seats);
-            held.push(HeldItem { pool, seats: item.seats, version: item.version });
-            granted.push(self.granted_item(pool, item.seats));
-        }
-        let since_ms = self.meta.at.date_ms;
-        self.checkouts.insert(id, Checkout { session, since_ms, items: held });
-        self.records.touch(RecordKey::Checkout(id));
         let open = self.sessions.get_mut(&session).expect("a granted session is open");
-        open.checkouts.insert(id);
-        self.happened(Happening::Granted { session, checkout: id, items: granted.clone() });
+        let holder = open.holder.clone();
+        if stay == Stay::Live {
+            open.checkouts.insert(id);
+        }
+        let held = items.iter().zip(choices).map(|(item, choice)| HeldItem {
+            pool: choice.seats.pool,
+            seats: item.seats,
+            version: item.version,
+            tokens: choice.tokens.map(|taken| HeldTokens { pool: taken.pool, seats: taken.seats }),
+        });
+        let since_ms = self.meta.at.date_ms;
+        let checkout = Checkout { session, since_ms, items: held.collect(), holder, stay };
+        for (pool, claim) in checkout.claims(id) {
+            let shift = self.pools.take(pool, claim);
+            self.rules.shift(pool, &shift);
+        }
+        let granted = self.granted_items(&checkout);
+        self.checkouts.insert(id, checkout);
+        self.records.touch(RecordKey::Checkout(id));
         Grant { checkout: id, items: granted }
     }
 
     fn granted_item(&self, pool: PoolId, seats: Seats) -> GrantedItem {
-        let key = &self.pools.pool(pool).expect("held seats belong to a pool").key;
+        let key = &self.pools.held(pool).key;
         GrantedItem {
             pool,
             feature: key.feature.clone(),
@@ -250,48 +351,133 @@ impl Ledger {
         }
     }
 
-    fn checkin(&mut self, session: SessionId, checkout: CheckoutId) -> Outcome {
-        // Another session's checkout is none of this one's business.
-        let open = self.sessions.get(&session);
-        let was_held = open.is_some_and(|open| open.checkouts.contains(&checkout));
-        if was_held {
-            self.release(checkout, EndReason::Closed);
+    fn checkin(&mut self, session: SessionId, id: CheckoutId) -> Outcome {
+        // Another session's checkout is none of this one's business, unless it
+        // was borrowed from the same desk.
+        let Some(open) = self.sessions.get(&session) else {
+            return Outcome::Returned { was_held: false };
+        };
+        if open.checkouts.contains(&id) {
+            self.let_go(id, EndReason::Closed);
+            return Outcome::Returned { was_held: true };
         }
-        Outcome::Returned { was_held }
+        let borrowed = self.checkouts.get(&id).is_some_and(|checkout| {
+            matches!(checkout.stay, Stay::Borrowed { .. })
+                && checkout.holder.user == open.holder.user
+                && checkout.holder.host == open.holder.host
+        });
+        if borrowed {
+            self.release(id, EndReason::Closed);
+        }
+        Outcome::Returned { was_held: borrowed }
+    }
+
+    /// Gives one claim back.
+    fn give_back(&mut self, pool: PoolId, claim: Claim<'_>) {
+        if !self.queue.is_empty() {
+            self.freed.features.insert(self.pools.held(pool).key.feature.clone());
+        }
+        let (shift, gone) = self.pools.give_back(pool, claim);
+        self.rules.shift(pool, &shift);
+        if gone {
+            self.records.touch(RecordKey::Pool(pool));
+            self.next_turn_ms = self.pools.next_turn_ms(self.meta.at.date_ms);
+        }
     }
 
     /// Ends one checkout and returns its seats.
     fn release(&mut self, id: CheckoutId, reason: EndReason) {
         let checkout = self.checkouts.remove(&id).expect("only what is held is released");
-        for item in &checkout.items {
-            if self.pools.give_back(item.pool, item.seats) {
-                self.records.touch(RecordKey::Pool(item.pool));
-                self.next_expiry_ms = self.pools.next_expiry_ms(self.meta.at.date_ms);
-            }
+        for (pool, claim) in checkout.claims(id) {
+            self.count_borrowed(pool, &checkout, claim.seats, false);
+            self.give_back(pool, claim);
         }
+        self.forget_stay(id, &checkout);
         if let Some(open) = self.sessions.get_mut(&checkout.session) {
             open.checkouts.remove(&id);
+            if open.idle_since_ms.is_some() {
+                self.schedule_idle(checkout.session);
+            }
         }
         self.records.touch(RecordKey::Checkout(id));
         self.happened(Happening::Returned { session: checkout.session, checkout: id, reason });
     }
 
-    /// Ends a session and everything it holds.
+    /// Ends a session, everything it holds and everything it waits for. What
+    /// it has borrowed stays.
     fn end(&mut self, id: SessionId, reason: EndReason) -> Outcome {
-        let Some(open) = self.sessions.remove(&id) else {
+        let Some(open) = self.sessions.get(&id) else {
             return Outcome::Ended { was_open: false };
         };
-        let checkouts = open.checkouts.len() as u64;
-        for checkout in open.checkouts {
-            self.release(checkout, reason);
+        let held: Vec<CheckoutId> = open.checkouts.iter().copied().collect();
+        let checkouts = held.len() as u64;
+        for checkout in held {
+            self.let_go(checkout, reason);
         }
+        for ticket in self.queue.of_session(id) {
+            let waiting = self.queue.leave(ticket);
+            self.records.touch(RecordKey::Waiting(ticket));
+            self.freed.features.extend(waiting.features());
+        }
+        let open = self.sessions.remove(&id).expect("it was open a moment ago");
+        self.stays.forget_idle(id);
         self.records.touch(RecordKey::Session(id));
         let (number, forgotten) = self.ended.remember(id);
         for number in forgotten.into_iter().chain([number]) {
             self.records.touch(RecordKey::Ended(number));
         }
-        self.happened(Happening::Ended { session: id, holder: open.holder, reason, checkouts });
+        let holder = Holder::clone(&open.holder);
+        self.happened(Happening::Ended { session: id, holder, reason, checkouts });
         Outcome::Ended { was_open: true }
+    }
+
+    /// Puts a policy in force, all of it at once. Nobody loses a seat by it.
+    fn set_policy(&mut self, policy: &Policy) -> Answer {
+        if let Some(old) = self.rules.policy() {
+            if old == policy {
+                return Ok(Outcome::PolicySet { changed: false });
+            }
+            if old.version >= policy.version {
+                let (in_force, offered) = (old.version, policy.version);
+                return Err(Denial::PolicySuperseded { in_force, offered });
+            }
+        }
+        self.rules.set(policy.clone());
+        self.records.touch(RecordKey::Policy);
+        self.follow_rules();
+        self.freed.all = true;
+        self.happened(Happening::PolicySet { version: policy.version });
+        Ok(Outcome::PolicySet { changed: true })
+    }
+
+    /// Brings everything that is derived from policy, pools and date up to date.
+    fn follow_rules(&mut self) {
+        let date_ms = self.meta.at.date_ms;
+        self.next_turn_ms = self.pools.next_turn_ms(date_ms);
+        self.rules.compile(&mut self.pools, date_ms);
+        if self.rules.counts() {
+            for (pool, weight) in self.weights() {
+                self.rules.weigh(pool, &weight.owner, weight.seats, true);
+            }
+        }
+        let idle = self.sessions.iter().filter(|(_, open)| open.idle_since_ms.is_some());
+        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.schedule_idle(id);
+        }
+    }
+
+    /// What counts in each pool, and for whom.
+    fn weights(&self) -> Vec<(PoolId, Weight)> {
+        let mut weights: Vec<(PoolId, Weight)> = self.pools.groups().collect();
+        for (id, checkout) in &self.checkouts {
+            for (pool, claim) in checkout.claims(*id) {
+                if self.pools.held(pool).key.terms.share == Share::NOTHING {
+                    let (owner, seats) = (claim.holder.clone(), claim.seats.get().into());
+                    weights.push((pool, Weight { owner, seats }));
+                }
+            }
+        }
+        weights
     }
 
     /// A license may shrink below what is already held: nobody is evicted, and
@@ -319,8 +505,9 @@ impl Ledger {
             self.records.touch(RecordKey::Pool(pool));
         }
         self.move_withdrawn();
-        self.next_expiry_ms = self.pools.next_expiry_ms(self.meta.at.date_ms);
         self.expire();
+        self.follow_rules();
+        self.freed.all = true;
         let overage = self.pools.overage();
         let (license, serial) = (license.id.clone(), license.serial);
         self.happened(Happening::Installed { license, serial, overage });
@@ -333,27 +520,27 @@ impl Ledger {
         let withdrawn = self.pools.iter().filter(|(_, pool)| pool.withdrawn);
         let left: BTreeSet<PoolId> = withdrawn.map(|(id, _)| id).collect();
         for id in self.holding(&left) {
-            let places = self.places(&self.checkouts[&id], &left, true);
-            self.move_items(id, places.into_iter().flatten());
+            let places = self.places(id, &left, true);
+            self.move_claims(id, places.into_iter().flatten().collect());
         }
     }
 
     /// Ends what is held of rights that are over, unless other pools of the
     /// feature have room for it. A checkout moves whole or ends, so that none
     /// that ends has taken room from one that could have gone on. The oldest
-    /// choose first; what an ended one gives back serves those after it.
+    /// choose first; what an ended one gives back serves those after it. What
+    /// only lingers ends: nobody uses it.
     fn expire(&mut self) {
-        let date_ms = self.meta.at.date_ms;
-        let over = self.pools.over_at(date_ms);
+        let over = self.pools.over_at(self.meta.at.date_ms);
         for id in self.holding(&over) {
-            let places = self.places(&self.checkouts[&id], &over, false);
-            if places.iter().all(Option::is_some) {
-                self.move_items(id, places.into_iter().flatten());
+            let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
+            let places = self.places(id, &over, false);
+            if !lingers && places.iter().all(Option::is_some) {
+                self.move_claims(id, places.into_iter().flatten().collect());
             } else {
                 self.release(id, EndReason::Expired);
             }
         }
-        self.next_expiry_ms = self.pools.next_expiry_ms(date_ms);
     }
 
     /// The checkouts that hold seats of these pools, the oldest first.
@@ -361,46 +548,65 @@ impl Ledger {
         if pools.is_empty() {
             return Vec::new();
         }
-        let holds = |checkout: &Checkout| checkout.items.iter().any(|i| pools.contains(&i.pool));
-        let holding = self.checkouts.iter().filter(|(_, checkout)| holds(checkout));
-        holding.map(|(id, _)| *id).collect()
+        let holds = |(id, checkout): &(&CheckoutId, &Checkout)| {
+            checkout.claims(**id).any(|(pool, _)| pools.contains(&pool))
+        };
+        self.checkouts.iter().filter(holds).map(|(id, _)| *id).collect()
     }
 
-    /// Where each item that the checkout holds of the pools `left` may live on,
-    /// `None` if nowhere. Nothing is moved yet.
+    /// Where each claim of the checkout on the pools `left` may live on, `None`
+    /// if nowhere. Nothing is moved yet.
     fn places(
         &self,
-        checkout: &Checkout,
+        id: CheckoutId,
         left: &BTreeSet<PoolId>,
         overdraw: bool,
     ) -> Vec<Option<Place>> {
         let date_ms = self.meta.at.date_ms;
-        let mut taken: Vec<(PoolId, Seats)> = Vec::new();
-        let leaving = checkout.items.iter().enumerate().filter(|(_, i)| left.contains(&i.pool));
-        let place = |(item, held): (usize, &HeldItem)| {
-            let pool = self.pools.refuge(held, &taken, date_ms, overdraw)?;
-            taken.push((pool, held.seats));
-            Some(Place { item, pool })
+        let checkout = &self.checkouts[&id];
+        let mut taken: Vec<Taken> = Vec::new();
+        let leaving = checkout.claims(id).filter(|(pool, _)| left.contains(pool));
+        let place = |(from, claim): (PoolId, Claim<'_>)| {
+            let held = &checkout.items[claim.id.item];
+            let version = if claim.id.of_token {
+                let consumes = &self.pools.held(held.pool).key.terms.consumes;
+                consumes.as_ref().map_or(Version::default(), |cost| cost.version)
+            } else {
+                held.version
+            };
+            let moving = Moving { from, version, seats: claim.seats, holder: claim.holder };
+            let here = self.pools.refuge(moving, &taken, date_ms, overdraw)?;
+            taken.push(here);
+            Some(Place { id: claim.id, to: here.pool })
         };
         leaving.map(place).collect()
     }
 
-    fn move_items(&mut self, id: CheckoutId, places: impl Iterator<Item = Place>) {
-        let mut places = places.peekable();
-        if places.peek().is_none() {
+    fn move_claims(&mut self, id: CheckoutId, places: Vec<Place>) {
+        if places.is_empty() {
             return;
         }
-        let checkout = self.checkouts.get_mut(&id).expect("only what is held is moved");
-        for Place { item, pool } in places {
-            let held = &mut checkout.items[item];
-            let from = core::mem::replace(&mut held.pool, pool);
-            if self.pools.shift(from, pool, held.seats) {
-                self.records.touch(RecordKey::Pool(from));
+        let before = self.checkouts[&id].clone();
+        let mut after = before.clone();
+        for place in &places {
+            let held = &mut after.items[place.id.item];
+            match &mut held.tokens {
+                Some(tokens) if place.id.of_token => tokens.pool = place.to,
+                _ => held.pool = place.to,
             }
         }
+        for ((from, claim), (to, _)) in before.claims(id).zip(after.claims(id)) {
+            if from != to {
+                let shift = self.pools.add(to, claim);
+                self.rules.shift(to, &shift);
+                self.count_borrowed(to, &before, claim.seats, true);
+                self.count_borrowed(from, &before, claim.seats, false);
+                self.give_back(from, claim);
+            }
+        }
+        let (session, items) = (after.session, self.granted_items(&after));
+        self.checkouts.insert(id, after);
         self.records.touch(RecordKey::Checkout(id));
-        let checkout = &self.checkouts[&id];
-        let (session, items) = (checkout.session, self.granted_items(checkout));
         self.happened(Happening::Moved { session, checkout: id, items });
     }
 
@@ -469,7 +675,43 @@ impl Ledger {
     /// The date at which something comes due, so that the leader lets time
     /// pass then.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.next_expiry_ms
+        let date_ms = self.meta.at.date_ms;
+        let waited_for = self.rules.policy().is_some() || !self.queue.is_empty();
+        let turn = if waited_for { self.next_turn_ms } else { self.pools.next_expiry_ms(date_ms) };
+        turn.into_iter().chain(self.stays.next_borrow_end_ms()).min()
+    }
+
+    /// The cluster time at which something comes due, so that the leader lets
+    /// time pass then.
+    pub fn next_due_cluster_ms(&self) -> Option<u64> {
+        self.stays.next_cluster_ms().into_iter().chain(self.queue.next_end_ms()).min()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.rules.policy()
+    }
+
+    /// Who waits, in the order of arrival: the ticket, and what for.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.queue.iter()
+    }
+
+    /// The place of a request that waits, from 1; `None` if it does not.
+    pub fn queue_position(&self, session: SessionId, request: RequestId) -> Option<u64> {
+        self.queue.ticket(session, request).map(|ticket| self.queue.position(ticket))
+    }
+
+    /// The answer that the session was given, or is owed, to a request that it
+    /// has not acknowledged.
+    pub fn answer(&self, session: SessionId, request: RequestId) -> Option<&Answer> {
+        self.sessions.get(&session)?.receipts.answers.get(&request)
+    }
+
+    /// What is kept of a pool, by which rule and for whom.
+    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64)> {
+        let reserved = self.rules.reservations(pool);
+        reserved.map(|(rule, seats)| (self.rules.rule_id(rule), self.rules.subject(rule), seats))
     }
 
     /// The head of the event chain.
@@ -508,7 +750,10 @@ impl Ledger {
             .chain(self.pools.iter().map(|(id, _)| RecordKey::Pool(id)))
             .chain(self.sessions.keys().copied().map(RecordKey::Session))
             .chain(self.checkouts.keys().copied().map(RecordKey::Checkout))
-            .chain(self.ended.numbers().map(RecordKey::Ended));
+            .chain(self.ended.numbers().map(RecordKey::Ended))
+            .chain(core::iter::once(RecordKey::Policy))
+            .chain(self.queue.iter().map(|(ticket, _)| RecordKey::Waiting(ticket)))
+            .chain(self.stays.blocks().map(|(id, _)| RecordKey::Block(id)));
         keys.filter_map(|key| Some((key.to_bytes(), self.encode(&key)?)))
     }
 
@@ -524,6 +769,9 @@ impl Ledger {
             RecordKey::Session(id) => codec::encode_session(self.sessions.get(id)?),
             RecordKey::Checkout(id) => codec::encode_checkout(self.checkouts.get(id)?),
             RecordKey::Ended(number) => codec::encode_ended(self.ended.session(*number)?),
+            RecordKey::Policy => codec::encode_policy(self.rules.policy()?),
+            RecordKey::Waiting(ticket) => codec::encode_waiting(self.queue.get(*ticket)?),
+            RecordKey::Block(id) => codec::encode_block(self.stays.block(*id)?),
         })
     }
 
@@ -555,6 +803,15 @@ impl Ledger {
                 RecordKey::Checkout(id) => {
                     ledger.checkouts.insert(*id, codec::decode_checkout(&value)?);
                 }
+                RecordKey::Policy => ledger.rules.set(codec::decode_policy(&value)?),
+                RecordKey::Waiting(ticket) => {
+                    if !ledger.queue.join(*ticket, codec::decode_waiting(&value)?) {
+                        return Err(CodecError::Orphan);
+                    }
+                }
+                RecordKey::Block(id) => {
+                    ledger.stays.restore_block(*id, codec::decode_block(&value)?)
+                }
                 RecordKey::Ended(number) => {
                     if !ledger.ended.restore(*number, codec::decode_ended(&value)?) {
                         return Err(CodecError::Ended);
@@ -570,39 +827,73 @@ impl Ledger {
             return Err(CodecError::Ended);
         }
         ledger.pools.last_id = ledger.meta.last_pool;
-        for (id, checkout) in &ledger.checkouts {
-            let open = ledger.sessions.get_mut(&checkout.session);
-            open.ok_or(CodecError::Orphan)?.checkouts.insert(*id);
-            for item in &checkout.items {
-                if !ledger.pools.restore_held(item.pool, item.seats) {
-                    return Err(CodecError::Orphan);
-                }
-            }
+        if ledger.queue.iter().any(|(_, waits)| !ledger.sessions.contains_key(&waits.session)) {
+            return Err(CodecError::Orphan);
         }
+        ledger.restore_held()?;
         ledger.pools.index();
-        ledger.next_expiry_ms = ledger.pools.next_expiry_ms(ledger.meta.at.date_ms);
+        ledger.follow_rules();
         // Brings the hash up to date; nothing of this needs to be written out.
         ledger.take_changes();
         Ok(ledger)
     }
 
+    /// Counts what the restored checkouts hold.
+    fn restore_held(&mut self) -> Result<(), CodecError> {
+        for (id, checkout) in &mut self.checkouts {
+            if checkout.stay == Stay::Live {
+                let open = self.sessions.get_mut(&checkout.session).ok_or(CodecError::Orphan)?;
+                open.checkouts.insert(*id);
+                checkout.holder = open.holder.clone();
+            }
+            for (pool, claim) in checkout.claims(*id) {
+                if self.pools.pool(pool).is_none() {
+                    return Err(CodecError::Orphan);
+                }
+                self.pools.add(pool, claim);
+            }
+        }
+        for (id, checkout) in core::mem::take(&mut self.checkouts) {
+            for (pool, claim) in checkout.claims(id) {
+                self.count_borrowed(pool, &checkout, claim.seats, true);
+            }
+            self.remember_stay(id, &checkout);
+            self.checkouts.insert(id, checkout);
+        }
+        Ok(())
+    }
+
     /// Panics unless the books balance: what each pool and session counts is
     /// what the checkouts say. For tests and for the node's self-check.
     pub fn assert_balanced(&self) {
-        let mut held: BTreeMap<PoolId, u64> = BTreeMap::new();
+        let mut fresh = self.pools.emptied();
+        let mut live = 0;
         for (id, checkout) in &self.checkouts {
-            let open = self.sessions.get(&checkout.session);
-            assert!(open.is_some_and(|open| open.checkouts.contains(id)), "{id:?} is an orphan");
-            for item in &checkout.items {
-                *held.entry(item.pool).or_default() += u64::from(item.seats.get());
+            if checkout.stay == Stay::Live {
+                let open = self.sessions.get(&checkout.session);
+                assert!(
+                    open.is_some_and(|open| open.checkouts.contains(id)),
+                    "{id:?} is an orphan"
+                );
+                live += 1;
+            }
+            for (pool, claim) in checkout.claims(*id) {
+                assert!(fresh.pool(pool).is_some(), "seats of unknown pools: {pool:?}");
+                fresh.add(pool, claim);
             }
         }
         for (id, pool) in self.pools.iter() {
-            assert_eq!(pool.held, held.remove(&id).unwrap_or(0), "{id:?} miscounts");
+            assert_eq!(Some(pool.held), fresh.pool(id).map(|pool| pool.held), "{id:?} miscounts");
         }
-        assert!(held.is_empty(), "seats of unknown pools: {held:?}");
         let by_session: usize = self.sessions.values().map(|open| open.checkouts.len()).sum();
-        assert_eq!(by_session, self.checkouts.len());
+        assert_eq!(by_session, live);
+        if self.rules.counts() {
+            let mut rules = self.rules.emptied();
+            for (pool, weight) in self.weights() {
+                rules.weigh(pool, &weight.owner, weight.seats, true);
+            }
+            assert_eq!(rules.counted(), self.rules.counted(), "the rules miscount");
+        }
     }
 }
 
@@ -620,7 +911,7 @@ mod tests {
 
     use super::*;
     use crate::names::{FeatureName, Label};
-    use crate::rights::Line;
+    use crate::rights::{About, Line, Terms};
 
     const ANN: SessionId = SessionId([1; 16]);
 
@@ -635,6 +926,8 @@ mod tests {
             starts_ms: None,
             expires_ms: None,
             vendor_string: Label::default(),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let license = License {
             id: LicenseId::parse("acme").expect("good"),
@@ -649,7 +942,7 @@ mod tests {
         let commands = [
             Command::Install { license },
             Command::Open { session: ANN, holder, lease_ms: 1, resume: false },
-            Command::Checkout { session: ANN, request, answered_through, items },
+            Command::Checkout { session: ANN, request, answered_through, items, wait: None },
         ];
         let mut ledger = Ledger::default();
         for command in &commands {
@@ -659,23 +952,32 @@ mod tests {
         ledger
     }
 
+    fn someone() -> ClaimId {
+        ClaimId { checkout: CheckoutId(9), item: 0, of_token: false }
+    }
+
     #[test]
     #[should_panic(expected = "oversold: 3 of 2 seats of cad held")]
     fn taking_more_than_exists_stops_the_node() {
-        one_of_two_held().pools.take(PoolId(1), Seats::new(2).expect("not zero"));
+        let seats = Seats::new(2).expect("not zero");
+        let (id, holder) = (someone(), Arc::default());
+        one_of_two_held().pools.take(PoolId(1), Claim { id, seats, holder: &holder });
     }
 
     #[test]
     #[should_panic(expected = "no more seats return than were held")]
     fn returning_more_than_was_held_stops_the_node() {
-        one_of_two_held().pools.give_back(PoolId(1), Seats::MAX);
+        let (id, holder) = (someone(), Arc::default());
+        let claim = Claim { id, seats: Seats::MAX, holder: &holder };
+        one_of_two_held().pools.give_back(PoolId(1), claim);
     }
 
     #[test]
     #[should_panic(expected = "PoolId(1) miscounts")]
     fn a_seat_that_nobody_holds_unbalances_the_books() {
         let mut ledger = one_of_two_held();
-        ledger.pools.take(PoolId(1), Seats::MIN);
+        let (id, holder) = (someone(), Arc::default());
+        ledger.pools.take(PoolId(1), Claim { id, seats: Seats::MIN, holder: &holder });
         ledger.assert_balanced();
     }
 

@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod choice;
 mod codec;
 mod command;
 mod dates;
@@ -23,20 +24,26 @@ mod ended;
 mod events;
 mod ledger;
 pub mod names;
+pub mod policy;
 mod pools;
+mod queue;
 mod record;
 pub mod rights;
+mod rulebook;
 mod sessions;
+mod shares;
 
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
 pub use command::{
-    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, Holder,
-    ITEMS_MAX, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Answer, At, BLOCKS_MAX, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem,
+    HOSTIDS_MAX, Holder, ITEMS_MAX, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait,
+    SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 pub use denial::{Bound, Denial, FreeSeats};
 pub use ended::ENDED_SESSIONS_MAX;
 pub use events::{ChainHash, EndReason, Event, Happening};
-pub use ledger::{Checkout, HeldItem, Ledger};
+pub use ledger::{Checkout, HeldItem, HeldTokens, Ledger, Stay};
 pub use pools::{Pool, PoolKey};
+pub use queue::Waiting;
 pub use record::{Change, RecordKey, StateHash};
 pub use sessions::Session;

@@ -39,6 +39,11 @@ pub enum NameError {
     /// Not a version number.
     #[error("a version is digits with at most one dot, at most 9 digits before it and 6 after")]
     Version,
+    /// Not a network.
+    #[error(
+        "a network is an address, one with a prefix (10.1.0.0/16, no bits beyond it) or 10.1.*.*"
+    )]
+    Network,
 }
 
 fn bounded(text: &str, max: usize) -> Result<(), NameError> {
@@ -134,6 +139,15 @@ impl Label {
     /// The label as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same in small letters, as far as they are ASCII.
+    pub(crate) fn to_ascii_lowercase(&self) -> Label {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Label(Arc::from(self.0.to_ascii_lowercase()))
+        } else {
+            self.clone()
+        }
     }
 }
 

@@ -1,14 +1,13 @@
-//! The pools: how many seats of each feature exist, how many are held, and
-//! which pool serves a request.
+//! The pools: how many seats of each feature exist, and how many are held.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::command::Item;
-use crate::denial::{Denial, FreeSeats};
-use crate::ledger::HeldItem;
+use crate::command::Holder;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
-use crate::rights::{License, Line};
+use crate::rights::{License, Line, Terms};
+use crate::shares::{ClaimId, Group, ShareKey, Weight};
 
 /// What makes lines one pool. Lines that agree in all of this are counted
 /// together.
@@ -24,6 +23,8 @@ pub struct PoolKey {
     pub expires_ms: Option<u64>,
     /// The publisher's string.
     pub vendor_string: Label,
+    /// How its seats are counted, and who may have them.
+    pub terms: Terms,
 }
 
 impl PoolKey {
@@ -34,6 +35,7 @@ impl PoolKey {
             starts_ms: line.starts_ms,
             expires_ms: line.expires_ms,
             vendor_string: line.vendor_string.clone(),
+            terms: line.terms.clone(),
         }
     }
 }
@@ -51,6 +53,10 @@ pub struct Pool {
     pub held: u64,
     /// No license names it any more; it stays until its last seat is returned.
     pub withdrawn: bool,
+    /// Seats out on loan, of those held. Not part of the record either.
+    pub borrowed: u64,
+    /// The policy's bound on the overdraft. Derived from the policy.
+    pub(crate) overdraft_max: Option<u64>,
 }
 
 impl Pool {
@@ -60,8 +66,19 @@ impl Pool {
     }
 
     /// Seats that may still be granted; none while more are held than exist.
+    /// What is reserved for some is free here.
     pub fn free(&self) -> u64 {
-        self.total().saturating_sub(self.held)
+        if self.key.terms.uncounted {
+            return u64::MAX / 2;
+        }
+        self.lendable().saturating_sub(self.held)
+    }
+
+    fn count(&mut self, shift: &Shift) {
+        let seats = |weight: &Option<Weight>| weight.as_ref().map_or(0, |weight| weight.seats);
+        let with = self.held + seats(&shift.after);
+        let before = seats(&shift.before);
+        self.held = with.checked_sub(before).expect("no more seats return than were held");
     }
 
     /// Whether its right is in force at this date.
@@ -69,19 +86,51 @@ impl Pool {
         !self.withdrawn && self.begun_at(date_ms) && !self.over_at(date_ms)
     }
 
-    fn begun_at(&self, date_ms: u64) -> bool {
+    pub(crate) fn begun_at(&self, date_ms: u64) -> bool {
         self.key.starts_ms.is_none_or(|starts| starts <= date_ms)
     }
 
-    fn over_at(&self, date_ms: u64) -> bool {
+    pub(crate) fn over_at(&self, date_ms: u64) -> bool {
         self.key.expires_ms.is_some_and(|expires| expires <= date_ms)
     }
 }
 
-/// How many of the seats `taken` are of this pool.
-fn taken_of(pool: PoolId, taken: &[(PoolId, Seats)]) -> u64 {
-    let of_this = taken.iter().filter(|(id, _)| *id == pool);
-    of_this.map(|(_, seats)| u64::from(seats.get())).sum()
+/// A seat that is asked for or held, and by whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) id: ClaimId,
+    pub(crate) seats: Seats,
+    pub(crate) holder: &'a Arc<Holder>,
+}
+
+/// A claim that is to live on elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Moving<'a> {
+    pub(crate) from: PoolId,
+    pub(crate) version: Version,
+    pub(crate) seats: Seats,
+    pub(crate) holder: &'a Holder,
+}
+
+/// What a checkout in the making takes already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) pool: PoolId,
+    pub(crate) seats: Seats,
+    /// How many of the seats count anew; the others are shared.
+    pub(crate) fresh: u64,
+}
+
+/// How many fresh seats of this pool are taken already.
+pub(crate) fn taken_of(pool: PoolId, taken: &[Taken]) -> u64 {
+    taken.iter().filter(|taken| taken.pool == pool).map(|taken| taken.fresh).sum()
+}
+
+/// What counted before and what counts now, for whom.
+#[derive(Default)]
+pub(crate) struct Shift {
+    pub(crate) before: Option<Weight>,
+    pub(crate) after: Option<Weight>,
 }
 
 /// All pools.
@@ -91,6 +140,8 @@ pub(crate) struct Pools {
     /// The pools of a feature, the soonest-expiring first: seats that will be
     /// gone tomorrow are lent before those that stay.
     by_feature: BTreeMap<FeatureName, Vec<PoolId>>,
+    /// Who shares seats with whom.
+    groups: BTreeMap<(PoolId, ShareKey), Group>,
     pub(crate) last_id: u32,
 }
 
@@ -99,99 +150,145 @@ impl Pools {
         self.pools.iter().map(|(id, pool)| (*id, pool))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (PoolId, &mut Pool)> {
+        self.pools.iter_mut().map(|(id, pool)| (*id, pool))
+    }
+
     pub(crate) fn pool(&self, id: PoolId) -> Option<&Pool> {
         self.pools.get(&id)
     }
 
-    fn candidates(&self, feature: &FeatureName) -> impl Iterator<Item = (PoolId, &Pool)> {
+    /// A pool of which seats are held.
+    pub(crate) fn held(&self, id: PoolId) -> &Pool {
+        self.pools.get(&id).expect("held seats belong to a pool")
+    }
+
+    pub(crate) fn features(&self) -> impl Iterator<Item = &FeatureName> {
+        self.by_feature.keys()
+    }
+
+    pub(crate) fn candidates(
+        &self,
+        feature: &FeatureName,
+    ) -> impl Iterator<Item = (PoolId, &Pool)> {
         let ids = self.by_feature.get(feature).map(Vec::as_slice).unwrap_or_default();
         ids.iter().map(|id| (*id, &self.pools[id]))
     }
 
-    /// The pool that serves `item`, or why none does. `taken` are seats that
-    /// the same checkout takes with its earlier items.
-    pub(crate) fn choose(
-        &self,
-        item: &Item,
-        taken: &[(PoolId, Seats)],
-        date_ms: u64,
-    ) -> Result<PoolId, Denial> {
-        let wanted = u64::from(item.seats.get());
-        let mut why = Shortfall::default();
-        for (id, pool) in self.candidates(&item.feature) {
-            if !why.could_serve(pool, item.version, date_ms) {
-                continue;
-            }
-            let of_this = taken_of(id, taken);
-            if pool.free() >= wanted + of_this {
-                return Ok(id);
-            }
-            let free = pool.free().saturating_sub(of_this);
-            why.free.pools += 1;
-            why.free.sum += free;
-            why.free.largest = why.free.largest.max(free);
-            why.in_use += pool.held + of_this;
-            why.total += pool.total();
-            why.largest = why.largest.max(pool.total());
-        }
-        Err(why.denial(item))
+    /// The groups that share seats, and what they weigh.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (PoolId, Weight)> {
+        self.groups.iter().filter_map(|((pool, _), group)| Some((*pool, group.weight()?)))
     }
 
-    pub(crate) fn take(&mut self, id: PoolId, seats: Seats) {
-        let pool = self.pools.get_mut(&id).expect("a chosen pool exists");
-        pool.held += u64::from(seats.get());
+    /// How many of these seats would count anew, beside those that the holder's
+    /// group has and those that the same checkout takes already.
+    pub(crate) fn fresh(&self, id: PoolId, seats: Seats, holder: &Holder, taken: &[Taken]) -> u64 {
+        let wanted = u64::from(seats.get());
+        let Some(key) = ShareKey::of(self.held(id).key.terms.share, holder) else { return wanted };
+        let group = self.groups.get(&(id, key)).map_or(0, Group::seats);
+        let of_this = taken.iter().filter(|taken| taken.pool == id);
+        let shared = of_this.map(|taken| u64::from(taken.seats.get())).max().unwrap_or(0);
+        wanted.saturating_sub(group.max(shared))
+    }
+
+    /// Takes seats that were found free.
+    pub(crate) fn take(&mut self, id: PoolId, claim: Claim<'_>) -> Shift {
+        let shift = self.add(id, claim);
+        let pool = self.held(id);
         assert!(
-            pool.held <= pool.total(),
+            pool.key.terms.uncounted || pool.held <= pool.total() || shift.before == shift.after,
             "oversold: {} of {} seats of {} held",
             pool.held,
             pool.total(),
             pool.key.feature,
         );
+        shift
+    }
+
+    /// Takes seats without asking for room: a renewal takes over what is held,
+    /// and a smaller one is overdrawn until enough seats have come back.
+    pub(crate) fn add(&mut self, id: PoolId, claim: Claim<'_>) -> Shift {
+        let pool = self.pools.get_mut(&id).expect("a chosen pool exists");
+        let Claim { id: claim_id, seats, holder } = claim;
+        let shift = match ShareKey::of(pool.key.terms.share, holder) {
+            None => {
+                let seats = u64::from(seats.get());
+                Shift { before: None, after: Some(Weight { owner: holder.clone(), seats }) }
+            }
+            Some(key) => {
+                let group = self.groups.entry((id, key)).or_default();
+                let before = group.weight();
+                group.join(claim_id, seats, holder);
+                Shift { before, after: group.weight() }
+            }
+        };
+        pool.count(&shift);
+        shift
     }
 
     /// Returns seats. True if the pool was withdrawn and is now gone.
-    pub(crate) fn give_back(&mut self, id: PoolId, seats: Seats) -> bool {
+    pub(crate) fn give_back(&mut self, id: PoolId, claim: Claim<'_>) -> (Shift, bool) {
         let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
-        let seats = u64::from(seats.get());
-        pool.held = pool.held.checked_sub(seats).expect("no more seats return than were held");
+        let Claim { id: claim_id, seats, holder } = claim;
+        let shift = match ShareKey::of(pool.key.terms.share, holder) {
+            None => {
+                let seats = u64::from(seats.get());
+                Shift { before: Some(Weight { owner: holder.clone(), seats }), after: None }
+            }
+            Some(key) => {
+                let key = (id, key);
+                let group = self.groups.get_mut(&key).expect("held seats are of a group");
+                let before = group.weight();
+                let empty = group.leave(claim_id);
+                let after = group.weight();
+                if empty {
+                    self.groups.remove(&key);
+                }
+                Shift { before, after }
+            }
+        };
+        pool.count(&shift);
         let gone = pool.withdrawn && pool.held == 0;
         if gone {
             self.pools.remove(&id);
         }
-        gone
+        (shift, gone)
     }
 
-    /// Moves seats without asking for room: a renewal takes over what is held,
-    /// and a smaller one is overdrawn until enough seats have come back.
-    pub(crate) fn shift(&mut self, from: PoolId, to: PoolId, seats: Seats) -> bool {
-        self.pools.get_mut(&to).expect("the target exists").held += u64::from(seats.get());
-        self.give_back(from, seats)
-    }
-
-    /// Where a held item may live on: another pool of its feature that is valid
-    /// and serves its version, with room beside what is `taken` already. With
-    /// `overdraw`, the largest will do if none has room.
+    /// Where a claim on `from` may live on: another pool of its feature that is
+    /// valid, serves its version and is lent on the same terms to this holder,
+    /// with room beside what is `taken` already. With `overdraw`, the largest
+    /// will do if none has room.
     pub(crate) fn refuge(
         &self,
-        held: &HeldItem,
-        taken: &[(PoolId, Seats)],
+        moving: Moving<'_>,
+        taken: &[Taken],
         date_ms: u64,
         overdraw: bool,
-    ) -> Option<PoolId> {
-        let feature = &self.pools.get(&held.pool)?.key.feature;
+    ) -> Option<Taken> {
+        let Moving { from, version, seats, holder } = moving;
+        let left = self.pools.get(&from)?;
         let mut largest: Option<(PoolId, u64)> = None;
-        for (id, pool) in self.candidates(feature) {
-            if id == held.pool || !pool.valid_at(date_ms) || pool.key.version < held.version {
+        for (id, pool) in self.candidates(&left.key.feature) {
+            let terms = &pool.key.terms;
+            let fits = pool.valid_at(date_ms)
+                && pool.key.version >= version
+                && terms.consumes == left.key.terms.consumes
+                && terms.open_to(holder);
+            if id == from || !fits {
                 continue;
             }
-            if pool.free() >= u64::from(held.seats.get()) + taken_of(id, taken) {
-                return Some(id);
+            let fresh = self.fresh(id, seats, holder, taken);
+            let here = Taken { pool: id, seats, fresh };
+            if fresh == 0 || pool.free() >= fresh + taken_of(id, taken) {
+                return Some(here);
             }
             if overdraw && largest.is_none_or(|(_, total)| pool.total() > total) {
                 largest = Some((id, pool.total()));
             }
         }
-        largest.map(|(id, _)| id)
+        let (pool, _) = largest?;
+        Some(Taken { pool, seats, fresh: self.fresh(pool, seats, holder, taken) })
     }
 
     /// Makes the pools those of `licenses`. Pools that keep their key keep
@@ -202,7 +299,13 @@ impl Pools {
         licenses: impl Iterator<Item = &'a License>,
     ) -> Vec<PoolId> {
         let mut wanted: BTreeMap<PoolKey, (u64, u64)> = BTreeMap::new();
-        for line in licenses.flat_map(|license| &license.lines) {
+        let lines: Vec<&Line> = licenses.flat_map(|license| &license.lines).collect();
+        let void = superseded(&lines);
+        let in_force = |line: &&&Line| {
+            let before = void.get(&line.feature);
+            before.is_none_or(|before| line.about.issued_ms.unwrap_or(0) >= *before)
+        };
+        for line in lines.iter().filter(in_force) {
             let (licensed, overdraft) = wanted.entry(PoolKey::of(line)).or_default();
             *licensed += u64::from(line.seats);
             *overdraft += u64::from(line.overdraft);
@@ -222,23 +325,32 @@ impl Pools {
         for (key, (licensed, overdraft)) in wanted {
             self.last_id += 1;
             let id = PoolId(self.last_id);
-            self.pools.insert(id, Pool { key, licensed, overdraft, held: 0, withdrawn: false });
+            let (held, withdrawn, borrowed, overdraft_max) = Default::default();
+            let pool = Pool { key, licensed, overdraft, held, withdrawn, borrowed, overdraft_max };
+            self.pools.insert(id, pool);
             changed.push(id);
         }
         self.index();
         changed
     }
 
+    /// The same pools, with nothing held.
+    pub(crate) fn emptied(&self) -> Pools {
+        let mut pools = Pools { groups: BTreeMap::new(), ..self.clone() };
+        pools.pools.values_mut().for_each(|pool| pool.held = 0);
+        pools
+    }
+
+    /// Counts seats that go out on loan or come back.
+    pub(crate) fn count_borrowed(&mut self, id: PoolId, seats: Seats, out: bool) {
+        let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
+        let seats = u64::from(seats.get());
+        pool.borrowed = if out { pool.borrowed + seats } else { pool.borrowed - seats };
+    }
+
     /// Puts a pool back as it was recorded.
     pub(crate) fn restore(&mut self, id: PoolId, pool: Pool) {
         self.pools.insert(id, pool);
-    }
-
-    /// Counts seats that a restored checkout holds; `false` if there is no
-    /// such pool.
-    pub(crate) fn restore_held(&mut self, id: PoolId, seats: Seats) -> bool {
-        let pool = self.pools.get_mut(&id);
-        pool.map(|pool| pool.held += u64::from(seats.get())).is_some()
     }
 
     /// Sorts the pools of each feature. Withdrawn pools serve nobody.
@@ -255,6 +367,13 @@ impl Pools {
         }
     }
 
+    /// When the next right begins or ends after this date.
+    pub(crate) fn next_turn_ms(&self, date_ms: u64) -> Option<u64> {
+        let keys = self.pools.values().map(|pool| &pool.key);
+        let turns = keys.flat_map(|key| [key.starts_ms, key.expires_ms]).flatten();
+        turns.filter(|turn| *turn > date_ms).min()
+    }
+
     /// When the next right ends after this date.
     pub(crate) fn next_expiry_ms(&self, date_ms: u64) -> Option<u64> {
         let ends = self.pools.values().filter_map(|pool| pool.key.expires_ms);
@@ -269,66 +388,27 @@ impl Pools {
 
     /// Seats held beyond those that exist, over all pools.
     pub(crate) fn overage(&self) -> u64 {
-        self.pools.values().map(|pool| pool.held.saturating_sub(pool.total())).sum()
+        let counted = self.pools.values().filter(|pool| !pool.key.terms.uncounted);
+        counted.map(|pool| pool.held.saturating_sub(pool.total())).sum()
     }
 }
 
-/// Why no pool could serve, gathered while looking.
-#[derive(Default)]
-struct Shortfall {
-    known: bool,
-    best_version: Option<Version>,
-    /// The version is served, but only by pools outside their dates.
-    version_served: bool,
-    starts_ms: Option<u64>,
-    expired_ms: Option<u64>,
-    valid: bool,
-    in_use: u64,
-    total: u64,
-    largest: u64,
-    free: FreeSeats,
+/// Before when the lines of a feature must have been issued to be void.
+fn superseded(lines: &[&Line]) -> BTreeMap<FeatureName, u64> {
+    let mut before: BTreeMap<FeatureName, u64> = BTreeMap::new();
+    for line in lines {
+        for feature in &line.about.supersedes {
+            let issued = line.about.issued_ms.unwrap_or(0);
+            let known = before.entry(feature.clone()).or_default();
+            *known = issued.max(*known);
+        }
+    }
+    before
 }
 
-impl Shortfall {
-    fn could_serve(&mut self, pool: &Pool, version: Version, date_ms: u64) -> bool {
-        self.known = true;
-        self.best_version = self.best_version.max(Some(pool.key.version));
-        if pool.key.version < version {
-            return false;
-        }
-        self.version_served = true;
-        if !pool.begun_at(date_ms) {
-            let starts = pool.key.starts_ms.unwrap_or(0);
-            self.starts_ms = Some(self.starts_ms.map_or(starts, |s| s.min(starts)));
-            return false;
-        }
-        if pool.over_at(date_ms) {
-            self.expired_ms = self.expired_ms.max(pool.key.expires_ms);
-            return false;
-        }
-        self.valid = true;
-        true
-    }
-
-    fn denial(self, item: &Item) -> Denial {
-        let feature = item.feature.clone();
-        if !self.known {
-            return Denial::FeatureUnknown { feature };
-        }
-        if !self.version_served {
-            let licensed = self.best_version.unwrap_or_default();
-            return Denial::VersionNotLicensed { feature, wanted: item.version, licensed };
-        }
-        if !self.valid {
-            return match (self.starts_ms, self.expired_ms) {
-                (Some(at_ms), _) => Denial::NotYetValid { feature, at_ms },
-                (None, at) => Denial::Expired { feature, at_ms: at.unwrap_or(0) },
-            };
-        }
-        if self.largest < u64::from(item.seats.get()) {
-            return Denial::MoreThanExist { feature, wanted: item.seats, total: self.largest };
-        }
-        let Shortfall { in_use, total, free, .. } = self;
-        Denial::NoSeat { feature, wanted: item.seats, in_use, total, free }
+impl Terms {
+    /// Whether the line's host ids let this holder in.
+    pub(crate) fn open_to(&self, holder: &Holder) -> bool {
+        self.hostids.is_empty() || self.hostids.iter().any(|id| holder.hostids.contains(id))
     }
 }

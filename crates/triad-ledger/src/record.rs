@@ -23,6 +23,12 @@ pub enum RecordKey {
     Checkout(CheckoutId),
     /// A session that ended lately, by the number of its end.
     Ended(u64),
+    /// The policy in force.
+    Policy,
+    /// A request that waits, by its ticket.
+    Waiting(u64),
+    /// What was taken back and is blocked, by the checkout that it was.
+    Block(CheckoutId),
 }
 
 impl RecordKey {
@@ -35,6 +41,9 @@ impl RecordKey {
             RecordKey::Session(id) => (3, &id.0),
             RecordKey::Checkout(id) => (4, &id.0.to_be_bytes()),
             RecordKey::Ended(number) => (5, &number.to_be_bytes()),
+            RecordKey::Policy => (6, &[]),
+            RecordKey::Waiting(ticket) => (7, &ticket.to_be_bytes()),
+            RecordKey::Block(id) => (8, &id.0.to_be_bytes()),
         };
         let mut bytes = Vec::with_capacity(1 + id.len());
         bytes.push(kind);
@@ -52,6 +61,9 @@ impl RecordKey {
             3 => RecordKey::Session(SessionId(id.try_into().ok()?)),
             4 => RecordKey::Checkout(CheckoutId(u64::from_be_bytes(id.try_into().ok()?))),
             5 => RecordKey::Ended(u64::from_be_bytes(id.try_into().ok()?)),
+            6 if id.is_empty() => RecordKey::Policy,
+            7 => RecordKey::Waiting(u64::from_be_bytes(id.try_into().ok()?)),
+            8 => RecordKey::Block(CheckoutId(u64::from_be_bytes(id.try_into().ok()?))),
             _ => return None,
         })
     }
@@ -156,6 +168,9 @@ mod tests {
             RecordKey::Checkout(CheckoutId(1)),
             RecordKey::Checkout(CheckoutId(300)),
             RecordKey::Ended(299),
+            RecordKey::Policy,
+            RecordKey::Waiting(5),
+            RecordKey::Block(CheckoutId(300)),
         ];
         for key in &keys {
             assert_eq!(RecordKey::from_bytes(&key.to_bytes()).as_ref(), Some(key));

@@ -3,8 +3,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
-use crate::names::{FeatureName, Label, LicenseId, Version};
+use crate::names::{FeatureName, Label, LicenseId, Seats, Version};
 
 /// The most licenses in force at once. Each new serial counts the lines of all
 /// licenses anew; sites have a handful of publishers.
@@ -48,4 +49,123 @@ pub struct Line {
     pub expires_ms: Option<u64>,
     /// Handed to the application with each grant.
     pub vendor_string: Label,
+    /// How its seats are counted, and who may have them.
+    pub terms: Terms,
+    /// What is said about the line and counts nothing.
+    pub about: About,
+}
+
+/// How the seats of a line are counted, and who may have them. Lines that differ
+/// in this are different pools. The default is an ordinary counted line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Terms {
+    /// Not counted: whoever may have it has it. Its seats are 0.
+    pub uncounted: bool,
+    /// Whose checkouts are one (duplicate grouping).
+    pub share: Share,
+    /// Only for clients that say one of these host ids. Empty: for all.
+    pub hostids: Vec<Label>,
+    /// For how long seats may be borrowed. `None`: not at all.
+    pub borrow_max_ms: Option<u64>,
+    /// For how long a seat stays taken after its return.
+    pub linger_ms: u64,
+    /// Each seat also takes tokens of another feature, all or none: token pools,
+    /// and the token of a SUITE (which is a line shared by user, host and
+    /// display).
+    pub consumes: Option<TokenCost>,
+    /// Only for users whom an INCLUDE rule of this feature names, and for at
+    /// most so many of them.
+    pub users_max: Option<Seats>,
+    /// Only for hosts that an INCLUDE rule of this feature names, and for at
+    /// most so many of them.
+    pub hosts_max: Option<Seats>,
+}
+
+/// What one seat takes of another feature.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenCost {
+    /// The feature whose seats are the tokens. It consumes nothing itself.
+    pub feature: FeatureName,
+    /// Which version of it.
+    pub version: Version,
+    /// How many for one seat.
+    pub tokens: Seats,
+}
+
+/// Words for administrators and for the license crate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The publisher's notice.
+    pub notice: Label,
+    /// The serial number of the purchase.
+    pub serial_number: Label,
+    /// When the line was issued, ms since 1970 UTC.
+    pub issued_ms: Option<u64>,
+    /// Lines of these features that were issued before this one are void, in
+    /// whatever license they stand. Lines without a date of issue are the
+    /// oldest.
+    pub supersedes: Vec<FeatureName>,
+}
+
+/// Whose checkouts share one seat: those who agree in all that is named. Of
+/// nothing, which is the default, everybody has a seat of his own.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u8);
+
+impl Share {
+    /// Everybody has a seat of his own.
+    pub const NOTHING: Share = Share(0);
+    /// The same user.
+    pub const USER: Share = Share(1);
+    /// The same host.
+    pub const HOST: Share = Share(2);
+    /// The same display.
+    pub const DISPLAY: Share = Share(4);
+    /// The same data of the publisher's application.
+    pub const VENDOR: Share = Share(8);
+    /// Everybody at the site: one seat serves all.
+    pub const SITE: Share = Share(16);
+
+    /// Agreement in this and in that. With [`Share::SITE`] nothing else counts.
+    pub const fn and(self, other: Share) -> Share {
+        let both = self.0 | other.0;
+        if both & Self::SITE.0 == 0 { Share(both) } else { Self::SITE }
+    }
+
+    /// Whether agreement in `part` is asked for.
+    pub const fn asks(self, part: Share) -> bool {
+        self.0 & part.0 != 0
+    }
+
+    /// As one number, for encoding.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The inverse of [`Share::bits`].
+    pub const fn from_bits(bits: u8) -> Option<Share> {
+        if bits <= Self::SITE.0 { Some(Share(bits)) } else { None }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Share::NOTHING => return f.write_str("NONE"),
+            Share::SITE => return f.write_str("SITE"),
+            _ => {}
+        }
+        let parts =
+            [(Self::USER, "U"), (Self::HOST, "H"), (Self::DISPLAY, "D"), (Self::VENDOR, "V")];
+        parts
+            .iter()
+            .filter(|(part, _)| self.asks(*part))
+            .try_for_each(|(_, word)| f.write_str(word))
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Share({self})")
+    }
 }

@@ -1,6 +1,7 @@
 //! The sessions: who is connected, what each holds, and what each was told.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 
 use crate::command::{Answer, Holder, UNACKNOWLEDGED_MAX};
 use crate::denial::Denial;
@@ -10,13 +11,15 @@ use crate::names::{CheckoutId, RequestId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Who.
-    pub holder: Holder,
+    pub holder: Arc<Holder>,
     /// How long seats are kept after the last heartbeat, ms.
     pub lease_ms: u64,
     /// When it was opened, ms since 1970 UTC.
     pub opened_ms: u64,
     /// What it holds. Not part of the record: the checkouts say it.
     pub checkouts: BTreeSet<CheckoutId>,
+    /// Since when its user is idle, in cluster time.
+    pub idle_since_ms: Option<u64>,
     pub(crate) receipts: Receipts,
 }
 
@@ -56,8 +59,11 @@ impl Receipts {
         if self.answers.len() >= UNACKNOWLEDGED_MAX { Seen::Full } else { Seen::New }
     }
 
-    /// Keeps the answer until the client acknowledges it.
+    /// Keeps the answer until the client acknowledges it, unless it did so
+    /// before the request was settled.
     pub(crate) fn remember(&mut self, request: RequestId, answer: Answer) {
-        self.answers.insert(request, answer);
+        if request.0 > self.answered_through {
+            self.answers.insert(request, answer);
+        }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
 use toml::value::{Datetime, Value};
-use triad_ledger::names::{FeatureName, Label, LicenseId, NameError, Version};
+use triad_ledger::names::{FeatureName, Label, LicenseId, NameError, Seats, Version};
 use triad_ledger::rights::{LINES_MAX, Line};
 
 use crate::binding::{Binding, HOSTIDS_PER_BINDING};
@@ -13,6 +12,15 @@ use crate::dates::{Day, Zone};
 use crate::document::position;
 use crate::error::{LicenseError, printable};
 use crate::hostid::HostId;
+use crate::resolve::{COMPONENTS_MAX, Component, Package, Unresolved, Upgrade, unpack, upgrade};
+use crate::written::{RawBinding, RawContent, RawFeature, RawPackage, RawUpgrade, hint};
+
+/// The most packages of one license.
+pub(crate) const PACKAGES_MAX: usize = 1_000;
+/// The most upgrades of one license; each looks through the lines before it.
+pub(crate) const UPGRADES_MAX: usize = 1_000;
+
+const OUT_OF_RANGE: &str = "the day is out of range; write one from 1970 to 9999-12-30";
 
 /// What a license says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +35,7 @@ pub(crate) struct Content {
     pub(crate) features: Vec<Feature>,
 }
 
-/// One `[[feature]]`: the line for the ledger, and its days as written.
+/// A line for the ledger, and its days as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Feature {
     pub(crate) line: Line,
@@ -36,47 +44,6 @@ pub(crate) struct Feature {
     pub(crate) expires: Option<Day>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawContent {
-    license: Spanned<String>,
-    publisher: Spanned<String>,
-    serial: Spanned<u64>,
-    zone: Option<Spanned<String>>,
-    issued: Option<Spanned<Datetime>>,
-    notice: Option<Spanned<String>>,
-    binding: Spanned<RawBinding>,
-    #[serde(default)]
-    feature: Vec<RawFeature>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawBinding {
-    cluster: Option<Spanned<String>>,
-    hostids: Option<Spanned<Vec<Spanned<String>>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFeature {
-    name: Spanned<String>,
-    version: Spanned<String>,
-    seats: Spanned<u32>,
-    #[serde(default)]
-    overdraft: u32,
-    start: Option<Spanned<Datetime>>,
-    expires: Spanned<Value>,
-    vendor_string: Option<Spanned<String>>,
-}
-
-/// All keys, for the hint after a misspelt one.
-const TOP_KEYS: [&str; 8] =
-    ["license", "publisher", "serial", "zone", "issued", "notice", "binding", "feature"];
-const BINDING_KEYS: [&str; 2] = ["cluster", "hostids"];
-const FEATURE_KEYS: [&str; 7] =
-    ["name", "version", "seats", "overdraft", "start", "expires", "vendor_string"];
-
 impl Content {
     /// Reads the text between the markers; `lines_above` of the document stand
     /// above it, so that errors name the line that an editor shows.
@@ -84,9 +51,14 @@ impl Content {
         let source = Source { text, lines_above };
         let raw: RawContent = toml::from_str(text).map_err(|error| source.toml(&error))?;
 
-        if raw.feature.len() > LINES_MAX {
-            let (found, max) = (raw.feature.len(), LINES_MAX);
-            return Err(LicenseError::TooLarge { what: "[[feature]] tables", found, max });
+        for (what, found, max) in [
+            ("[[feature]] tables", raw.feature.len(), LINES_MAX),
+            ("[[package]] tables", raw.package.len(), PACKAGES_MAX),
+            ("[[upgrade]] tables", raw.upgrade.len(), UPGRADES_MAX),
+        ] {
+            if found > max {
+                return Err(LicenseError::TooLarge { what, found, max });
+            }
         }
         if raw.feature.is_empty() {
             let what = "it grants nothing; add at least one [[feature]]";
@@ -110,10 +82,7 @@ impl Content {
             None => Label::default(),
             Some(notice) => source.named(notice, "notice", Label::parse)?,
         };
-        let features = raw.feature.iter().enumerate();
-        let features = features
-            .map(|(index, raw)| source.feature(index, raw, &zone))
-            .collect::<Result<_, _>>()?;
+        let features = source.features(&raw, issued, &zone)?;
         let serial = raw.serial.into_inner();
         Ok(Content { id, publisher, serial, zone, binding, issued, notice, features })
     }
@@ -130,13 +99,13 @@ fn filled(text: &str) -> Result<Label, NameError> {
 }
 
 /// The text, for saying where in it something is wrong.
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     text: &'a str,
     lines_above: usize,
 }
 
 impl Source<'_> {
-    fn malformed(&self, span: Range<usize>, what: impl Into<String>) -> LicenseError {
+    pub(crate) fn malformed(&self, span: Range<usize>, what: impl Into<String>) -> LicenseError {
         let (line, column) = self.place(&span);
         LicenseError::Malformed { line, column, what: what.into() }
     }
@@ -146,7 +115,7 @@ impl Source<'_> {
         (self.lines_above + line, column)
     }
 
-    fn named<T>(
+    pub(crate) fn named<T>(
         &self,
         value: &Spanned<String>,
         place: impl Into<String>,
@@ -192,53 +161,176 @@ impl Source<'_> {
         }
     }
 
+    /// The lines, after upgrades and packages were resolved.
+    fn features(
+        &self,
+        raw: &RawContent,
+        issued: Option<Day>,
+        zone: &Zone,
+    ) -> Result<Vec<Feature>, LicenseError> {
+        // An upgrade concerns the lines that stand before it.
+        let mut upgrades = raw.upgrade.iter().peekable();
+        let mut features = Vec::with_capacity(raw.feature.len());
+        for (index, written) in raw.feature.iter().enumerate() {
+            while let Some(next) = upgrades.next_if(|u| u.span().start < written.span().start) {
+                self.upgrade(&mut features, next, zone)?;
+            }
+            features.push(self.feature(index, written, issued, zone)?);
+        }
+        upgrades.try_for_each(|next| self.upgrade(&mut features, next, zone))?;
+        for written in &raw.package {
+            let package = self.package(written.get_ref())?;
+            unpack(&mut features, &package).map_err(|why| self.unresolved(written.span(), &why))?;
+        }
+        Ok(features)
+    }
+
     fn feature(
         &self,
         index: usize,
-        raw: &RawFeature,
+        written: &Spanned<RawFeature>,
+        issued: Option<Day>,
         zone: &Zone,
     ) -> Result<Feature, LicenseError> {
+        let raw = written.get_ref();
         let place = |key: &str| {
             let name: String = printable(raw.name.get_ref()).chars().take(64).collect();
             format!("feature {} ({name:?}), {key}", index + 1)
         };
-        if *raw.seats.get_ref() == 0 {
-            let what = "0 seats grant nothing; write at least 1, or leave the feature out";
-            return Err(self.malformed(raw.seats.span(), what));
-        }
-        let out_of_range = "the day is out of range; write one from 1970 to 9999-12-30";
-        let start = raw.start.as_ref().map(|day| self.day(day)).transpose()?;
-        let starts_ms = match (start, &raw.start) {
-            (Some(day), Some(written)) => Some(
-                zone.starts_ms(day).ok_or_else(|| self.malformed(written.span(), out_of_range))?,
-            ),
-            _ => None,
+        let seats = match (&raw.seats, raw.uncounted) {
+            (None, true) => 0,
+            (None, false) => {
+                let what = "missing field `seats`; write a number, or uncounted = true";
+                return Err(self.malformed(written.span(), what));
+            }
+            (Some(seats), true) => {
+                let what = "what is uncounted has no seats; remove one of the two";
+                return Err(self.malformed(seats.span(), what));
+            }
+            (Some(seats), false) if *seats.get_ref() == 0 => {
+                let what = "0 seats grant nothing; write at least 1, or leave the feature out";
+                return Err(self.malformed(seats.span(), what));
+            }
+            (Some(seats), false) => *seats.get_ref(),
         };
-        let expires = self.expires(&raw.expires)?;
-        let expires_ms = match expires {
-            Some(day) => Some(
-                zone.ends_ms(day)
-                    .ok_or_else(|| self.malformed(raw.expires.span(), out_of_range))?,
-            ),
-            None => None,
-        };
-        if starts_ms.zip(expires_ms).is_some_and(|(starts, expires)| starts >= expires) {
-            return Err(self.malformed(raw.expires.span(), "it expires before it starts"));
-        }
+        let (start, starts_ms) = self.start(raw.start.as_ref(), zone)?;
+        let (expires, expires_ms) = self.end(&raw.expires, starts_ms, zone)?;
         let vendor_string = match &raw.vendor_string {
             None => Label::default(),
             Some(text) => self.named(text, place("vendor_string"), Label::parse)?,
         };
+        let version = self.named(&raw.version, place("version"), Version::parse)?;
         let line = Line {
             feature: self.named(&raw.name, place("name"), FeatureName::parse)?,
-            version: self.named(&raw.version, place("version"), Version::parse)?,
-            seats: *raw.seats.get_ref(),
+            version,
+            seats,
             overdraft: raw.overdraft,
             starts_ms,
             expires_ms,
             vendor_string,
+            terms: self.terms(raw, version)?,
+            about: self.about(raw, issued, zone)?,
         };
+        if line.terms.consumes.as_ref().is_some_and(|cost| cost.feature == line.feature) {
+            let what = "a feature cannot consume itself";
+            return Err(self.malformed(raw.name.span(), what));
+        }
         Ok(Feature { line, start, expires })
+    }
+
+    fn upgrade(
+        &self,
+        before: &mut Vec<Feature>,
+        written: &Spanned<RawUpgrade>,
+        zone: &Zone,
+    ) -> Result<(), LicenseError> {
+        let raw = written.get_ref();
+        let (start, starts_ms) = self.start(raw.start.as_ref(), zone)?;
+        let (expires, expires_ms) = self.end(&raw.expires, starts_ms, zone)?;
+        let from = self.named(&raw.from, "upgrade, from", Version::parse)?;
+        let to = self.named(&raw.to, "upgrade, to", Version::parse)?;
+        if from >= to {
+            return Err(self.malformed(raw.to.span(), "`to` is not higher than `from`"));
+        }
+        let feature = self.named(&raw.feature, "upgrade, feature", FeatureName::parse)?;
+        let seats = self.seats(&raw.seats)?;
+        let what = Upgrade { feature, from, to, seats, start, starts_ms, expires, expires_ms };
+        upgrade(before, &what).map_err(|why| self.unresolved(written.span(), &why))
+    }
+
+    fn package(&self, raw: &RawPackage) -> Result<Package, LicenseError> {
+        let name = self.named(&raw.name, "package, name", FeatureName::parse)?;
+        let version = self.named(&raw.version, "package, version", Version::parse)?;
+        if raw.components.is_empty() || raw.components.len() > COMPONENTS_MAX {
+            let what = format!("a package has 1 to {COMPONENTS_MAX} components");
+            return Err(self.malformed(raw.name.span(), what));
+        }
+        let mut components = Vec::with_capacity(raw.components.len());
+        for component in &raw.components {
+            let raw = component.get_ref();
+            let version = match &raw.version {
+                Some(version) => self.named(version, "component, version", Version::parse)?,
+                None => version,
+            };
+            let feature = self.named(&raw.feature, "component, feature", FeatureName::parse)?;
+            let seats = raw.seats.as_ref().map_or(Ok(Seats::MIN), |seats| self.seats(seats))?;
+            components.push(Component { feature, version, seats });
+        }
+        Ok(Package { name, version, suite: raw.suite, components })
+    }
+
+    fn unresolved(&self, span: Range<usize>, why: &Unresolved) -> LicenseError {
+        let what = match why {
+            Unresolved::NothingToUpgrade => {
+                "no line before it has the feature in a version from `from` up to `to`; put the \
+                 line above the upgrade"
+                    .to_owned()
+            }
+            Unresolved::TooFewToUpgrade { found } => {
+                format!("the closest line before it has {found} seats; upgrade at most as many")
+            }
+            Unresolved::PackageNotSold => {
+                "no [[feature]] has the name and version of the package; a package alone grants \
+                 nothing"
+                    .to_owned()
+            }
+            Unresolved::Nested => "a package cannot contain itself".to_owned(),
+            Unresolved::TooManyLines => {
+                format!("with its components the license has more than {LINES_MAX} lines")
+            }
+            Unresolved::TooManySeats => {
+                "more seats of a component than can be counted; lower them".to_owned()
+            }
+        };
+        self.malformed(span, what)
+    }
+
+    /// The first day and instant.
+    fn start(
+        &self,
+        raw: Option<&Spanned<Datetime>>,
+        zone: &Zone,
+    ) -> Result<(Option<Day>, Option<u64>), LicenseError> {
+        let Some(raw) = raw else { return Ok((None, None)) };
+        let day = self.day(raw)?;
+        let starts_ms =
+            zone.starts_ms(day).ok_or_else(|| self.malformed(raw.span(), OUT_OF_RANGE))?;
+        Ok((Some(day), Some(starts_ms)))
+    }
+
+    /// The last day, and the instant after it.
+    fn end(
+        &self,
+        raw: &Spanned<Value>,
+        starts_ms: Option<u64>,
+        zone: &Zone,
+    ) -> Result<(Option<Day>, Option<u64>), LicenseError> {
+        let Some(day) = self.expires(raw)? else { return Ok((None, None)) };
+        let ends_ms = zone.ends_ms(day).ok_or_else(|| self.malformed(raw.span(), OUT_OF_RANGE))?;
+        if starts_ms.is_some_and(|starts_ms| starts_ms >= ends_ms) {
+            return Err(self.malformed(raw.span(), "it expires before it starts"));
+        }
+        Ok((Some(day), Some(ends_ms)))
     }
 
     fn expires(&self, raw: &Spanned<Value>) -> Result<Option<Day>, LicenseError> {
@@ -255,7 +347,7 @@ impl Source<'_> {
         }
     }
 
-    fn day(&self, raw: &Spanned<Datetime>) -> Result<Day, LicenseError> {
+    pub(crate) fn day(&self, raw: &Spanned<Datetime>) -> Result<Day, LicenseError> {
         let day = match raw.get_ref() {
             Datetime { date: Some(date), time: None, offset: None } => Day::from_toml(*date),
             _ => None,
@@ -263,34 +355,4 @@ impl Source<'_> {
         let what = "licenses count in whole days; write one such as 2026-12-31";
         day.ok_or_else(|| self.malformed(raw.span(), what))
     }
-}
-
-/// What the writer of an unknown key probably meant.
-fn hint(key: &str) -> Option<String> {
-    let key = key.trim();
-    let known = || TOP_KEYS.into_iter().chain(BINDING_KEYS).chain(FEATURE_KEYS);
-    if TOP_KEYS.contains(&key) {
-        return Some(format!("; `{key}` stands above the first [table]"));
-    }
-    let plain =
-        key.len() <= 20 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    if !plain || known().any(|name| name == key) {
-        return None;
-    }
-    let nearest = known().min_by_key(|name| distance(key, name))?;
-    (distance(key, nearest) <= 2).then(|| format!("; did you mean `{nearest}`?"))
-}
-
-/// How many letters have to be added, dropped or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use triad_ledger::rights::{About, Share, Terms};
+
 use crate::binding::Binding;
 use crate::dates::Day;
+use crate::policy::show_period;
 
 /// A license to be issued. Nothing is checked here: [`crate::issue`] checks
 /// what [`Draft::to_toml`] writes.
@@ -44,6 +47,11 @@ pub struct DraftFeature {
     pub expires: Option<Day>,
     /// Handed to the application with each grant; may be empty.
     pub vendor_string: String,
+    /// How its seats are counted, and who may have them. What is uncounted has
+    /// 0 seats.
+    pub terms: Terms,
+    /// What is said about it; its day of issue counts in UTC.
+    pub about: About,
 }
 
 impl DraftFeature {
@@ -57,6 +65,8 @@ impl DraftFeature {
             start: None,
             expires: None,
             vendor_string: String::new(),
+            terms: Terms::default(),
+            about: About::default(),
         }
     }
 }
@@ -96,11 +106,15 @@ impl Draft {
 }
 
 impl DraftFeature {
-    fn write(&self, text: &mut String) -> std::fmt::Result {
+    pub(crate) fn write(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\n[[feature]]")?;
         writeln!(text, "name = {}", quoted(&self.name))?;
         writeln!(text, "version = {}", quoted(&self.version))?;
-        writeln!(text, "seats = {}", self.seats)?;
+        if self.terms.uncounted {
+            writeln!(text, "uncounted = true")?;
+        } else {
+            writeln!(text, "seats = {}", self.seats)?;
+        }
         if self.overdraft > 0 {
             writeln!(text, "overdraft = {}", self.overdraft)?;
         }
@@ -114,12 +128,63 @@ impl DraftFeature {
         if !self.vendor_string.is_empty() {
             writeln!(text, "vendor_string = {}", quoted(&self.vendor_string))?;
         }
+        self.write_terms(text)?;
+        self.write_about(text)
+    }
+
+    fn write_terms(&self, text: &mut String) -> std::fmt::Result {
+        let terms = &self.terms;
+        if terms.share != Share::NOTHING {
+            writeln!(text, "dup_group = \"{}\"", terms.share)?;
+        }
+        if !terms.hostids.is_empty() {
+            let hosts = terms.hostids.iter().map(|host| quoted(host.as_str()));
+            writeln!(text, "hostids = [{}]", hosts.collect::<Vec<_>>().join(", "))?;
+        }
+        if let Some(borrow_ms) = terms.borrow_max_ms {
+            writeln!(text, "borrow = \"{}\"", show_period(borrow_ms))?;
+        }
+        if terms.linger_ms > 0 {
+            writeln!(text, "linger = \"{}\"", show_period(terms.linger_ms))?;
+        }
+        if let Some(cost) = &terms.consumes {
+            let (feature, version) = (quoted(cost.feature.as_str()), cost.version);
+            let tokens = cost.tokens;
+            writeln!(
+                text,
+                "consumes = {{ feature = {feature}, version = \"{version}\", tokens = {tokens} }}"
+            )?;
+        }
+        if let Some(users) = terms.users_max {
+            writeln!(text, "user_based = {users}")?;
+        }
+        if let Some(hosts) = terms.hosts_max {
+            writeln!(text, "host_based = {hosts}")?;
+        }
+        Ok(())
+    }
+
+    fn write_about(&self, text: &mut String) -> std::fmt::Result {
+        let about = &self.about;
+        if !about.notice.as_str().is_empty() {
+            writeln!(text, "notice = {}", quoted(about.notice.as_str()))?;
+        }
+        if !about.serial_number.as_str().is_empty() {
+            writeln!(text, "sn = {}", quoted(about.serial_number.as_str()))?;
+        }
+        if let Some(issued) = about.issued_ms.and_then(Day::in_utc) {
+            writeln!(text, "issued = {issued}")?;
+        }
+        if !about.supersedes.is_empty() {
+            let names = about.supersedes.iter().map(|name| quoted(name.as_str()));
+            writeln!(text, "supersedes = [{}]", names.collect::<Vec<_>>().join(", "))?;
+        }
         Ok(())
     }
 }
 
 /// A TOML string on one line, whatever the text.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
         match character {

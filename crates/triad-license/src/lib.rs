@@ -1,7 +1,8 @@
-//! License documents: what a publisher signs and a node verifies. No I/O and
-//! no clock: text, keys, random bytes and `now_ms` arrive as arguments.
+//! License documents: what a publisher signs and a node verifies; and policy
+//! documents: what a site's administrators lay down. No I/O and no clock: text,
+//! keys, random bytes and `now_ms` arrive as arguments.
 //!
-//! A document is TOML that a person can check by eye, between two markers,
+//! A license is TOML that a person can check by eye, between two markers,
 //! followed by one or more signatures:
 //!
 //! ```text
@@ -21,6 +22,10 @@
 //! | the publisher's desk | checks the signature alone | [`authenticate`] |
 //! | a node | checks signature, binding and dates | [`verify`], [`check_own_host`] |
 //! | the ledger | counts the seats | [`Verified::into_license`] |
+//! | anybody | compares two licenses | [`diff_licenses`] |
+//! | an administrator | checks a policy, compares two | [`PolicyDocument`], [`diff_policies`] |
+//! | an administrator | comes with an options file | [`import_options`] |
+//! | a publisher | comes with a license file to sign anew | [`convert_license`] |
 //!
 //! # Invariants
 //!
@@ -32,27 +37,46 @@
 //! strictly), no algorithm field, a fixed domain prefix.
 //!
 //! **Every part has a bound**: [`DOCUMENT_BYTES_MAX`], [`SIGNATURES_MAX`],
-//! [`KEYS_MAX`], and `LINES_MAX` of the ledger.
+//! [`KEYS_MAX`], [`POLICY_BYTES_MAX`], [`FOREIGN_BYTES_MAX`],
+//! [`DIAGNOSTICS_MAX`], and `LINES_MAX` and `RULES_MAX` of the ledger.
+//!
+//! **What a policy says is independent of where it came from**: an options file
+//! becomes the text of a policy, which is read like any other.
 
 mod binding;
+mod changes;
 mod content;
 mod dates;
+mod diagnostic;
 mod document;
 mod draft;
 mod error;
+mod foreign;
 mod hostid;
 mod issue;
 mod keys;
+mod policy;
+mod resolve;
 mod show;
+mod suggest;
+mod terms;
 mod verify;
+mod written;
 
 pub use binding::{Binding, HOSTIDS_PER_BINDING, Site};
+pub use changes::diff_licenses;
 pub use dates::{Day, Zone};
+pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};
 pub use draft::{Draft, DraftFeature};
 pub use error::LicenseError;
+pub use foreign::{
+    Conversion, Entry, FOREIGN_BYTES_MAX, FOREIGN_LINES_MAX, Fate, Import, Report, convert_license,
+    import_options,
+};
 pub use hostid::{HostId, HostIdKind};
 pub use issue::issue;
 pub use keys::{KEYS_MAX, KeyId, Keyring, PublicKey, PublisherKey};
+pub use policy::{POLICY_BYTES_MAX, PolicyDocument, diff_policies, render_policy, rule_in_words};
 pub use show::{FeatureSummary, Standing, Summary, show};
 pub use verify::{Authentic, Verified, authenticate, check_own_host, verify};

@@ -8,6 +8,10 @@ use crate::content::{Content, Feature};
 use crate::document::Frame;
 use crate::error::LicenseError;
 use crate::keys::KeyId;
+use crate::terms::terms_in_words;
+
+/// The columns of the table of features.
+const COLUMNS: usize = 7;
 
 /// How far a document was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +73,8 @@ pub struct FeatureSummary {
     pub expires_ms: Option<u64>,
     /// Handed to the application with each grant; may be empty.
     pub vendor_string: String,
+    /// What else holds for it, in words: `uncounted`, `borrow 7d`, ...
+    pub terms: Vec<String>,
 }
 
 /// Reads a document without checking any signature. The answer is marked
@@ -116,11 +122,13 @@ impl FeatureSummary {
             starts_ms: feature.line.starts_ms,
             expires_ms: feature.line.expires_ms,
             vendor_string: feature.line.vendor_string.to_string(),
+            terms: terms_in_words(&feature.line.terms, &feature.line.about),
         }
     }
 
-    fn row(&self) -> [String; 6] {
+    fn row(&self) -> [String; COLUMNS] {
         let seats = match self.overdraft {
+            _ if self.terms.iter().any(|word| word == "uncounted") => "-".to_owned(),
             0 => self.seats.to_string(),
             more => format!("{} (+{more})", self.seats),
         };
@@ -134,6 +142,7 @@ impl FeatureSummary {
             text(start),
             text(expires),
             text(&self.vendor_string),
+            self.terms.join("; "),
         ]
     }
 }
@@ -165,13 +174,15 @@ impl fmt::Display for Summary {
             writeln!(f, "not checked: signatures of {}", self.also_signed_by.join(", "))?;
         }
         writeln!(f)?;
-        let head = ["FEATURE", "VERSION", "SEATS", "FIRST DAY", "LAST DAY", "VENDOR STRING"];
-        let rows: Vec<[String; 6]> = std::iter::once(head.map(str::to_owned))
+        let any = self.features.iter().any(|feature| !feature.terms.is_empty());
+        let terms = if any { "TERMS" } else { "" };
+        let head = ["FEATURE", "VERSION", "SEATS", "FIRST DAY", "LAST DAY", "VENDOR STRING", terms];
+        let rows: Vec<[String; COLUMNS]> = std::iter::once(head.map(str::to_owned))
             .chain(self.features.iter().map(FeatureSummary::row))
             .collect();
         let width =
             |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 6] = std::array::from_fn(width);
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
         for row in &rows {
             let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;

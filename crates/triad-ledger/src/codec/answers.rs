@@ -8,11 +8,12 @@ use super::{CodecError, Result};
 use crate::command::{Answer, Grant, Outcome};
 use crate::denial::{Bound, Denial, FreeSeats};
 use crate::names::{CheckoutId, FeatureName, Label, LicenseId, RequestId};
+use crate::policy::RuleId;
 
 /// The answers that are remembered: those to checkouts and checkins.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct AnswerMessage {
-    #[prost(oneof = "Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5")]
     kind: Option<Kind>,
 }
 
@@ -24,6 +25,18 @@ enum Kind {
     Denied(DenialMessage),
     #[prost(bool, tag = "3")]
     Returned(bool),
+    #[prost(uint64, tag = "4")]
+    Queued(u64),
+    #[prost(message, tag = "5")]
+    Borrowed(BorrowedMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BorrowedMessage {
+    #[prost(message, optional, tag = "1")]
+    grant: Option<GrantMessage>,
+    #[prost(uint64, tag = "2")]
+    until_ms: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -34,12 +47,28 @@ struct GrantMessage {
     items: Vec<GrantedItemMessage>,
 }
 
+impl From<&Grant> for GrantMessage {
+    fn from(grant: &Grant) -> Self {
+        GrantMessage { checkout: grant.checkout.0, items: list(&grant.items) }
+    }
+}
+
+impl TryFrom<GrantMessage> for Grant {
+    type Error = CodecError;
+
+    fn try_from(m: GrantMessage) -> Result<Self> {
+        Ok(Grant { checkout: CheckoutId(m.checkout), items: unlist(m.items)? })
+    }
+}
+
 impl From<&Answer> for AnswerMessage {
     fn from(answer: &Answer) -> Self {
         let kind = match answer {
-            Ok(Outcome::Granted(grant)) => {
-                let items = list(&grant.items);
-                Kind::Granted(GrantMessage { checkout: grant.checkout.0, items })
+            Ok(Outcome::Granted(grant)) => Kind::Granted(grant.into()),
+            Ok(Outcome::Queued { position }) => Kind::Queued(*position),
+            Ok(Outcome::Borrowed { grant, until_ms }) => {
+                let (grant, until_ms) = (Some(grant.into()), *until_ms);
+                Kind::Borrowed(BorrowedMessage { grant, until_ms })
             }
             Ok(Outcome::Returned { was_held }) => Kind::Returned(*was_held),
             Ok(other) => unreachable!("no request of a session is answered {other:?}"),
@@ -54,10 +83,12 @@ impl TryFrom<AnswerMessage> for Answer {
 
     fn try_from(m: AnswerMessage) -> Result<Self> {
         Ok(match m.kind.ok_or(CodecError::Unknown("answer"))? {
-            Kind::Granted(m) => Ok(Outcome::Granted(Grant {
-                checkout: CheckoutId(m.checkout),
-                items: unlist(m.items)?,
-            })),
+            Kind::Granted(m) => Ok(Outcome::Granted(m.try_into()?)),
+            Kind::Queued(position) => Ok(Outcome::Queued { position }),
+            Kind::Borrowed(m) => {
+                let grant = m.grant.ok_or(CodecError::Unknown("grant"))?.try_into()?;
+                Ok(Outcome::Borrowed { grant, until_ms: m.until_ms })
+            }
             Kind::Returned(was_held) => Ok(Outcome::Returned { was_held }),
             Kind::Denied(m) => Err(m.try_into()?),
         })
@@ -103,6 +134,17 @@ pub(super) struct DenialMessage {
     free_sum: u64,
     #[prost(uint64, tag = "18")]
     free_largest: u64,
+    #[prost(uint32, tag = "19")]
+    rule: u32,
+    #[prost(uint32, tag = "20")]
+    rule_line: u32,
+    #[prost(uint64, tag = "21")]
+    reserved: u64,
+    /// A time to wait or to borrow, ms.
+    #[prost(uint64, tag = "22")]
+    duration_ms: u64,
+    #[prost(uint64, tag = "23")]
+    checkout: u64,
 }
 
 impl From<&Denial> for DenialMessage {
@@ -111,6 +153,9 @@ impl From<&Denial> for DenialMessage {
         let of = |m: &mut DenialMessage, kind, feature: &FeatureName| {
             m.kind = kind;
             m.feature = feature.to_string();
+        };
+        let by = |m: &mut DenialMessage, rule: RuleId| {
+            (m.rule, m.rule_line) = (rule.number, rule.line);
         };
         match denial {
             Denial::SessionUnknown { session } => {
@@ -167,6 +212,74 @@ impl From<&Denial> for DenialMessage {
                 m.total = *in_force;
                 m.wanted = *offered;
             }
+            Denial::PolicySuperseded { in_force, offered } => {
+                m.kind = 12;
+                m.total = *in_force;
+                m.wanted = *offered;
+            }
+            Denial::HostNotLicensed { feature } => of(&mut m, 13, feature),
+            Denial::Excluded { feature, rule } => {
+                of(&mut m, 14, feature);
+                by(&mut m, *rule);
+            }
+            Denial::NotIncluded { feature, rule } => {
+                of(&mut m, 15, feature);
+                by(&mut m, *rule);
+            }
+            Denial::NoNamedUsers { feature } => of(&mut m, 16, feature),
+            Denial::NotNamed { feature } => of(&mut m, 17, feature),
+            Denial::PolicyMax { feature, wanted, in_use, max, rule } => {
+                of(&mut m, 18, feature);
+                by(&mut m, *rule);
+                m.wanted = wanted.get().into();
+                m.in_use = *in_use;
+                m.total = *max;
+            }
+            Denial::AllReserved { feature, wanted, in_use, total, reserved, rule } => {
+                of(&mut m, 19, feature);
+                by(&mut m, *rule);
+                m.wanted = wanted.get().into();
+                m.in_use = *in_use;
+                m.total = *total;
+                m.reserved = *reserved;
+            }
+            Denial::QueueNonempty { feature, waiting } => {
+                of(&mut m, 20, feature);
+                m.total = *waiting;
+            }
+            Denial::QueueTimedOut { feature, waited_ms } => {
+                of(&mut m, 21, feature);
+                m.duration_ms = *waited_ms;
+            }
+            Denial::Cancelled { feature } => of(&mut m, 22, feature),
+            Denial::Blocked { feature, remaining_ms } => {
+                of(&mut m, 23, feature);
+                m.duration_ms = *remaining_ms;
+            }
+            Denial::BorrowOff { feature } => of(&mut m, 24, feature),
+            Denial::BorrowNotAllowed { feature, rule } => {
+                of(&mut m, 25, feature);
+                by(&mut m, *rule);
+            }
+            Denial::BorrowTooLong { feature, max_ms } => {
+                of(&mut m, 26, feature);
+                m.duration_ms = *max_ms;
+            }
+            Denial::BorrowLowwater { feature, borrowed, kept, rule } => {
+                of(&mut m, 27, feature);
+                by(&mut m, *rule);
+                m.in_use = *borrowed;
+                m.reserved = *kept;
+            }
+            Denial::CheckoutUnknown { checkout } => {
+                (m.kind, m.checkout) = (28, checkout.0);
+            }
+            Denial::BorrowedAway { checkout } => {
+                (m.kind, m.checkout) = (29, checkout.0);
+            }
+            Denial::NotBorrowed { checkout } => {
+                (m.kind, m.checkout) = (30, checkout.0);
+            }
         }
         m
     }
@@ -177,6 +290,7 @@ impl TryFrom<DenialMessage> for Denial {
 
     fn try_from(m: DenialMessage) -> Result<Self> {
         let feature = || FeatureName::parse(&m.feature);
+        let rule = RuleId { number: m.rule, line: m.rule_line };
         let wanted = || {
             let narrow = u32::try_from(m.wanted).map_err(|_| CodecError::Unknown("seats"));
             narrow.and_then(seats)
@@ -214,6 +328,43 @@ impl TryFrom<DenialMessage> for Denial {
                 in_force: m.total,
                 offered: m.wanted,
             },
+            12 => Denial::PolicySuperseded { in_force: m.total, offered: m.wanted },
+            13 => Denial::HostNotLicensed { feature: feature()? },
+            14 => Denial::Excluded { feature: feature()?, rule },
+            15 => Denial::NotIncluded { feature: feature()?, rule },
+            16 => Denial::NoNamedUsers { feature: feature()? },
+            17 => Denial::NotNamed { feature: feature()? },
+            18 => Denial::PolicyMax {
+                feature: feature()?,
+                wanted: wanted()?,
+                in_use: m.in_use,
+                max: m.total,
+                rule,
+            },
+            19 => Denial::AllReserved {
+                feature: feature()?,
+                wanted: wanted()?,
+                in_use: m.in_use,
+                total: m.total,
+                reserved: m.reserved,
+                rule,
+            },
+            20 => Denial::QueueNonempty { feature: feature()?, waiting: m.total },
+            21 => Denial::QueueTimedOut { feature: feature()?, waited_ms: m.duration_ms },
+            22 => Denial::Cancelled { feature: feature()? },
+            23 => Denial::Blocked { feature: feature()?, remaining_ms: m.duration_ms },
+            24 => Denial::BorrowOff { feature: feature()? },
+            25 => Denial::BorrowNotAllowed { feature: feature()?, rule },
+            26 => Denial::BorrowTooLong { feature: feature()?, max_ms: m.duration_ms },
+            27 => Denial::BorrowLowwater {
+                feature: feature()?,
+                borrowed: m.in_use,
+                kept: m.reserved,
+                rule,
+            },
+            28 => Denial::CheckoutUnknown { checkout: CheckoutId(m.checkout) },
+            29 => Denial::BorrowedAway { checkout: CheckoutId(m.checkout) },
+            30 => Denial::NotBorrowed { checkout: CheckoutId(m.checkout) },
             _ => return Err(CodecError::Unknown("denial")),
         })
     }
@@ -226,6 +377,8 @@ fn bound_code(bound: Bound) -> u32 {
         Bound::CheckoutsPerSession => 3,
         Bound::Unacknowledged => 4,
         Bound::Licenses => 5,
+        Bound::Queue => 6,
+        Bound::Blocks => 7,
     }
 }
 
@@ -236,6 +389,8 @@ fn bound(code: u32) -> Result<Bound> {
         3 => Bound::CheckoutsPerSession,
         4 => Bound::Unacknowledged,
         5 => Bound::Licenses,
+        6 => Bound::Queue,
+        7 => Bound::Blocks,
         _ => return Err(CodecError::Unknown("bound")),
     })
 }

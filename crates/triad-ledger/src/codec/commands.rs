@@ -1,14 +1,17 @@
 //! Commands, as they stand in the log: a batch of them is one entry.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use prost::Message;
 
 use super::parts::{HolderMessage, ItemMessage, list, session, silence, silence_code, unlist};
+use super::policies::PolicyMessage;
 use super::records::LicenseMessage;
 use super::{CodecError, Result, counted};
-use crate::command::{Command, ITEMS_MAX};
-use crate::names::{CheckoutId, RequestId};
+use crate::command::{Command, HOSTIDS_MAX, ITEMS_MAX, QueueWait};
+use crate::names::{CheckoutId, Label, RequestId};
+use crate::policy::{GROUPS_MAX, MEMBERS_MAX, RULES_MAX};
 use crate::record::StateHash;
 use crate::rights::LINES_MAX;
 
@@ -20,7 +23,7 @@ struct BatchMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CommandMessage {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     kind: Option<Kind>,
 }
 
@@ -42,6 +45,61 @@ enum Kind {
     Tick(TickMessage),
     #[prost(message, tag = "8")]
     Compare(CompareMessage),
+    #[prost(message, tag = "9")]
+    SetPolicy(PolicyMessage),
+    #[prost(message, tag = "10")]
+    Borrow(BorrowCommand),
+    #[prost(message, tag = "11")]
+    Cancel(CancelMessage),
+    #[prost(message, tag = "12")]
+    Idle(IdleMessage),
+    #[prost(message, tag = "13")]
+    Revoke(RevokeMessage),
+    /// The checkout.
+    #[prost(uint64, tag = "14")]
+    MarkLost(u64),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BorrowCommand {
+    #[prost(message, optional, tag = "1")]
+    checkout: Option<CheckoutCommand>,
+    #[prost(uint64, tag = "2")]
+    until_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CancelMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    request: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct IdleMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, optional, tag = "2")]
+    since_ms: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RevokeMessage {
+    #[prost(uint64, tag = "1")]
+    checkout: u64,
+    #[prost(string, tag = "2")]
+    reason: String,
+    #[prost(uint64, tag = "3")]
+    block_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WaitMessage {
+    #[prost(uint32, optional, tag = "1")]
+    priority: Option<u32>,
+    #[prost(uint64, optional, tag = "2")]
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -66,6 +124,8 @@ struct CheckoutCommand {
     answered_through: u64,
     #[prost(message, repeated, tag = "4")]
     items: Vec<ItemMessage>,
+    #[prost(message, optional, tag = "5")]
+    wait: Option<WaitMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -112,16 +172,28 @@ struct CompareMessage {
 /// # Panics
 ///
 /// If a checkout has no items or more than [`ITEMS_MAX`], or a license more
-/// than [`LINES_MAX`] lines. Once in the log no node could read it again, so it
+/// than [`LINES_MAX`] lines, or a policy more than [`RULES_MAX`] rules,
+/// [`GROUPS_MAX`] groups or [`MEMBERS_MAX`] members, or a client more than
+/// [`HOSTIDS_MAX`] host ids. Once in the log no node could read it again, so it
 /// must not get there; the edge refuses it.
 pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
     for command in commands {
         match command {
-            Command::Checkout { items, .. } => {
+            Command::Checkout { items, .. } | Command::Borrow { items, .. } => {
                 assert!((1..=ITEMS_MAX).contains(&items.len()), "{} items", items.len());
             }
             Command::Install { license } => {
                 assert!(license.lines.len() <= LINES_MAX, "{} lines", license.lines.len());
+            }
+            Command::Open { holder, .. } => {
+                assert!(holder.hostids.len() <= HOSTIDS_MAX, "{} host ids", holder.hostids.len());
+            }
+            Command::SetPolicy { policy } => {
+                assert!(policy.rules.len() <= RULES_MAX, "{} rules", policy.rules.len());
+                let groups = policy.groups.len() + policy.host_groups.len();
+                assert!(groups <= GROUPS_MAX, "{groups} groups");
+                let members = policy.member_count();
+                assert!(members <= MEMBERS_MAX, "{members} members");
             }
             _ => {}
         }
@@ -148,14 +220,43 @@ impl From<&Command> for CommandMessage {
                 lease_ms: *lease_ms,
                 resume: *resume,
             }),
-            Command::Checkout { session, request, answered_through, items } => {
+            Command::Checkout { session, request, answered_through, items, wait } => {
                 Kind::Checkout(CheckoutCommand {
                     session: session.0.to_vec(),
                     request: request.0,
                     answered_through: answered_through.0,
                     items: list(items),
+                    wait: wait.map(|wait| WaitMessage {
+                        priority: wait.priority,
+                        timeout_ms: wait.timeout_ms,
+                    }),
                 })
             }
+            Command::SetPolicy { policy } => Kind::SetPolicy(policy.into()),
+            Command::Borrow { session, request, answered_through, items, until_ms } => {
+                Kind::Borrow(BorrowCommand {
+                    checkout: Some(CheckoutCommand {
+                        session: session.0.to_vec(),
+                        request: request.0,
+                        answered_through: answered_through.0,
+                        items: list(items),
+                        wait: None,
+                    }),
+                    until_ms: *until_ms,
+                })
+            }
+            Command::Cancel { session, request } => {
+                Kind::Cancel(CancelMessage { session: session.0.to_vec(), request: request.0 })
+            }
+            Command::Idle { session, since_ms } => {
+                Kind::Idle(IdleMessage { session: session.0.to_vec(), since_ms: *since_ms })
+            }
+            Command::Revoke { checkout, reason, block_ms } => Kind::Revoke(RevokeMessage {
+                checkout: checkout.0,
+                reason: reason.to_string(),
+                block_ms: *block_ms,
+            }),
+            Command::MarkLost { checkout } => Kind::MarkLost(checkout.0),
             Command::Checkin { session, request, answered_through, checkout } => {
                 Kind::Checkin(CheckinCommand {
                     session: session.0.to_vec(),
@@ -200,8 +301,35 @@ impl TryFrom<CommandMessage> for Command {
                     request: RequestId(m.request),
                     answered_through: RequestId(m.answered_through),
                     items: unlist(m.items)?,
+                    wait: m.wait.map(|wait| QueueWait {
+                        priority: wait.priority,
+                        timeout_ms: wait.timeout_ms,
+                    }),
                 }
             }
+            Kind::SetPolicy(m) => Command::SetPolicy { policy: m.try_into()? },
+            Kind::Borrow(m) => {
+                let until_ms = m.until_ms;
+                let m = m.checkout.ok_or(CodecError::Unknown("borrowing"))?;
+                counted("items in a checkout", m.items.len(), 1..=ITEMS_MAX)?;
+                Command::Borrow {
+                    session: session(&m.session)?,
+                    request: RequestId(m.request),
+                    answered_through: RequestId(m.answered_through),
+                    items: unlist(m.items)?,
+                    until_ms,
+                }
+            }
+            Kind::Cancel(m) => {
+                Command::Cancel { session: session(&m.session)?, request: RequestId(m.request) }
+            }
+            Kind::Idle(m) => Command::Idle { session: session(&m.session)?, since_ms: m.since_ms },
+            Kind::Revoke(m) => Command::Revoke {
+                checkout: CheckoutId(m.checkout),
+                reason: Label::parse(&m.reason)?,
+                block_ms: m.block_ms,
+            },
+            Kind::MarkLost(checkout) => Command::MarkLost { checkout: CheckoutId(checkout) },
             Kind::Checkin(m) => Command::Checkin {
                 session: session(&m.session)?,
                 request: RequestId(m.request),
@@ -226,13 +354,12 @@ impl TryFrom<CommandMessage> for Command {
 
 #[cfg(test)]
 mod tests {
-    use std::string::{String, ToString};
     use std::{format, slice, vec};
 
     use super::*;
     use crate::command::Item;
-    use crate::names::{FeatureName, Label, LicenseId, Seats, SessionId, Version};
-    use crate::rights::{License, Line};
+    use crate::names::{FeatureName, LicenseId, Seats, SessionId, Version};
+    use crate::rights::{About, License, Line, Terms};
 
     #[test]
     fn an_unknown_command_is_refused_not_skipped() {
@@ -248,6 +375,7 @@ mod tests {
             request: RequestId(1),
             answered_through: RequestId(0),
             items: vec![item; items],
+            wait: None,
         }
     }
 
@@ -260,6 +388,8 @@ mod tests {
             starts_ms: None,
             expires_ms: None,
             vendor_string: Label::default(),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let id = LicenseId::parse("acme").expect("good");
         let lines = vec![line; lines];

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 
 use prost::Message;
 
-use super::answers::DenialMessage;
+use super::answers::{AnswerMessage, DenialMessage};
 use super::parts::{
     AtMessage, GrantedItemMessage, HolderMessage, ItemMessage, list, reason, reason_code, session,
     unlist,
 };
 use super::{CodecError, Result};
 use crate::events::{Event, Happening};
-use crate::names::{CheckoutId, LicenseId};
+use crate::names::{CheckoutId, Label, LicenseId, RequestId};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct EventMessage {
@@ -20,7 +20,7 @@ struct EventMessage {
     sequence: u64,
     #[prost(message, optional, tag = "2")]
     at: Option<AtMessage>,
-    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     kind: Option<Kind>,
 }
 
@@ -41,6 +41,82 @@ enum Kind {
     /// The same shape as a grant: what is held now.
     #[prost(message, tag = "9")]
     Moved(GrantedMessage),
+    /// The version.
+    #[prost(uint64, tag = "10")]
+    PolicySet(u64),
+    #[prost(message, tag = "11")]
+    Queued(QueuedMessage),
+    #[prost(message, tag = "12")]
+    Settled(SettledMessage),
+    #[prost(message, tag = "13")]
+    Borrowed(BorrowedMessage),
+    #[prost(message, tag = "14")]
+    Lingering(LingeringMessage),
+    #[prost(message, tag = "15")]
+    Revoked(RevokedMessage),
+    /// Nothing but whose and which.
+    #[prost(message, tag = "16")]
+    MarkedLost(RevokedMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct QueuedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    request: u64,
+    #[prost(message, repeated, tag = "3")]
+    items: Vec<ItemMessage>,
+    #[prost(uint64, tag = "4")]
+    position: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SettledMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    request: u64,
+    #[prost(message, optional, tag = "3")]
+    answer: Option<AnswerMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BorrowedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    holder: Option<HolderMessage>,
+    #[prost(uint64, tag = "3")]
+    checkout: u64,
+    #[prost(message, repeated, tag = "4")]
+    items: Vec<GrantedItemMessage>,
+    #[prost(uint64, tag = "5")]
+    until_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct LingeringMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    checkout: u64,
+    #[prost(message, repeated, tag = "3")]
+    items: Vec<GrantedItemMessage>,
+    #[prost(uint64, tag = "4")]
+    until_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RevokedMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    checkout: u64,
+    #[prost(string, tag = "3")]
+    reason: String,
+    #[prost(uint64, tag = "4")]
+    block_ms: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -140,6 +216,49 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
             serial: *serial,
             overage: *overage,
         }),
+        Happening::PolicySet { version } => Kind::PolicySet(*version),
+        Happening::Queued { session, request, items, position } => Kind::Queued(QueuedMessage {
+            session: session.0.to_vec(),
+            request: request.0,
+            items: list(items),
+            position: *position,
+        }),
+        Happening::Settled { session, request, answer } => Kind::Settled(SettledMessage {
+            session: session.0.to_vec(),
+            request: request.0,
+            answer: Some(answer.into()),
+        }),
+        Happening::Borrowed { session, holder, checkout, items, until_ms } => {
+            Kind::Borrowed(BorrowedMessage {
+                session: session.0.to_vec(),
+                holder: Some(holder.into()),
+                checkout: checkout.0,
+                items: list(items),
+                until_ms: *until_ms,
+            })
+        }
+        Happening::Lingering { session, checkout, items, until_ms } => {
+            Kind::Lingering(LingeringMessage {
+                session: session.0.to_vec(),
+                checkout: checkout.0,
+                items: list(items),
+                until_ms: *until_ms,
+            })
+        }
+        Happening::Revoked { session, checkout, reason, block_ms } => {
+            Kind::Revoked(RevokedMessage {
+                session: session.0.to_vec(),
+                checkout: checkout.0,
+                reason: reason.to_string(),
+                block_ms: *block_ms,
+            })
+        }
+        Happening::MarkedLost { session, checkout } => Kind::MarkedLost(RevokedMessage {
+            session: session.0.to_vec(),
+            checkout: checkout.0,
+            reason: String::new(),
+            block_ms: 0,
+        }),
     };
     let at = Some(event.at.into());
     EventMessage { sequence: event.sequence, at, kind: Some(kind) }.encode_to_vec()
@@ -188,6 +307,41 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event> {
             serial: m.serial,
             overage: m.overage,
         },
+        Kind::PolicySet(version) => Happening::PolicySet { version },
+        Kind::Queued(m) => Happening::Queued {
+            session: session(&m.session)?,
+            request: RequestId(m.request),
+            items: unlist(m.items)?,
+            position: m.position,
+        },
+        Kind::Settled(m) => Happening::Settled {
+            session: session(&m.session)?,
+            request: RequestId(m.request),
+            answer: m.answer.ok_or(CodecError::Unknown("answer"))?.try_into()?,
+        },
+        Kind::Borrowed(m) => Happening::Borrowed {
+            session: session(&m.session)?,
+            holder: m.holder.unwrap_or_default().try_into()?,
+            checkout: CheckoutId(m.checkout),
+            items: unlist(m.items)?,
+            until_ms: m.until_ms,
+        },
+        Kind::Lingering(m) => Happening::Lingering {
+            session: session(&m.session)?,
+            checkout: CheckoutId(m.checkout),
+            items: unlist(m.items)?,
+            until_ms: m.until_ms,
+        },
+        Kind::Revoked(m) => Happening::Revoked {
+            session: session(&m.session)?,
+            checkout: CheckoutId(m.checkout),
+            reason: Label::parse(&m.reason)?,
+            block_ms: m.block_ms,
+        },
+        Kind::MarkedLost(m) => {
+            let (session, checkout) = (session(&m.session)?, CheckoutId(m.checkout));
+            Happening::MarkedLost { session, checkout }
+        }
     };
     Ok(Event { sequence: m.sequence, at: m.at.unwrap_or_default().into(), what })
 }

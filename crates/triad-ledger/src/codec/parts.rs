@@ -2,9 +2,10 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use super::{CodecError, Result};
-use crate::command::{At, GrantedItem, Holder, Item, Silence};
+use super::{CodecError, Result, counted};
+use crate::command::{At, GrantedItem, HOSTIDS_MAX, Holder, Item, Silence};
 use crate::events::EndReason;
 use crate::names::{FeatureName, Label, PoolId, Seats, SessionId, Version};
 
@@ -47,6 +48,13 @@ pub(super) struct HolderMessage {
     application: String,
     #[prost(uint32, tag = "6")]
     pid: u32,
+    /// 4 or 16 bytes; none if it is not known.
+    #[prost(bytes = "vec", tag = "7")]
+    address: Vec<u8>,
+    #[prost(string, tag = "8")]
+    vendor_data: String,
+    #[prost(string, repeated, tag = "9")]
+    hostids: Vec<String>,
 }
 
 impl From<&Holder> for HolderMessage {
@@ -58,6 +66,13 @@ impl From<&Holder> for HolderMessage {
             project: holder.project.to_string(),
             application: holder.application.to_string(),
             pid: holder.pid,
+            address: match holder.address {
+                None => Vec::new(),
+                Some(IpAddr::V4(address)) => address.octets().to_vec(),
+                Some(IpAddr::V6(address)) => address.octets().to_vec(),
+            },
+            vendor_data: holder.vendor_data.to_string(),
+            hostids: holder.hostids.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -66,6 +81,8 @@ impl TryFrom<HolderMessage> for Holder {
     type Error = CodecError;
 
     fn try_from(m: HolderMessage) -> Result<Self> {
+        counted("host ids of a client", m.hostids.len(), 0..=HOSTIDS_MAX)?;
+        let hostids = m.hostids.iter().map(|text| Label::parse(text));
         Ok(Holder {
             user: Label::parse(&m.user)?,
             host: Label::parse(&m.host)?,
@@ -73,8 +90,21 @@ impl TryFrom<HolderMessage> for Holder {
             project: Label::parse(&m.project)?,
             application: Label::parse(&m.application)?,
             pid: m.pid,
+            address: address(&m.address)?,
+            vendor_data: Label::parse(&m.vendor_data)?,
+            hostids: hostids.collect::<core::result::Result<_, _>>()?,
         })
     }
+}
+
+fn address(bytes: &[u8]) -> Result<Option<IpAddr>> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| v6());
+    address.map(Some).map_err(|_| CodecError::Unknown("address"))
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -193,6 +223,10 @@ pub(super) fn reason(code: u32) -> Result<EndReason> {
     match code {
         3 => Ok(EndReason::Closed),
         4 => Ok(EndReason::Expired),
+        5 => Ok(EndReason::Lingered),
+        6 => Ok(EndReason::Idle),
+        7 => Ok(EndReason::Revoked),
+        8 => Ok(EndReason::BorrowEnded),
         other => silence(other).map(EndReason::Silent),
     }
 }
@@ -202,5 +236,9 @@ pub(super) fn reason_code(reason: EndReason) -> u32 {
         EndReason::Silent(silence) => silence_code(silence),
         EndReason::Closed => 3,
         EndReason::Expired => 4,
+        EndReason::Lingered => 5,
+        EndReason::Idle => 6,
+        EndReason::Revoked => 7,
+        EndReason::BorrowEnded => 8,
     }
 }

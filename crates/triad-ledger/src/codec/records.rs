@@ -1,19 +1,21 @@
 //! Records, as they stand in the image and in a snapshot.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use prost::Message;
 
 use super::answers::AnswerMessage;
 use super::parts::{AtMessage, HolderMessage, list, seats, session, unlist, version};
+use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
 use super::{CodecError, Result, counted};
-use crate::command::Answer;
+use crate::command::{Answer, Holder};
 use crate::events::ChainHash;
-use crate::ledger::{Checkout, HeldItem, Meta};
+use crate::ledger::{Checkout, HeldItem, HeldTokens, Meta, Stay};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
-use crate::rights::{LINES_MAX, License, Line};
+use crate::rights::{About, LINES_MAX, License, Line, Terms};
 use crate::sessions::{Receipts, Session};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,6 +30,8 @@ struct MetaMessage {
     last_event: u64,
     #[prost(bytes = "vec", tag = "5")]
     chain: Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    last_ticket: u64,
 }
 
 pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
@@ -37,6 +41,7 @@ pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
         last_pool: meta.last_pool,
         last_event: meta.last_event,
         chain: meta.chain.0.to_vec(),
+        last_ticket: meta.last_ticket,
     };
     m.encode_to_vec()
 }
@@ -49,6 +54,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
         last_pool: m.last_pool,
         last_event: m.last_event,
         chain: m.chain.try_into().map(ChainHash).map_err(|_| CodecError::Unknown("chain"))?,
+        last_ticket: m.last_ticket,
     })
 }
 
@@ -74,6 +80,8 @@ struct LineMessage {
     seats: u32,
     #[prost(uint32, tag = "3")]
     overdraft: u32,
+    #[prost(message, optional, tag = "4")]
+    about: Option<AboutMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,6 +96,9 @@ struct PoolKeyMessage {
     expires_ms: Option<u64>,
     #[prost(string, tag = "5")]
     vendor_string: String,
+    /// Absent for an ordinary counted line.
+    #[prost(message, optional, tag = "6")]
+    terms: Option<TermsMessage>,
 }
 
 impl From<&License> for LicenseMessage {
@@ -125,8 +136,10 @@ impl From<&Line> for LineMessage {
             starts_ms: line.starts_ms,
             expires_ms: line.expires_ms,
             vendor_string: line.vendor_string.to_string(),
+            terms: terms_message(&line.terms),
         };
-        LineMessage { key: Some(key), seats: line.seats, overdraft: line.overdraft }
+        let about = about_message(&line.about);
+        LineMessage { key: Some(key), seats: line.seats, overdraft: line.overdraft, about }
     }
 }
 
@@ -143,6 +156,8 @@ impl TryFrom<LineMessage> for Line {
             starts_ms: key.starts_ms,
             expires_ms: key.expires_ms,
             vendor_string: key.vendor_string,
+            terms: key.terms,
+            about: m.about.map(About::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -155,6 +170,7 @@ impl From<&PoolKey> for PoolKeyMessage {
             starts_ms: key.starts_ms,
             expires_ms: key.expires_ms,
             vendor_string: key.vendor_string.to_string(),
+            terms: terms_message(&key.terms),
         }
     }
 }
@@ -169,6 +185,7 @@ impl TryFrom<PoolKeyMessage> for PoolKey {
             starts_ms: m.starts_ms,
             expires_ms: m.expires_ms,
             vendor_string: Label::parse(&m.vendor_string)?,
+            terms: m.terms.map(Terms::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -211,6 +228,8 @@ pub(crate) fn decode_pool(bytes: &[u8]) -> Result<Pool> {
         overdraft: m.overdraft,
         held: 0,
         withdrawn: m.withdrawn,
+        borrowed: 0,
+        overdraft_max: None,
     })
 }
 
@@ -226,6 +245,8 @@ struct SessionRecord {
     answered_through: u64,
     #[prost(message, repeated, tag = "5")]
     receipts: Vec<ReceiptMessage>,
+    #[prost(uint64, optional, tag = "6")]
+    idle_since_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -242,11 +263,12 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
         answer: Some(answer.into()),
     };
     let m = SessionRecord {
-        holder: Some((&session.holder).into()),
+        holder: Some((&*session.holder).into()),
         lease_ms: session.lease_ms,
         opened_ms: session.opened_ms,
         answered_through: session.receipts.answered_through,
         receipts: session.receipts.answers.iter().map(receipt).collect(),
+        idle_since_ms: session.idle_since_ms,
     };
     m.encode_to_vec()
 }
@@ -259,10 +281,11 @@ pub(crate) fn decode_session(bytes: &[u8]) -> Result<Session> {
         receipts.answers.insert(RequestId(receipt.request), answer);
     }
     Ok(Session {
-        holder: m.holder.unwrap_or_default().try_into()?,
+        holder: Arc::new(m.holder.unwrap_or_default().try_into()?),
         lease_ms: m.lease_ms,
         opened_ms: m.opened_ms,
         checkouts: Default::default(),
+        idle_since_ms: m.idle_since_ms,
         receipts,
     })
 }
@@ -275,6 +298,24 @@ struct CheckoutRecord {
     since_ms: u64,
     #[prost(message, repeated, tag = "3")]
     items: Vec<HeldItemMessage>,
+    /// Absent while its session keeps it.
+    #[prost(message, optional, tag = "4")]
+    away: Option<AwayMessage>,
+}
+
+/// A checkout that no session keeps.
+#[derive(Clone, PartialEq, prost::Message)]
+struct AwayMessage {
+    #[prost(message, optional, tag = "1")]
+    holder: Option<HolderMessage>,
+    /// In cluster time.
+    #[prost(uint64, optional, tag = "2")]
+    lingers_until_ms: Option<u64>,
+    /// A date.
+    #[prost(uint64, optional, tag = "3")]
+    borrowed_until_ms: Option<u64>,
+    #[prost(bool, tag = "4")]
+    lost: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -285,21 +326,53 @@ struct HeldItemMessage {
     seats: u32,
     #[prost(uint64, tag = "3")]
     version: u64,
+    #[prost(message, optional, tag = "4")]
+    tokens: Option<HeldTokensMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeldTokensMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(uint32, tag = "2")]
+    seats: u32,
 }
 
 pub(crate) fn encode_checkout(checkout: &Checkout) -> Vec<u8> {
+    let away = AwayMessage { holder: Some((&*checkout.holder).into()), ..Default::default() };
+    let away = match checkout.stay {
+        Stay::Live => None,
+        Stay::Lingering { until_ms } => {
+            Some(AwayMessage { lingers_until_ms: Some(until_ms), ..away })
+        }
+        Stay::Borrowed { until_ms, lost } => {
+            Some(AwayMessage { borrowed_until_ms: Some(until_ms), lost, ..away })
+        }
+    };
     let m = CheckoutRecord {
         session: checkout.session.0.to_vec(),
         since_ms: checkout.since_ms,
         items: list(&checkout.items),
+        away,
     };
     m.encode_to_vec()
 }
 
 pub(crate) fn decode_checkout(bytes: &[u8]) -> Result<Checkout> {
     let m = CheckoutRecord::decode(bytes)?;
-    let items = unlist(m.items)?;
-    Ok(Checkout { session: session(&m.session)?, since_ms: m.since_ms, items })
+    let (session, items) = (session(&m.session)?, unlist(m.items)?);
+    let (holder, stay) = match m.away {
+        None => (Holder::default(), Stay::Live),
+        Some(away) => {
+            let stay = match (away.lingers_until_ms, away.borrowed_until_ms) {
+                (Some(until_ms), None) => Stay::Lingering { until_ms },
+                (None, Some(until_ms)) => Stay::Borrowed { until_ms, lost: away.lost },
+                _ => return Err(CodecError::Unknown("stay")),
+            };
+            (away.holder.unwrap_or_default().try_into()?, stay)
+        }
+    };
+    Ok(Checkout { session, since_ms: m.since_ms, items, holder: Arc::new(holder), stay })
 }
 
 impl From<&HeldItem> for HeldItemMessage {
@@ -308,6 +381,9 @@ impl From<&HeldItem> for HeldItemMessage {
             pool: item.pool.0,
             seats: item.seats.get(),
             version: item.version.millionths(),
+            tokens: item
+                .tokens
+                .map(|tokens| HeldTokensMessage { pool: tokens.pool.0, seats: tokens.seats.get() }),
         }
     }
 }
@@ -316,7 +392,16 @@ impl TryFrom<HeldItemMessage> for HeldItem {
     type Error = CodecError;
 
     fn try_from(m: HeldItemMessage) -> Result<Self> {
-        Ok(HeldItem { pool: PoolId(m.pool), seats: seats(m.seats)?, version: version(m.version)? })
+        let tokens = m.tokens.map(|tokens| {
+            let seats = seats(tokens.seats)?;
+            Ok::<_, CodecError>(HeldTokens { pool: PoolId(tokens.pool), seats })
+        });
+        Ok(HeldItem {
+            pool: PoolId(m.pool),
+            seats: seats(m.seats)?,
+            version: version(m.version)?,
+            tokens: tokens.transpose()?,
+        })
     }
 }
 

@@ -13,6 +13,16 @@
 //! | `term 4` | later entries belong to this term |
 //! | `show pools` (sessions, checkouts, events, clock, due, hash) | events: those since they were last shown |
 //!
+//! | `1: checkout cad wait=60000 priority=2` | waits if it must, for so many ms; `wait=ever` as long as it lives |
+//! | `1: cancel 3`, `1: borrow cad days=7`, `1: idle 600000`, `1: busy` | idle: for so many ms already |
+//! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
+//! | `group stats ann bob`, `hosts lab desk1 10.1.*.*`, `case_rule off` | the words of the next policy |
+//! | `rule max=2 cad group=stats`, `rule exclude cad@2 user=bob` | its rules; `policy 2` puts it in force |
+//!
+//! Lines of a license also take `share=UH`, `linger_ms=`, `borrow_days=`, `hostid=`, `tokens=3 of=pool`,
+//! `users_max=`, `hosts_max=`, `uncounted=yes`, `issued=`, `supersedes=`; an opening takes `host=`,
+//! `display=`, `project=`, `address=`, `data=` and `hostid=`. Cluster time: `cluster_time 5000`.
+//!
 //! A request acknowledges all before it, unless `answered=2` says otherwise.
 
 use std::collections::BTreeMap;
@@ -20,11 +30,14 @@ use std::error::Error;
 
 use goldenscript::{Argument, Command as Said, Context};
 use triad_ledger::names::{
-    CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
+    CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
-use triad_ledger::rights::{License, Line};
+use triad_ledger::policy::{
+    FeatureSelector, GroupName, Network, Policy, Rule, RuleId, RuleKind, Subject,
+};
+use triad_ledger::rights::{About, License, Line, Share, Terms, TokenCost};
 use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Holder, Item, Ledger};
-use triad_ledger::{ChainHash, Silence, encode_event};
+use triad_ledger::{ChainHash, QueueWait, Silence, Waiting, encode_event};
 
 use crate::calendar::{DAY_MS, day_starts_ms, instant};
 use crate::words;
@@ -37,6 +50,7 @@ pub struct Conversation {
     at: At,
     clients: BTreeMap<u8, Client>,
     unshown: Vec<Event>,
+    policy: Policy,
     chain: ChainHash,
     sequence: u64,
 }
@@ -55,6 +69,7 @@ impl Default for Conversation {
             at: At { index: 0, term: 1, cluster_ms: 0, date_ms },
             clients: BTreeMap::new(),
             unshown: Vec::new(),
+            policy: Policy::default(),
             chain: ChainHash::default(),
             sequence: 0,
         }
@@ -105,7 +120,13 @@ impl Conversation {
                 let sent = &self.clients[&number].sent;
                 sent.get(&request).ok_or("this request was never sent")?.clone()
             }
-            "checkout" | "checkin" => return self.request(number, said, &groups),
+            "checkout" | "checkin" | "borrow" => return self.request(number, said, &groups),
+            "cancel" => Command::Cancel { session, request: RequestId(first.word(0)?.parse()?) },
+            "idle" => {
+                let idle_ms: u64 = first.word(0)?.parse()?;
+                Command::Idle { session, since_ms: Some(self.at.cluster_ms - idle_ms) }
+            }
+            "busy" => Command::Idle { session, since_ms: None },
             other => return Err(format!("no client says {other}").into()),
         };
         Ok(self.apply(command))
@@ -130,11 +151,22 @@ impl Conversation {
                     answered_through,
                     checkout: CheckoutId(groups[0].word(0)?.parse()?),
                 },
+                "borrow" => {
+                    let days: u64 = option("days").unwrap_or("7").parse()?;
+                    Command::Borrow {
+                        session,
+                        request,
+                        answered_through,
+                        items: groups.iter().map(item).collect::<Spoken<_>>()?,
+                        until_ms: self.ledger.at().date_ms + days * DAY_MS,
+                    }
+                }
                 _ => Command::Checkout {
                     session,
                     request,
                     answered_through,
                     items: groups.iter().map(item).collect::<Spoken<_>>()?,
+                    wait: wait(option("wait"), option("priority"))?,
                 },
             };
             let client = self.clients.entry(number).or_default();
@@ -186,6 +218,49 @@ impl Conversation {
                 Ok(self.apply(Command::End { session, term, silence }))
             }
             "show" => self.show(first.word(0)?),
+            "revoke" => {
+                let reason = first.keys.get("because").map_or("", String::as_str);
+                let block_ms = first.keys.get("block_ms").map_or(Ok(0), |text| text.parse())?;
+                let checkout = CheckoutId(first.word(0)?.parse()?);
+                Ok(self.apply(Command::Revoke {
+                    checkout,
+                    reason: Label::parse(reason)?,
+                    block_ms,
+                }))
+            }
+            "lost" => {
+                Ok(self.apply(Command::MarkLost { checkout: CheckoutId(first.word(0)?.parse()?) }))
+            }
+            "group" | "hosts" => {
+                let name = GroupName::parse(first.word(0)?)?;
+                for member in &first.words[1..] {
+                    if said.name == "group" {
+                        let group = self.policy.groups.entry(name.clone()).or_default();
+                        group.insert(Label::parse(member)?);
+                        continue;
+                    }
+                    let hosts = self.policy.host_groups.entry(name.clone()).or_default();
+                    match Network::parse(member) {
+                        Ok(network) => hosts.networks.push(network),
+                        Err(_) => drop(hosts.names.insert(Label::parse(member)?)),
+                    }
+                }
+                Ok(String::new())
+            }
+            "case_rule" => {
+                self.policy.case_insensitive = first.word(0)? == "off";
+                Ok(String::new())
+            }
+            "rule" => {
+                let number = self.policy.rules.len() as u32 + 1;
+                self.policy.rules.push(rule(number, first)?);
+                Ok(String::new())
+            }
+            "policy" => {
+                let version = first.word(0)?.parse()?;
+                let policy = Policy { version, ..std::mem::take(&mut self.policy) };
+                Ok(self.apply(Command::SetPolicy { policy }))
+            }
             other => Err(format!("nobody says {other}").into()),
         }
     }
@@ -205,7 +280,29 @@ impl Conversation {
                 let date = instant(date_ms);
                 vec![format!("index {index}, term {term}, cluster {cluster_ms} ms, {date}")]
             }
-            "due" => ledger.next_due_ms().map(instant).into_iter().collect(),
+            "due" => {
+                let date = ledger.next_due_ms().map(instant);
+                let cluster = ledger.next_due_cluster_ms().map(|ms| format!("cluster {ms} ms"));
+                date.into_iter().chain(cluster).collect()
+            }
+            "queue" => {
+                let place = |waiting: &Waiting| {
+                    let place = ledger.queue_position(waiting.session, waiting.request);
+                    place.expect("it waits")
+                };
+                let mut queue: Vec<_> = ledger.waiting().map(|(_, w)| (place(w), w)).collect();
+                queue.sort_by_key(|(place, waiting)| (*place, waiting.request));
+                queue.into_iter().map(|(place, w)| words::waiting(place, w)).collect()
+            }
+            "reservations" => {
+                let of = |(id, _): (PoolId, _)| {
+                    let kept = ledger.reservations(id);
+                    kept.map(move |(rule, whose, n)| {
+                        format!("pool {}: {n} for {whose}, {rule}", id.0)
+                    })
+                };
+                ledger.pools().flat_map(of).collect()
+            }
             "hash" => {
                 let chain: String = self.chain.0.iter().map(|byte| format!("{byte:02x}")).collect();
                 vec![format!("state {}", ledger.state_hash()), format!("chain {chain}")]
@@ -225,8 +322,12 @@ impl Conversation {
             assert_eq!(event.sequence, self.sequence, "events are numbered without gaps");
             self.chain = self.chain.extend(&encode_event(&event));
             let of_itself = match &event.what {
-                Happening::Returned { reason, .. } => *reason == EndReason::Expired,
-                Happening::Moved { .. } => true,
+                Happening::Returned { reason, .. } => {
+                    !matches!(reason, EndReason::Closed | EndReason::Silent(_) | EndReason::Revoked)
+                }
+                Happening::Moved { .. }
+                | Happening::Settled { .. }
+                | Happening::Lingering { .. } => true,
                 _ => false,
             };
             if of_itself {
@@ -269,10 +370,19 @@ fn groups(said: &Said) -> Vec<Group> {
 
 fn open(number: u8, group: &Group, resume: bool) -> Spoken<Command> {
     let names = ["zoe", "ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida"];
-    let user = group.keys.get("user").map_or(names[usize::from(number)], String::as_str);
-    let host = format!("desk{number}");
-    let holder =
-        Holder { user: Label::parse(user)?, host: Label::parse(&host)?, ..Holder::default() };
+    let desk = format!("desk{number}");
+    let key = |name: &str| group.keys.get(name).map(String::as_str);
+    let label = |name, otherwise| Label::parse(key(name).unwrap_or(otherwise));
+    let holder = Holder {
+        user: label("user", names[usize::from(number)])?,
+        host: label("host", &desk)?,
+        display: label("display", "")?,
+        project: label("project", "")?,
+        vendor_data: label("data", "")?,
+        address: key("address").map(str::parse).transpose()?,
+        hostids: key("hostid").map(Label::parse).transpose()?.into_iter().collect(),
+        ..Holder::default()
+    };
     let lease_ms = group.keys.get("lease_ms").map_or(Ok(30_000), |text| text.parse())?;
     let session: SessionId = words::session_id(number);
     Ok(Command::Open { session, holder, lease_ms, resume })
@@ -296,8 +406,7 @@ fn license(said: &Said, groups: &[Group]) -> Spoken<License> {
         // Valid through that day: the day after is the first that is not.
         let expires_ms = key("expires").map(day_starts_ms).transpose()?.map(|day| day + DAY_MS);
         for (name, count) in &group.keys {
-            let options = ["serial", "starts", "expires", "overdraft", "vendor", "times"];
-            if options.contains(&name.as_str()) {
+            if OPTIONS.contains(&name.as_str()) {
                 continue;
             }
             let (feature, version) = name.split_once('@').unwrap_or((name, "1.0"));
@@ -309,10 +418,154 @@ fn license(said: &Said, groups: &[Group]) -> Spoken<License> {
                 starts_ms,
                 expires_ms,
                 vendor_string: Label::parse(key("vendor").unwrap_or_default())?,
+                terms: terms(group)?,
+                about: About {
+                    issued_ms: key("issued").map(day_starts_ms).transpose()?,
+                    supersedes: key("supersedes")
+                        .map(FeatureName::parse)
+                        .transpose()?
+                        .into_iter()
+                        .collect(),
+                    ..About::default()
+                },
             });
         }
     }
     let id = LicenseId::parse(groups[0].word(0)?)?;
     let publisher = Label::parse("Acme Software")?;
     Ok(License { id, publisher, serial, text: said.to_string(), lines })
+}
+
+const OPTIONS: [&str; 17] = [
+    "serial",
+    "starts",
+    "expires",
+    "overdraft",
+    "vendor",
+    "times",
+    "share",
+    "linger_ms",
+    "borrow_days",
+    "hostid",
+    "tokens",
+    "of",
+    "users_max",
+    "hosts_max",
+    "uncounted",
+    "issued",
+    "supersedes",
+];
+
+fn terms(group: &Group) -> Spoken<Terms> {
+    let key = |name| group.keys.get(name).map(String::as_str);
+    let mut share = Share::NOTHING;
+    match key("share").unwrap_or_default() {
+        "SITE" => share = Share::SITE,
+        letters => {
+            for letter in letters.chars() {
+                share = share.and(match letter {
+                    'U' => Share::USER,
+                    'H' => Share::HOST,
+                    'D' => Share::DISPLAY,
+                    'V' => Share::VENDOR,
+                    other => return Err(format!("nobody shares by {other}").into()),
+                });
+            }
+        }
+    }
+    let consumes = match (key("tokens"), key("of")) {
+        (Some(tokens), Some(feature)) => {
+            let (feature, version) = (FeatureName::parse(feature)?, Version::default());
+            Some(TokenCost { feature, version, tokens: tokens.parse()? })
+        }
+        _ => None,
+    };
+    Ok(Terms {
+        uncounted: key("uncounted").is_some(),
+        share,
+        hostids: key("hostid").map(Label::parse).transpose()?.into_iter().collect(),
+        borrow_max_ms: key("borrow_days")
+            .map(|days| days.parse().map(|days: u64| days * DAY_MS))
+            .transpose()?,
+        linger_ms: key("linger_ms").map_or(Ok(0), str::parse)?,
+        consumes,
+        users_max: key("users_max").map(str::parse).transpose()?,
+        hosts_max: key("hosts_max").map(str::parse).transpose()?,
+    })
+}
+
+fn wait(timeout: Option<&str>, priority: Option<&str>) -> Spoken<Option<QueueWait>> {
+    let Some(timeout) = timeout else { return Ok(None) };
+    let timeout_ms = if timeout == "ever" { None } else { Some(timeout.parse()?) };
+    Ok(Some(QueueWait { timeout_ms, priority: priority.map(str::parse).transpose()? }))
+}
+
+/// `max=2 cad@2.0 group=stats`: what, which feature (none: all), for whom.
+fn rule(number: u32, said: &Group) -> Spoken<Rule> {
+    let key = |name| said.keys.get(name).map(String::as_str);
+    let word = |index: usize| said.words.get(index).map(String::as_str);
+    let (kind, feature) = match said.keys.iter().find(|(name, _)| AMOUNTS.contains(&name.as_str()))
+    {
+        Some((name, amount)) => (kind_of(name, amount)?, word(0)),
+        None => (kind_of(word(0).unwrap_or_default(), "")?, word(1)),
+    };
+    let selector = feature.map(|feature| {
+        let (feature, version) = match feature.split_once('@') {
+            Some((feature, version)) => (feature, Some(Version::parse(version)?)),
+            None => (feature, None),
+        };
+        let all = FeatureSelector::all_of(FeatureName::parse(feature)?);
+        let vendor_string = key("vendor").map(Label::parse).transpose()?;
+        Ok::<_, Box<dyn Error>>(FeatureSelector { version, vendor_string, ..all })
+    });
+    let mut subject = Subject::Anyone;
+    for (name, value) in &said.keys {
+        subject = match name.as_str() {
+            "user" => Subject::User(Label::parse(value)?),
+            "host" => Subject::Host(Label::parse(value)?),
+            "display" => Subject::Display(Label::parse(value)?),
+            "project" => Subject::Project(Label::parse(value)?),
+            "group" => Subject::Group(GroupName::parse(value)?),
+            "hosts" => Subject::HostGroup(GroupName::parse(value)?),
+            "network" => Subject::Internet(Network::parse(value)?),
+            _ => continue,
+        };
+    }
+    let id = RuleId { number, line: 10 * number };
+    Ok(Rule { id, selector: selector.transpose()?, kind, subject })
+}
+
+const AMOUNTS: [&str; 10] = [
+    "max",
+    "reserve",
+    "linger",
+    "idle",
+    "idle_all",
+    "lowwater",
+    "borrow_days_max",
+    "overdraft_max",
+    "priority",
+    "lease_max",
+];
+
+fn kind_of(name: &str, amount: &str) -> Spoken<RuleKind> {
+    Ok(match name {
+        "include" => RuleKind::Include,
+        "exclude" => RuleKind::Exclude,
+        "include_all" => RuleKind::IncludeAll,
+        "exclude_all" => RuleKind::ExcludeAll,
+        "include_borrow" => RuleKind::IncludeBorrow,
+        "exclude_borrow" => RuleKind::ExcludeBorrow,
+        "max" => RuleKind::Max(amount.parse()?),
+        "reserve" => RuleKind::Reserve(amount.parse()?),
+        "linger" => RuleKind::LingerMs(amount.parse()?),
+        "idle" => RuleKind::IdleTimeoutMs(amount.parse()?),
+        "idle_all" => RuleKind::IdleTimeoutAllMs(amount.parse()?),
+        "lowwater" => RuleKind::BorrowLowwater(amount.parse()?),
+        "borrow_days_max" => RuleKind::MaxBorrowMs(amount.parse::<u64>()? * DAY_MS),
+        "overdraft_max" => RuleKind::MaxOverdraft(amount.parse()?),
+        "priority" => RuleKind::Priority(amount.parse()?),
+        "lease_max" => RuleKind::LeaseBoundsMs { min: 1_000, max: amount.parse()? },
+        other => return Err(format!("there is no rule {other}").into()),
+    })
 }

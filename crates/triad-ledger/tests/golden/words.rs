@@ -1,9 +1,10 @@
 //! What the ledger says and holds, in words.
 
 use triad_ledger::names::{PoolId, Seats, SessionId};
+use triad_ledger::rights::Share;
 use triad_ledger::{
     Answer, Checkout, EndReason, Event, GrantedItem, Happening, Item, Ledger, Outcome, Pool,
-    Session, Silence,
+    Session, Silence, Stay, Waiting,
 };
 
 use crate::calendar::{instant, last_day};
@@ -31,6 +32,16 @@ pub fn answer(answer: &Answer) -> String {
         Ok(Outcome::Installed { changed, overage }) => {
             let force = if *changed { "in force" } else { "was in force already" };
             format!("{force}{}", overdrawn(*overage))
+        }
+        Ok(Outcome::Queued { position }) => format!("waits as number {position}"),
+        Ok(Outcome::Borrowed { grant, until_ms }) => {
+            let (id, items) = (grant.checkout, granted(&grant.items));
+            format!("borrowed #{id} until {}: {items}", instant(*until_ms))
+        }
+        Ok(Outcome::Cancelled { was_queued: true }) => "waits no longer".into(),
+        Ok(Outcome::Cancelled { was_queued: false }) => "did not wait".into(),
+        Ok(Outcome::PolicySet { changed }) => {
+            format!("in force{}", if *changed { "" } else { " already" })
         }
         Ok(Outcome::Noted) => "noted".into(),
         Err(denial) => format!("denied: {}", named(&denial.to_string())),
@@ -77,12 +88,21 @@ fn wanted(items: &[Item]) -> String {
 }
 
 pub fn pool(id: PoolId, pool: &Pool) -> String {
-    let Pool { key, licensed, overdraft, held, withdrawn } = pool;
+    let Pool { key, licensed, overdraft, held, withdrawn, borrowed, .. } = pool;
     let mut words = format!("pool {}: {} {}, {held} of {licensed}", id.0, key.feature, key.version);
+    if key.terms.uncounted {
+        words = format!("pool {}: {} {}, uncounted, {held}", id.0, key.feature, key.version);
+    }
     if *overdraft > 0 {
         words += &format!("+{overdraft}");
     }
     words += " held";
+    if *borrowed > 0 {
+        words += &format!(", {borrowed} borrowed");
+    }
+    if key.terms.share != Share::NOTHING {
+        words += &format!(", shared by {}", key.terms.share);
+    }
     if let Some(at) = key.starts_ms {
         words += &format!(", from {}", instant(at));
     }
@@ -109,7 +129,28 @@ pub fn session(id: SessionId, session: &Session) -> String {
 pub fn checkout(id: u64, checkout: &Checkout, ledger: &Ledger) -> String {
     let whose = named(&checkout.session.to_string());
     let items = granted(&ledger.granted_items(checkout));
-    format!("#{id} of session {whose} since {}: {items}", instant(checkout.since_ms))
+    let stay = match checkout.stay {
+        Stay::Live => String::new(),
+        Stay::Lingering { until_ms } => format!(", lingers until {until_ms} ms"),
+        Stay::Borrowed { until_ms, lost } => {
+            let lost = if lost { ", lost" } else { "" };
+            format!(", borrowed until {}{lost}", instant(until_ms))
+        }
+    };
+    format!("#{id} of session {whose} since {}: {items}{stay}", instant(checkout.since_ms))
+}
+
+pub fn waiting(position: u64, waiting: &Waiting) -> String {
+    let Waiting { session, request, items, priority, until_ms, held_back, .. } = waiting;
+    let until = until_ms.map(|until| format!(", until {until} ms")).unwrap_or_default();
+    let priority = if *priority > 0 { format!(", priority {priority}") } else { String::new() };
+    let held_back = if *held_back { ", held back by its own group" } else { "" };
+    let session = named(&session.to_string());
+    let items = wanted(items);
+    let request = request.0;
+    format!(
+        "{position}: request {request} of session {session}, {items}{priority}{until}{held_back}"
+    )
 }
 
 pub fn event(event: &Event) -> String {
@@ -135,6 +176,33 @@ pub fn event(event: &Event) -> String {
         Happening::Installed { license, serial, overage } => {
             format!("license {license} serial {serial} in force{}", overdrawn(*overage))
         }
+        Happening::PolicySet { version } => format!("policy {version} in force"),
+        Happening::Queued { session, request, items, position } => {
+            let (request, items) = (request.0, wanted(items));
+            format!("request {request} of session {session} waits as {position}: {items}")
+        }
+        Happening::Settled { session, request, answer: told } => {
+            format!("request {} of session {session} settled: {}", request.0, answer(told))
+        }
+        Happening::Borrowed { session, holder, checkout, items, until_ms } => {
+            let (user, host, items) = (&holder.user, &holder.host, granted(items));
+            let until = instant(*until_ms);
+            format!(
+                "#{checkout} borrowed by {user}@{host} of session {session} until {until}: {items}"
+            )
+        }
+        Happening::Lingering { session, checkout, items, until_ms } => {
+            let items = granted(items);
+            format!("#{checkout} of session {session} lingers until {until_ms} ms: {items}")
+        }
+        Happening::Revoked { session, checkout, reason, block_ms } => {
+            let block =
+                if *block_ms > 0 { format!(", blocked for {block_ms} ms") } else { String::new() };
+            format!("#{checkout} of session {session} revoked: {reason}{block}")
+        }
+        Happening::MarkedLost { session, checkout } => {
+            format!("#{checkout} of session {session} is lost")
+        }
     };
     format!("{}. {} {}", event.sequence, instant(event.at.date_ms), named(&what))
 }
@@ -145,5 +213,9 @@ fn reason(reason: EndReason) -> &'static str {
         EndReason::Silent(Silence::Lease) => "silent for a lease",
         EndReason::Silent(Silence::Disconnect) => "disconnected",
         EndReason::Expired => "expired",
+        EndReason::Lingered => "lingered",
+        EndReason::Idle => "idle",
+        EndReason::Revoked => "revoked",
+        EndReason::BorrowEnded => "borrowed until now",
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use triad_ledger::names::{
     CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
 };
-use triad_ledger::rights::{License, Line};
+use triad_ledger::rights::{About, License, Line, Terms};
 use triad_ledger::{At, Command, Holder, Item, Silence, StateHash};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -186,7 +186,7 @@ impl Scribe {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
                 let items = items.iter().map(item).collect();
                 let session = self.session(*session);
-                Command::Checkout { session, request, answered_through, items }
+                Command::Checkout { session, request, answered_through, items, wait: None }
             }
             Action::Checkin { session, pick, unacknowledged } => {
                 let (request, answered_through) = self.number(*session, *unacknowledged);
@@ -205,6 +205,7 @@ impl Scribe {
                 request: RequestId(*request),
                 answered_through: RequestId(*answered),
                 items: vec![item(&(0, 0, 0))],
+                wait: None,
             },
             Action::Close { session } => {
                 self.clients[usize::from(*session)].ended = true;
@@ -277,6 +278,8 @@ impl Scribe {
             starts_ms: pick.starts.map(week),
             expires_ms: pick.expires.map(week),
             vendor_string: label(if pick.vendor { "lite" } else { "" }),
+            terms: Terms::default(),
+            about: About::default(),
         };
         let id = LicenseId::parse(LICENSES[usize::from(pick)]).expect("good");
         let lines: Vec<Line> = lines.iter().map(line).collect();

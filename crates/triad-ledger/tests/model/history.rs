@@ -118,7 +118,7 @@ impl History {
                     return Err(format!("{checkout:?} returned, held by {whose:?}"));
                 }
             }
-            Happening::Denied { .. } | Happening::Installed { .. } => {}
+            _ => {}
         }
         Ok(())
     }

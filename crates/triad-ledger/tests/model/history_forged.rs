@@ -4,7 +4,7 @@
 use triad_ledger::names::{
     CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId, Seats, Version,
 };
-use triad_ledger::rights::{License, Line};
+use triad_ledger::rights::{About, License, Line, Terms};
 use triad_ledger::{
     At, Command, Denial, EndReason, Event, FreeSeats, Grant, Happening, Holder, Item, Ledger,
     Outcome, Silence,
@@ -35,6 +35,8 @@ fn install_until(serial: u64, seats: u32, expires_ms: Option<u64>) -> Command {
         starts_ms: None,
         expires_ms,
         vendor_string: Label::default(),
+        terms: Terms::default(),
+        about: About::default(),
     };
     let license = License {
         id: LicenseId::parse("acme").expect("good"),
@@ -58,6 +60,7 @@ fn checkout(number: u8, request: u64) -> Command {
         request: RequestId(request),
         answered_through: RequestId(0),
         items: vec![item],
+        wait: None,
     }
 }
 

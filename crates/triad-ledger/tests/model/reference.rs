@@ -65,7 +65,7 @@ impl Reference {
             Command::Open { session, holder, lease_ms, resume } => {
                 self.open(*session, holder, *lease_ms, *resume)
             }
-            Command::Checkout { session, request, answered_through, items } => {
+            Command::Checkout { session, request, answered_through, items, .. } => {
                 let full = Err(Denial::LimitReached {
                     what: Bound::Unacknowledged,
                     max: UNACKNOWLEDGED_MAX as u64,
@@ -93,7 +93,7 @@ impl Reference {
             }
             Command::End { session, .. } => Ok(self.end(*session)),
             Command::Install { license } => self.install(license),
-            Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
+            _ => Ok(Outcome::Noted),
         }
     }
 

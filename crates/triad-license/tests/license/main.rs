@@ -2,8 +2,13 @@
 //! them.
 
 mod content;
+mod convert;
+mod decisions;
 mod hostile;
+mod import;
 mod page;
+mod policy;
+mod terms;
 mod verification;
 
 use triad_license::{

@@ -1,0 +1,335 @@
+//! Which pool serves an item, or why none does: license, policy and count, in
+//! that order.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::command::{Holder, Item};
+use crate::denial::{Denial, FreeSeats};
+use crate::names::{PoolId, Seats, Version};
+use crate::policy::RuleId;
+use crate::pools::{Pool, Pools, Taken, taken_of};
+use crate::rulebook::{Named, PoolRules, Rulebook, Who};
+
+/// Who asks, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) pools: &'a Pools,
+    pub(crate) rules: &'a Rulebook,
+    pub(crate) holder: &'a Arc<Holder>,
+    pub(crate) date_ms: u64,
+    /// Until when it is to be borrowed, ms since 1970 UTC.
+    pub(crate) borrow_until_ms: Option<u64>,
+}
+
+/// The pool that serves an item.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) seats: Taken,
+    pub(crate) tokens: Option<Taken>,
+    /// It takes no seat from anybody who waits: nothing counts anew, or all of
+    /// it was reserved for the holder.
+    pub(crate) out_of_turn: bool,
+}
+
+/// How far a pool went before it said no. The furthest is what is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Refused,
+    Full,
+    Max,
+    Included,
+    Tokens,
+}
+
+impl Asking<'_> {
+    /// A pool for every item, or the denial of the first that has none. Nothing
+    /// is taken before all are found.
+    pub(crate) fn choose(&self, items: &[Item]) -> Result<Vec<Choice>, Denial> {
+        let mut taken: Vec<Taken> = Vec::with_capacity(items.len());
+        let mut choices = Vec::with_capacity(items.len());
+        for item in items {
+            let choice = self.item(item, &taken, true)?;
+            taken.push(choice.seats);
+            taken.extend(choice.tokens);
+            choices.push(choice);
+        }
+        Ok(choices)
+    }
+
+    /// `taken` is what the same checkout takes with its earlier items.
+    fn item(&self, item: &Item, taken: &[Taken], with_tokens: bool) -> Result<Choice, Denial> {
+        let mut why = Shortfall::default();
+        let mut found: Option<Choice> = None;
+        let mut who: Option<Who> = None;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            if found.is_some() && pool.key.terms.share == crate::rights::Share::NOTHING {
+                continue;
+            }
+            if !why.could_serve(pool, item.version, self.date_ms) {
+                continue;
+            }
+            let rules = self.rules.of(id);
+            if rules.is_some() && who.is_none() {
+                who = Some(self.rules.who(self.holder));
+            }
+            let rules = rules.zip(who.as_ref());
+            match self.pool(item, id, pool, rules, taken, &mut why, with_tokens) {
+                // A seat that the holder has already costs nobody anything.
+                Ok(choice) if choice.seats.fresh == 0 => return Ok(choice),
+                Ok(choice) => {
+                    found.get_or_insert(choice);
+                }
+                Err((stage, denial)) => why.refuse(stage, denial),
+            }
+        }
+        found.ok_or_else(|| why.denial(item))
+    }
+
+    /// Whether this pool serves the item.
+    #[expect(clippy::too_many_arguments, reason = "one step of the search above")]
+    pub(crate) fn pool(
+        &self,
+        item: &Item,
+        id: PoolId,
+        pool: &Pool,
+        rules: Option<(&PoolRules, &Who)>,
+        taken: &[Taken],
+        why: &mut Shortfall,
+        with_tokens: bool,
+    ) -> Result<Choice, (Stage, Option<Denial>)> {
+        self.permitted(item, pool, rules).map_err(|denial| (Stage::Refused, Some(denial)))?;
+        let fresh = self.pools.fresh(id, item.seats, self.holder, taken);
+        let of_this = taken_of(id, taken);
+        let remaining = match rules {
+            Some((rules, who)) => self.rules.remaining(rules, who),
+            None => Default::default(),
+        };
+        let free = pool.free().saturating_sub(of_this);
+        why.total += pool.lendable();
+        why.in_use += pool.held + of_this;
+        why.largest = why.largest.max(pool.lendable());
+        if fresh > free.saturating_sub(remaining.for_others) {
+            let open = free.saturating_sub(remaining.for_others);
+            why.free.pools += 1;
+            why.free.sum += open;
+            why.free.largest = why.free.largest.max(open);
+            why.reserved += remaining.for_others;
+            if fresh <= free && why.reserved_by.is_none() {
+                why.reserved_by = remaining.rule.map(|rule| self.rules.rule_id(rule));
+            }
+            return Err((Stage::Full, None));
+        }
+        let mut out_of_turn = fresh == 0 || remaining.for_holder >= fresh + of_this;
+        if let Some((rules, who)) = rules {
+            self.within_max(item, fresh, rules, who, taken)
+                .map_err(|denial| (Stage::Max, Some(denial)))?;
+            self.included(item, rules, who).map_err(|denial| (Stage::Included, Some(denial)))?;
+        }
+        let tokens = match &pool.key.terms.consumes {
+            Some(cost) if with_tokens => {
+                let count = item.seats.get().saturating_mul(cost.tokens.get());
+                let seats = Seats::new(count).expect("a product of numbers that are not zero");
+                let tokens = Item { feature: cost.feature.clone(), version: cost.version, seats };
+                let mut taken = taken.to_vec();
+                taken.push(Taken { pool: id, seats: item.seats, fresh });
+                let tokens = self.item(&tokens, &taken, false);
+                let tokens = tokens.map_err(|denial| (Stage::Tokens, Some(denial)))?;
+                out_of_turn &= tokens.out_of_turn;
+                Some(tokens.seats)
+            }
+            _ => None,
+        };
+        Ok(Choice { seats: Taken { pool: id, seats: item.seats, fresh }, tokens, out_of_turn })
+    }
+
+    /// Host ids, EXCLUDE, and what borrowing asks for.
+    fn permitted(
+        &self,
+        item: &Item,
+        pool: &Pool,
+        rules: Option<(&PoolRules, &Who)>,
+    ) -> Result<(), Denial> {
+        let feature = || item.feature.clone();
+        if !pool.key.terms.open_to(self.holder) {
+            return Err(Denial::HostNotLicensed { feature: feature() });
+        }
+        if let Some((rules, who)) = rules
+            && let Some(rule) = self.rules.excluded(rules, who)
+        {
+            return Err(Denial::Excluded { feature: feature(), rule: self.rules.rule_id(rule) });
+        }
+        let Some(until_ms) = self.borrow_until_ms else { return Ok(()) };
+        let Some(mut max_ms) = pool.key.terms.borrow_max_ms else {
+            return Err(Denial::BorrowOff { feature: feature() });
+        };
+        if let Some((rules, who)) = rules {
+            if let Some(rule) = self.rules.may_not_borrow(rules, who) {
+                let rule = self.rules.rule_id(rule);
+                return Err(Denial::BorrowNotAllowed { feature: feature(), rule });
+            }
+            max_ms = max_ms.min(rules.borrow_max.map_or(u64::MAX, |(_, ms)| ms));
+            if let Some((rule, kept)) = rules.lowwater {
+                let borrowed = pool.borrowed;
+                let rest = pool.licensed.saturating_sub(kept);
+                if borrowed.saturating_add(item.seats.get().into()) > rest {
+                    let rule = self.rules.rule_id(rule);
+                    return Err(Denial::BorrowLowwater {
+                        feature: feature(),
+                        borrowed,
+                        kept,
+                        rule,
+                    });
+                }
+            }
+        }
+        let left_ms = pool.key.expires_ms.map_or(u64::MAX, |end| end - self.date_ms);
+        let max_ms = max_ms.min(left_ms);
+        if until_ms.saturating_sub(self.date_ms) > max_ms {
+            return Err(Denial::BorrowTooLong { feature: feature(), max_ms });
+        }
+        Ok(())
+    }
+
+    /// MAX, of everybody whom the rule counts with the holder.
+    fn within_max(
+        &self,
+        item: &Item,
+        fresh: u64,
+        rules: &PoolRules,
+        who: &Who,
+        taken: &[Taken],
+    ) -> Result<(), Denial> {
+        if fresh == 0 {
+            return Ok(());
+        }
+        for &rule in &rules.max {
+            let Some((used, max)) = self.rules.max(rule, who) else { continue };
+            let counted = |taken: &&Taken| {
+                self.rules.of(taken.pool).is_some_and(|rules| rules.max.contains(&rule))
+            };
+            let of_this: u64 = taken.iter().filter(counted).map(|taken| taken.fresh).sum();
+            let in_use = used + of_this;
+            if in_use + fresh > max {
+                let (feature, wanted) = (item.feature.clone(), item.seats);
+                let rule = self.rules.rule_id(rule);
+                return Err(Denial::PolicyMax { feature, wanted, in_use, max, rule });
+            }
+        }
+        Ok(())
+    }
+
+    /// INCLUDE, and the names of user-based and host-based lines.
+    pub(crate) fn included(&self, item: &Item, rules: &PoolRules, who: &Who) -> Result<(), Denial> {
+        let feature = item.feature.clone();
+        if let Some(rule) = self.rules.not_included(rules, who) {
+            return Err(Denial::NotIncluded { feature, rule: self.rules.rule_id(rule) });
+        }
+        match rules.named(who) {
+            Some(Named::Nobody) => Err(Denial::NoNamedUsers { feature }),
+            Some(Named::No) => Err(Denial::NotNamed { feature }),
+            Some(Named::Yes) | None => Ok(()),
+        }
+    }
+
+    /// Whether no pool would let the holder in even if all seats were free:
+    /// then there is nothing to wait for.
+    pub(crate) fn never(&self, items: &[Item]) -> Option<Denial> {
+        let who = self.rules.who(self.holder);
+        items.iter().find_map(|item| {
+            let mut last = None;
+            for (id, pool) in self.pools.candidates(&item.feature) {
+                if pool.key.version < item.version || !pool.valid_at(self.date_ms) {
+                    continue;
+                }
+                let rules = self.rules.of(id).map(|rules| (rules, &who));
+                let verdict = self.permitted(item, pool, rules).and_then(|()| match rules {
+                    Some((rules, who)) => self.included(item, rules, who),
+                    None => Ok(()),
+                });
+                match verdict {
+                    Ok(()) => return None,
+                    Err(denial) => last = Some(denial),
+                }
+            }
+            last
+        })
+    }
+}
+
+/// Why no pool could serve, gathered while looking.
+#[derive(Default)]
+pub(crate) struct Shortfall {
+    known: bool,
+    best_version: Option<Version>,
+    /// The version is served, but only by pools outside their dates.
+    version_served: bool,
+    starts_ms: Option<u64>,
+    expired_ms: Option<u64>,
+    valid: bool,
+    in_use: u64,
+    total: u64,
+    largest: u64,
+    free: FreeSeats,
+    reserved: u64,
+    /// A rule for which seats that are free are kept from the holder.
+    reserved_by: Option<RuleId>,
+    furthest: Option<(Stage, Option<Denial>)>,
+}
+
+impl Shortfall {
+    pub(crate) fn could_serve(&mut self, pool: &Pool, version: Version, date_ms: u64) -> bool {
+        self.known = true;
+        self.best_version = self.best_version.max(Some(pool.key.version));
+        if pool.key.version < version {
+            return false;
+        }
+        self.version_served = true;
+        if !pool.begun_at(date_ms) {
+            let starts = pool.key.starts_ms.unwrap_or(0);
+            self.starts_ms = Some(self.starts_ms.map_or(starts, |s| s.min(starts)));
+            return false;
+        }
+        if pool.over_at(date_ms) {
+            self.expired_ms = self.expired_ms.max(pool.key.expires_ms);
+            return false;
+        }
+        self.valid = true;
+        true
+    }
+
+    fn refuse(&mut self, stage: Stage, denial: Option<Denial>) {
+        if self.furthest.as_ref().is_none_or(|(furthest, _)| stage > *furthest) {
+            self.furthest = Some((stage, denial));
+        }
+    }
+
+    fn denial(self, item: &Item) -> Denial {
+        let feature = item.feature.clone();
+        if !self.known {
+            return Denial::FeatureUnknown { feature };
+        }
+        if !self.version_served {
+            let licensed = self.best_version.unwrap_or_default();
+            return Denial::VersionNotLicensed { feature, wanted: item.version, licensed };
+        }
+        if !self.valid {
+            return match (self.starts_ms, self.expired_ms) {
+                (Some(at_ms), _) => Denial::NotYetValid { feature, at_ms },
+                (None, at) => Denial::Expired { feature, at_ms: at.unwrap_or(0) },
+            };
+        }
+        if let Some((_, Some(denial))) = self.furthest {
+            return denial;
+        }
+        if self.largest < u64::from(item.seats.get()) {
+            return Denial::MoreThanExist { feature, wanted: item.seats, total: self.largest };
+        }
+        let Shortfall { in_use, total, free, reserved, .. } = self;
+        let wanted = item.seats;
+        match self.reserved_by {
+            Some(rule) => Denial::AllReserved { feature, wanted, in_use, total, reserved, rule },
+            None => Denial::NoSeat { feature, wanted, in_use, total, free },
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Requests: granted, denied, or made to wait until seats come free.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::{Ledger, Stay};
+use crate::choice::Choice;
+use crate::command::{Answer, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait};
+use crate::denial::{Bound, Denial};
+use crate::events::Happening;
+use crate::names::{FeatureName, RequestId, SessionId};
+use crate::queue::{Place, Waiting};
+use crate::record::RecordKey;
+
+/// What came of looking at one who waits.
+enum Verdict {
+    /// He waits no longer.
+    Settled,
+    /// He waits for his own group; others may pass.
+    HeldBack,
+    /// He waits for a seat; so do those behind him.
+    Waits,
+}
+
+impl Ledger {
+    pub(super) fn checkout(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        items: &[Item],
+        wait: Option<QueueWait>,
+    ) -> Answer {
+        let wait = wait.filter(|wait| wait.timeout_ms != Some(0));
+        let denial = match self.decide(session, items, None) {
+            Ok(choices) => return Ok(Outcome::Granted(self.grant_live(session, items, &choices))),
+            Err(denial) => denial,
+        };
+        let denial = match wait {
+            Some(wait) if denial.may_pass() => {
+                match self.wait(session, request, items, wait, &denial) {
+                    Ok(position) => return Ok(Outcome::Queued { position }),
+                    Err(denial) => denial,
+                }
+            }
+            _ => denial,
+        };
+        let denied = Happening::Denied { session, items: items.to_vec(), denial: denial.clone() };
+        self.happened(denied);
+        Err(denial)
+    }
+
+    pub(super) fn borrow(&mut self, session: SessionId, items: &[Item], until_ms: u64) -> Answer {
+        match self.decide(session, items, Some(until_ms)) {
+            Ok(choices) => {
+                let stay = Stay::Borrowed { until_ms, lost: false };
+                let grant = self.grant(session, items, &choices, stay);
+                let checkout = self.checkouts[&grant.checkout].clone();
+                self.remember_stay(grant.checkout, &checkout);
+                for (pool, claim) in checkout.claims(grant.checkout) {
+                    self.count_borrowed(pool, &checkout, claim.seats, true);
+                }
+                self.happened(Happening::Borrowed {
+                    session,
+                    holder: (*checkout.holder).clone(),
+                    checkout: grant.checkout,
+                    items: grant.items.clone(),
+                    until_ms,
+                });
+                Ok(Outcome::Borrowed { grant, until_ms })
+            }
+            Err(denial) => {
+                let denied =
+                    Happening::Denied { session, items: items.to_vec(), denial: denial.clone() };
+                self.happened(denied);
+                Err(denial)
+            }
+        }
+    }
+
+    /// The pools for a new request, or why there are none. It does not overtake
+    /// those who wait, unless it takes nothing from them.
+    fn decide(
+        &mut self,
+        session: SessionId,
+        items: &[Item],
+        borrow_until_ms: Option<u64>,
+    ) -> Result<Vec<Choice>, Denial> {
+        self.room_for_checkout(session)?;
+        let holder = self.sessions[&session].holder.clone();
+        self.stays.unblocked(&holder, items, self.meta.at.cluster_ms)?;
+        let comes_back = self.take_up_lingering(&holder, items);
+        let mut asking = self.asking(&holder);
+        asking.borrow_until_ms = borrow_until_ms;
+        let choices = asking.choose(items)?;
+        if !self.queue.is_empty() && !comes_back {
+            self.in_turn(items, &choices, None)?;
+        }
+        Ok(choices)
+    }
+
+    /// Whether all items may be granted at this place in the queue.
+    fn in_turn(
+        &self,
+        items: &[Item],
+        choices: &[Choice],
+        place: Option<Place>,
+    ) -> Result<(), Denial> {
+        let late = items.iter().zip(choices).find(|(item, choice)| {
+            !choice.out_of_turn && self.queue.is_blocked(&item.feature, place)
+        });
+        let Some((item, _)) = late else { return Ok(()) };
+        let waiting = self.queue.ahead(&item.feature, place);
+        Err(Denial::QueueNonempty { feature: item.feature.clone(), waiting })
+    }
+
+    fn grant_live(
+        &mut self,
+        session: SessionId,
+        items: &[Item],
+        choices: &[Choice],
+    ) -> crate::command::Grant {
+        let grant = self.grant(session, items, choices, Stay::Live);
+        let (checkout, items) = (grant.checkout, grant.items.clone());
+        self.active(session);
+        self.happened(Happening::Granted { session, checkout, items });
+        grant
+    }
+
+    /// Takes a place in the queue.
+    fn wait(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        items: &[Item],
+        wait: QueueWait,
+        denial: &Denial,
+    ) -> Result<u64, Denial> {
+        let holder = self.sessions[&session].holder.clone();
+        let asking = self.asking(&holder);
+        if let Some(never) = asking.never(items) {
+            return Err(never);
+        }
+        let of_session = self.queue.of_session(session).len();
+        if self.queue.len() >= QUEUE_MAX || of_session >= QUEUED_PER_SESSION_MAX {
+            return Err(Denial::LimitReached { what: Bound::Queue, max: QUEUE_MAX as u64 });
+        }
+        let who = self.rules.who(&holder);
+        let pools = items.iter().flat_map(|item| self.pools.candidates(&item.feature));
+        let priority = pools.map(|(id, _)| self.rules.priority(id, &who)).max().unwrap_or(0);
+        let since_ms = self.meta.at.cluster_ms;
+        let waiting = Waiting {
+            session,
+            request,
+            items: items.to_vec(),
+            priority: priority.min(wait.priority.unwrap_or(u32::MAX)),
+            since_ms,
+            until_ms: wait.timeout_ms.map(|ms| since_ms.saturating_add(ms)),
+            held_back: matches!(denial, Denial::PolicyMax { .. }),
+        };
+        self.meta.last_ticket += 1;
+        let ticket = self.meta.last_ticket;
+        self.queue.join(ticket, waiting);
+        self.records.touch(RecordKey::Waiting(ticket));
+        let position = self.queue.position(ticket);
+        self.happened(Happening::Queued { session, request, items: items.to_vec(), position });
+        Ok(position)
+    }
+
+    /// Tells one who waits his final answer.
+    fn settle(&mut self, ticket: u64, answer: Answer) {
+        let Waiting { session, request, items, .. } = self.queue.leave(ticket);
+        self.records.touch(RecordKey::Waiting(ticket));
+        self.freed.features.extend(items.iter().map(|item| item.feature.clone()));
+        if let Err(denial) = &answer {
+            self.happened(Happening::Denied { session, items, denial: denial.clone() });
+        }
+        let open = self.sessions.get_mut(&session).expect("who waits has a session");
+        open.receipts.remember(request, answer.clone());
+        self.records.touch(RecordKey::Session(session));
+        self.happened(Happening::Settled { session, request, answer });
+    }
+
+    pub(super) fn cancel(&mut self, session: SessionId, request: RequestId) -> Outcome {
+        let Some(ticket) = self.queue.ticket(session, request) else {
+            return Outcome::Cancelled { was_queued: false };
+        };
+        let feature = self.first_wanted(ticket);
+        self.settle(ticket, Err(Denial::Cancelled { feature }));
+        Outcome::Cancelled { was_queued: true }
+    }
+
+    fn first_wanted(&self, ticket: u64) -> FeatureName {
+        let waiting = self.queue.get(ticket).expect("he waits");
+        waiting.items.first().expect("a request has items").feature.clone()
+    }
+
+    /// Those who have waited long enough.
+    pub(super) fn end_waits(&mut self) {
+        for ticket in self.queue.over_at(self.meta.at.cluster_ms) {
+            let feature = self.first_wanted(ticket);
+            let since_ms = self.queue.get(ticket).map_or(0, |waiting| waiting.since_ms);
+            let waited_ms = self.meta.at.cluster_ms - since_ms;
+            self.settle(ticket, Err(Denial::QueueTimedOut { feature, waited_ms }));
+        }
+    }
+
+    /// Grants what came free to those who wait, in their order.
+    pub(super) fn serve_queue(&mut self) {
+        if self.queue.is_empty() {
+            self.freed = Default::default();
+            return;
+        }
+        let all = core::mem::take(&mut self.freed.all);
+        if all {
+            let features = self.queue.features();
+            self.freed.features.extend(features);
+        }
+        // Who is settled is no longer in the way of others, of all his
+        // features: so there may come more to look at, but never without end.
+        while let Some(feature) = self.freed.features.pop_first() {
+            self.serve(&feature);
+        }
+    }
+
+    fn serve(&mut self, feature: &FeatureName) {
+        let reserves = self.pools.candidates(feature);
+        let reserves: Vec<_> = reserves.map(|(id, _)| id).collect();
+        let reserves = reserves.iter().any(|id| self.rules.of(*id).is_some_and(|r| r.reserves()));
+        for (priority, ticket) in self.queue.line(feature) {
+            match self.look_at((priority, ticket)) {
+                Verdict::Settled | Verdict::HeldBack => {}
+                // Those behind may have seats of their own; else they wait too.
+                Verdict::Waits if reserves => {}
+                Verdict::Waits => return,
+            }
+        }
+    }
+
+    fn look_at(&mut self, place: Place) -> Verdict {
+        let (Reverse(_), ticket) = place;
+        let Some(waiting) = self.queue.get(ticket).cloned() else { return Verdict::Settled };
+        let Waiting { session, items, .. } = waiting;
+        let holder = self.sessions[&session].holder.clone();
+        let choice = self
+            .room_for_checkout(session)
+            .and_then(|()| self.asking(&holder).choose(&items))
+            .and_then(|choices| self.in_turn(&items, &choices, Some(place)).map(|()| choices));
+        match choice {
+            Ok(choices) => {
+                let grant = self.grant_live(session, &items, &choices);
+                self.settle(ticket, Ok(Outcome::Granted(grant)));
+                Verdict::Settled
+            }
+            Err(denial) if denial.may_pass() => {
+                let never = self.asking(&holder).never(&items);
+                if let Some(never) = never {
+                    self.settle(ticket, Err(never));
+                    return Verdict::Settled;
+                }
+                let held_back = matches!(denial, Denial::PolicyMax { .. });
+                if self.queue.hold_back(ticket, held_back) {
+                    self.records.touch(RecordKey::Waiting(ticket));
+                    // Nobody waits for him any more.
+                    let others: BTreeSet<_> =
+                        items.iter().map(|item| item.feature.clone()).collect();
+                    if held_back {
+                        self.freed.features.extend(others);
+                    }
+                }
+                if held_back { Verdict::HeldBack } else { Verdict::Waits }
+            }
+            Err(denial) => {
+                self.settle(ticket, Err(denial));
+                Verdict::Settled
+            }
+        }
+    }
+}

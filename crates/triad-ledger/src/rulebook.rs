@@ -1,0 +1,510 @@
+//! The policy, ready for use: which rules there are for each pool, whom they
+//! mean, and how much of each is used up.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::command::Holder;
+use crate::names::{FeatureName, Label, PoolId};
+use crate::policy::{FeatureSelector, HostMembers, Policy, RuleId, RuleKind, Subject};
+use crate::pools::{Pool, PoolKey, Pools, Shift};
+
+/// The policy in force, and what follows from it. Everything but the policy
+/// itself is derived, from it, the pools and what is held.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rulebook {
+    policy: Option<Policy>,
+    /// The same, with its names folded if their case does not matter.
+    folded: Policy,
+    pools: BTreeMap<PoolId, PoolRules>,
+    /// Seats held by the subject of each rule; counted for MAX only.
+    used: Vec<u64>,
+}
+
+/// The rules for one pool, by their place in the policy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolRules {
+    exclude: Vec<usize>,
+    include: Vec<usize>,
+    include_all: Vec<usize>,
+    pub(crate) max: Vec<usize>,
+    reserve: Vec<Reserved>,
+    exclude_borrow: Vec<usize>,
+    include_borrow: Vec<usize>,
+    priority: Vec<usize>,
+    pub(crate) lowwater: Option<(usize, u64)>,
+    pub(crate) borrow_max: Option<(usize, u64)>,
+    pub(crate) linger: Option<(usize, u64)>,
+    pub(crate) idle: Option<(usize, u64)>,
+    pub(crate) overdraft_max: Option<(usize, u64)>,
+    users: Option<BTreeSet<Label>>,
+    hosts: Option<BTreeSet<Label>>,
+    /// Seats held by those for whom something is reserved, by the places in
+    /// `reserve` that they may draw from.
+    held: BTreeMap<Vec<usize>, u64>,
+}
+
+/// Seats of one pool that a rule keeps for its subject.
+#[derive(Clone, Debug)]
+struct Reserved {
+    rule: usize,
+    seats: u64,
+}
+
+/// A holder, as the rules see him.
+#[derive(Clone, Debug)]
+pub(crate) struct Who {
+    user: Label,
+    host: Label,
+    display: Label,
+    project: Label,
+    address: Option<IpAddr>,
+}
+
+/// What is reserved in a pool and not drawn yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remaining {
+    pub(crate) for_others: u64,
+    pub(crate) for_holder: u64,
+    /// The first rule that keeps something for others.
+    pub(crate) rule: Option<usize>,
+}
+
+impl Rulebook {
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    pub(crate) fn rule_id(&self, rule: usize) -> RuleId {
+        self.folded.rules[rule].id
+    }
+
+    pub(crate) fn subject(&self, rule: usize) -> &Subject {
+        &self.policy.as_ref().expect("a rule is of a policy").rules[rule].subject
+    }
+
+    pub(crate) fn of(&self, pool: PoolId) -> Option<&PoolRules> {
+        self.pools.get(&pool)
+    }
+
+    /// Puts a policy in force; [`Rulebook::compile`] is to follow.
+    pub(crate) fn set(&mut self, policy: Policy) {
+        self.folded = policy.clone();
+        self.folded.text.clear();
+        if policy.case_insensitive {
+            fold_policy(&mut self.folded);
+        }
+        self.policy = Some(policy);
+    }
+
+    /// Sorts the rules by pools. Nothing is counted yet.
+    pub(crate) fn compile(&mut self, pools: &mut Pools, date_ms: u64) {
+        self.pools.clear();
+        self.used = alloc::vec![0; self.folded.rules.len()];
+        for (_, pool) in pools.iter_mut() {
+            pool.overdraft_max = None;
+        }
+        if self.policy.is_none() {
+            return self.name_nobody(pools);
+        }
+        let (mut everywhere, mut by_feature) = (Vec::new(), BTreeMap::new());
+        for (index, rule) in self.folded.rules.iter().enumerate() {
+            match &rule.selector {
+                None => everywhere.push(index),
+                Some(selector) => {
+                    let rules: &mut Vec<usize> =
+                        by_feature.entry(selector.feature.clone()).or_default();
+                    rules.push(index);
+                }
+            }
+        }
+        for (id, pool) in pools.iter_mut() {
+            let of_feature = by_feature.get(&pool.key.feature).map(Vec::as_slice);
+            // Those of the feature come last: they override those for all.
+            let rules = everywhere.iter().chain(of_feature.unwrap_or_default());
+            let mut sorted = PoolRules::default();
+            let mut any = false;
+            for &index in rules {
+                let rule = &self.folded.rules[index];
+                if rule.selector.as_ref().is_none_or(|selector| selects(selector, &pool.key)) {
+                    sorted.sort_in(index, rule.kind, &rule.subject);
+                    any = true;
+                }
+            }
+            pool.overdraft_max = sorted.overdraft_max.map(|(_, max)| max);
+            if any {
+                self.pools.insert(id, sorted);
+            }
+        }
+        self.name_nobody(pools);
+        self.reserve(pools, date_ms, &by_feature, &everywhere);
+    }
+
+    /// The names for whom user-based and host-based lines are.
+    fn name_nobody(&mut self, pools: &Pools) {
+        for (id, pool) in pools.iter() {
+            let terms = &pool.key.terms;
+            if terms.users_max.is_none() && terms.hosts_max.is_none() {
+                continue;
+            }
+            let rules = self.pools.entry(id).or_default();
+            let subjects = rules.include.iter().map(|rule| &self.folded.rules[*rule].subject);
+            let (mut users, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+            let most = |max: Option<crate::names::Seats>| max.map_or(0, |max| max.get() as usize);
+            let name = |into: &mut BTreeSet<Label>, max, name: &Label| {
+                if into.len() < most(max) {
+                    into.insert(name.clone());
+                }
+            };
+            for subject in subjects {
+                match subject {
+                    Subject::User(user) => name(&mut users, terms.users_max, user),
+                    Subject::Group(group) => {
+                        let members = self.folded.groups.get(group).into_iter().flatten();
+                        members.for_each(|user| name(&mut users, terms.users_max, user));
+                    }
+                    Subject::Host(host) => name(&mut hosts, terms.hosts_max, host),
+                    Subject::HostGroup(group) => {
+                        let members = self.folded.host_groups.get(group);
+                        let members = members.into_iter().flat_map(|hosts| &hosts.names);
+                        members.for_each(|host| name(&mut hosts, terms.hosts_max, host));
+                    }
+                    _ => {}
+                }
+            }
+            rules.users = terms.users_max.map(|_| users);
+            rules.hosts = terms.hosts_max.map(|_| hosts);
+        }
+    }
+
+    /// Lays each reservation on the pools that it is about, in the order in
+    /// which they are lent. What finds no room has no effect: the first
+    /// reservations count.
+    fn reserve(
+        &mut self,
+        pools: &Pools,
+        date_ms: u64,
+        by_feature: &BTreeMap<FeatureName, Vec<usize>>,
+        everywhere: &[usize],
+    ) {
+        let mut room: BTreeMap<PoolId, u64> = BTreeMap::new();
+        for feature in pools.features() {
+            let of_feature = by_feature.get(feature).map(Vec::as_slice).unwrap_or_default();
+            let mut rules: Vec<usize> = everywhere.iter().chain(of_feature).copied().collect();
+            rules.sort_unstable();
+            for index in rules {
+                let rule = &self.folded.rules[index];
+                let RuleKind::Reserve(seats) = rule.kind else { continue };
+                let mut left = u64::from(seats.get());
+                for (id, pool) in pools.candidates(feature) {
+                    let meant = rule.selector.as_ref().is_none_or(|s| selects(s, &pool.key));
+                    if !meant || !pool.valid_at(date_ms) {
+                        continue;
+                    }
+                    let room = room.entry(id).or_insert(pool.licensed);
+                    let seats = left.min(*room);
+                    if seats > 0 {
+                        *room -= seats;
+                        left -= seats;
+                        let reserved = Reserved { rule: index, seats };
+                        self.pools.entry(id).or_default().reserve.push(reserved);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether any rule counts what is held.
+    pub(crate) fn counts(&self) -> bool {
+        self.pools.values().any(|rules| !rules.max.is_empty() || !rules.reserve.is_empty())
+    }
+
+    /// Counts seats that come (or go) for those whom the rules of the pool mean.
+    pub(crate) fn weigh(&mut self, pool: PoolId, owner: &Holder, seats: u64, coming: bool) {
+        let Some(rules) = self.pools.get_mut(&pool) else { return };
+        if seats == 0 || (rules.max.is_empty() && rules.reserve.is_empty()) {
+            return;
+        }
+        let who = who(&self.folded, owner);
+        let count = |of: &mut u64| {
+            let after = if coming { of.checked_add(seats) } else { of.checked_sub(seats) };
+            *of = after.expect("no more seats go than came");
+        };
+        for &rule in &rules.max {
+            if meant(&self.folded, &self.folded.rules[rule].subject, &who) {
+                count(&mut self.used[rule]);
+            }
+        }
+        let draws = rules.draws_from(&self.folded, &who);
+        if !draws.is_empty() {
+            let held = rules.held.entry(draws.clone()).or_default();
+            count(held);
+            if *held == 0 {
+                rules.held.remove(&draws);
+            }
+        }
+    }
+
+    /// Counts what changed.
+    pub(crate) fn shift(&mut self, pool: PoolId, shift: &Shift) {
+        if shift.before == shift.after {
+            return;
+        }
+        let weights = [(&shift.before, false), (&shift.after, true)];
+        for (weight, coming) in weights {
+            if let Some(weight) = weight {
+                self.weigh(pool, &weight.owner, weight.seats, coming);
+            }
+        }
+    }
+
+    /// The same rules, with nothing counted.
+    pub(crate) fn emptied(&self) -> Rulebook {
+        let mut rules = self.clone();
+        rules.used.fill(0);
+        rules.pools.values_mut().for_each(|rules| rules.held.clear());
+        rules
+    }
+
+    pub(crate) fn who(&self, holder: &Holder) -> Who {
+        who(&self.folded, holder)
+    }
+
+    /// What the rule counts as held, and how much it allows.
+    pub(crate) fn max(&self, rule: usize, who: &Who) -> Option<(u64, u64)> {
+        match self.folded.rules[rule] {
+            ref it if !meant(&self.folded, &it.subject, who) => None,
+            crate::policy::Rule { kind: RuleKind::Max(max), .. } => {
+                Some((self.used[rule], max.into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The rule that excludes him.
+    pub(crate) fn excluded(&self, rules: &PoolRules, who: &Who) -> Option<usize> {
+        self.first_meant(&rules.exclude, who)
+    }
+
+    /// The first rule of a list on which he is missing.
+    pub(crate) fn not_included(&self, rules: &PoolRules, who: &Who) -> Option<usize> {
+        let missing = |list: &Vec<usize>| {
+            let first = list.first()?;
+            self.first_meant(list, who).is_none().then_some(*first)
+        };
+        missing(&rules.include_all).or_else(|| missing(&rules.include))
+    }
+
+    /// The rule by which he may not borrow.
+    pub(crate) fn may_not_borrow(&self, rules: &PoolRules, who: &Who) -> Option<usize> {
+        self.first_meant(&rules.exclude_borrow, who).or_else(|| {
+            let first = rules.include_borrow.first()?;
+            self.first_meant(&rules.include_borrow, who).is_none().then_some(*first)
+        })
+    }
+
+    /// The first rule of the list that means him.
+    fn first_meant(&self, list: &[usize], who: &Who) -> Option<usize> {
+        let means = |rule: &&usize| meant(&self.folded, &self.folded.rules[**rule].subject, who);
+        list.iter().find(means).copied()
+    }
+
+    /// His place in the queue for a pool.
+    pub(crate) fn priority(&self, pool: PoolId, who: &Who) -> u32 {
+        let rules = self.pools.get(&pool).map(|rules| rules.priority.as_slice());
+        let priorities = rules.unwrap_or_default().iter().filter_map(|rule| {
+            let rule = &self.folded.rules[*rule];
+            match rule.kind {
+                RuleKind::Priority(priority) if meant(&self.folded, &rule.subject, who) => {
+                    Some(priority)
+                }
+                _ => None,
+            }
+        });
+        priorities.max().unwrap_or(0)
+    }
+
+    /// What is reserved in the pool. Those who may draw from the fewest
+    /// reservations are taken to have drawn first, each from the first of the
+    /// document that has something left.
+    pub(crate) fn remaining(&self, rules: &PoolRules, who: &Who) -> Remaining {
+        if rules.reserve.is_empty() {
+            return Remaining::default();
+        }
+        let mut left: Vec<u64> = rules.reserve.iter().map(|reserved| reserved.seats).collect();
+        let mut holders: Vec<_> = rules.held.iter().collect();
+        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
+        for (draws, held) in holders {
+            let mut held = *held;
+            for &place in draws {
+                let drawn = held.min(left[place]);
+                left[place] -= drawn;
+                held -= drawn;
+            }
+        }
+        let own = rules.draws_from(&self.folded, who);
+        let mut remaining = Remaining::default();
+        for (place, left) in left.into_iter().enumerate().filter(|(_, left)| *left > 0) {
+            if own.contains(&place) {
+                remaining.for_holder += left;
+            } else {
+                remaining.for_others += left;
+                remaining.rule = remaining.rule.or(Some(rules.reserve[place].rule));
+            }
+        }
+        remaining
+    }
+
+    /// What of the pool is kept for whom: rule, subject and seats.
+    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64)> {
+        let reserved = self.pools.get(&pool).map(|rules| rules.reserve.as_slice());
+        reserved.unwrap_or_default().iter().map(|reserved| (reserved.rule, reserved.seats))
+    }
+
+    /// The lease that he gets for the one that he asks for.
+    pub(crate) fn lease_ms(&self, holder: &Holder, asked_ms: u64) -> u64 {
+        let Some(_) = self.policy else { return asked_ms };
+        let who = self.who(holder);
+        let mut lease_ms = asked_ms;
+        for rule in &self.folded.rules {
+            if let RuleKind::LeaseBoundsMs { min, max } = rule.kind
+                && meant(&self.folded, &rule.subject, &who)
+            {
+                lease_ms = asked_ms.min(max).max(min);
+            }
+        }
+        lease_ms
+    }
+
+    /// For tests: equal if the same was counted.
+    pub(crate) fn counted(&self) -> (&[u64], Vec<(PoolId, &BTreeMap<Vec<usize>, u64>)>) {
+        let held = self.pools.iter().map(|(id, rules)| (*id, &rules.held));
+        (&self.used, held.filter(|(_, held)| !held.is_empty()).collect())
+    }
+}
+
+impl PoolRules {
+    fn sort_in(&mut self, index: usize, kind: RuleKind, _subject: &Subject) {
+        match kind {
+            RuleKind::Include => self.include.push(index),
+            RuleKind::IncludeAll => self.include_all.push(index),
+            RuleKind::Exclude | RuleKind::ExcludeAll => self.exclude.push(index),
+            RuleKind::IncludeBorrow => self.include_borrow.push(index),
+            RuleKind::ExcludeBorrow => self.exclude_borrow.push(index),
+            RuleKind::Max(_) => self.max.push(index),
+            RuleKind::LingerMs(ms) => self.linger = Some((index, ms)),
+            RuleKind::IdleTimeoutMs(ms) => self.idle = Some((index, ms)),
+            // One for the feature itself comes later and overrides it.
+            RuleKind::IdleTimeoutAllMs(ms) => self.idle = Some((index, ms)),
+            RuleKind::BorrowLowwater(seats) => self.lowwater = Some((index, seats.into())),
+            RuleKind::MaxBorrowMs(ms) => self.borrow_max = Some((index, ms)),
+            RuleKind::MaxOverdraft(seats) => self.overdraft_max = Some((index, seats.into())),
+            RuleKind::Priority(_) => self.priority.push(index),
+            // Laid on the pools together, see `Rulebook::reserve`.
+            RuleKind::Reserve(_) => {}
+            RuleKind::LeaseBoundsMs { .. } | RuleKind::HeartbeatBoundsMs { .. } => {}
+        }
+    }
+
+    /// The reservations that are for him.
+    fn draws_from(&self, policy: &Policy, who: &Who) -> Vec<usize> {
+        let reserved = self.reserve.iter().enumerate();
+        let own = reserved.filter(|(_, r)| meant(policy, &policy.rules[r.rule].subject, who));
+        own.map(|(place, _)| place).collect()
+    }
+
+    pub(crate) fn reserves(&self) -> bool {
+        !self.reserve.is_empty()
+    }
+
+    /// Whether the line's names let him in; `None` if it has no names.
+    pub(crate) fn named(&self, who: &Who) -> Option<Named> {
+        let of = |names: &Option<BTreeSet<Label>>, name: &Label| {
+            names.as_ref().map(|names| match names.contains(name) {
+                _ if names.is_empty() => Named::Nobody,
+                true => Named::Yes,
+                false => Named::No,
+            })
+        };
+        let both = [of(&self.users, &who.user), of(&self.hosts, &who.host)];
+        both.into_iter().flatten().max()
+    }
+}
+
+/// Whether a user-based or host-based line is for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    Yes,
+    No,
+    /// There are no names at all.
+    Nobody,
+}
+
+fn selects(selector: &FeatureSelector, key: &PoolKey) -> bool {
+    let FeatureSelector { feature, version, vendor_string, expires_ms, hostid } = selector;
+    *feature == key.feature
+        && version.is_none_or(|version| version == key.version)
+        && vendor_string.as_ref().is_none_or(|text| *text == key.vendor_string)
+        && expires_ms.is_none_or(|at| key.expires_ms == Some(at))
+        && hostid.as_ref().is_none_or(|id| key.terms.hostids.contains(id))
+}
+
+fn who(policy: &Policy, holder: &Holder) -> Who {
+    let fold = |label: &Label| {
+        if policy.case_insensitive { label.to_ascii_lowercase() } else { label.clone() }
+    };
+    Who {
+        user: fold(&holder.user),
+        host: fold(&holder.host),
+        display: fold(&holder.display),
+        project: fold(&holder.project),
+        address: holder.address,
+    }
+}
+
+fn meant(policy: &Policy, subject: &Subject, who: &Who) -> bool {
+    match subject {
+        Subject::Anyone => true,
+        Subject::User(user) => *user == who.user,
+        Subject::Host(host) => *host == who.host,
+        Subject::Display(display) => *display == who.display,
+        Subject::Project(project) => *project == who.project,
+        Subject::Group(group) => {
+            policy.groups.get(group).is_some_and(|users| users.contains(&who.user))
+        }
+        Subject::HostGroup(group) => policy.host_groups.get(group).is_some_and(|hosts| {
+            hosts.names.contains(&who.host)
+                || who.address.is_some_and(|a| hosts.networks.iter().any(|n| n.contains(a)))
+        }),
+        Subject::Internet(network) => who.address.is_some_and(|a| network.contains(a)),
+    }
+}
+
+fn fold_policy(policy: &mut Policy) {
+    let fold = |label: &mut Label| *label = label.to_ascii_lowercase();
+    let fold_set = |names: &mut BTreeSet<Label>| {
+        *names = names.iter().map(Label::to_ascii_lowercase).collect();
+    };
+    policy.groups.values_mut().for_each(fold_set);
+    for HostMembers { names, .. } in policy.host_groups.values_mut() {
+        fold_set(names);
+    }
+    for rule in &mut policy.rules {
+        match &mut rule.subject {
+            Subject::User(name)
+            | Subject::Host(name)
+            | Subject::Display(name)
+            | Subject::Project(name) => fold(name),
+            _ => {}
+        }
+    }
+}
+
+/// The seats of a pool that may be lent, for those who look at one.
+impl Pool {
+    /// Seats bought, and as many beyond them as license and policy allow.
+    pub fn lendable(&self) -> u64 {
+        self.licensed + self.overdraft.min(self.overdraft_max.unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,365 @@
+//! License files of FlexNet-style managers, for publishers who sign anew: the
+//! terms of each line, none of its signatures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use triad_ledger::names::{FeatureName, Label, LicenseId, Seats, Version};
+use triad_ledger::rights::LINES_MAX;
+
+use super::attributes::Attributes;
+use super::lines::{Line, Word};
+use super::report::{Fate, Report};
+use super::words::{day, hostid, shown};
+use crate::content::{Content, PACKAGES_MAX, UPGRADES_MAX};
+use crate::dates::{Day, Zone};
+use crate::diagnostic::{DIAGNOSTICS_MAX, Severity, Source};
+use crate::document::body_of;
+use crate::draft::{DraftFeature, quoted};
+use crate::error::LicenseError;
+use crate::hostid::HostId;
+use crate::resolve::COMPONENTS_MAX;
+use crate::suggest::nearest;
+
+const KEYWORDS: [&str; 8] =
+    ["SERVER", "VENDOR", "DAEMON", "USE_SERVER", "FEATURE", "INCREMENT", "PACKAGE", "UPGRADE"];
+/// Stands where the publisher has to say for whom the license is.
+const CLUSTER_TO_NAME: &str = "REPLACE-BY-THE-CLUSTER-ID";
+
+/// A foreign license file as the terms of a license, and what became of each
+/// of its lines.
+#[derive(Clone, Debug)]
+pub struct Conversion {
+    /// The text that [`crate::issue`] signs, once license id, serial and
+    /// binding were looked at.
+    pub terms: String,
+    /// What became of each line.
+    pub report: Report,
+    /// Why [`crate::issue`] would not sign it as it stands; `None`: it would.
+    pub problem: Option<LicenseError>,
+}
+
+/// Reads a license file of any bytes. No signature of it is checked, and none
+/// is carried over.
+///
+/// # Errors
+///
+/// It is too large. Everything else is said in the report.
+pub fn convert_license(bytes: &[u8]) -> Result<Conversion, LicenseError> {
+    let (text, lines) = super::read(bytes)?;
+    let mut converter = Converter::default();
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; lines.len()];
+    // A package needs the line that sells it, wherever that stands.
+    for (line, outcome) in lines.iter().zip(&mut outcomes) {
+        if !is_package(line) {
+            *outcome = Some(converter.line(line));
+        }
+    }
+    for (line, outcome) in lines.iter().zip(&mut outcomes) {
+        if outcome.is_none() {
+            *outcome = Some(done(converter.package(&line.words[1..])));
+        }
+    }
+    let mut report = Report::default();
+    for (line, outcome) in lines.iter().zip(outcomes) {
+        let (fate, remark) = outcome.expect("the second pass fills what the first left");
+        report.add(&text, line, fate, remark);
+    }
+    let source = Source::new(&text);
+    let doubts = lines.iter().flat_map(|line| &line.doubts).take(DIAGNOSTICS_MAX);
+    report.findings = doubts
+        .map(|doubt| {
+            let (span, message, help) = doubt.told();
+            source.diagnostic(Severity::Warning, "doubtful-line", span.clone(), message, help)
+        })
+        .collect();
+    let terms = converter.written();
+    let problem = body_of(&terms).and_then(|body| Content::parse(&body, 0)).err();
+    Ok(Conversion { terms, report, problem })
+}
+
+type Outcome = (Fate, String);
+
+fn is_package(line: &Line) -> bool {
+    line.words.first().is_some_and(|word| word.text.eq_ignore_ascii_case("PACKAGE"))
+}
+
+fn done(result: Result<String, String>) -> Outcome {
+    match result {
+        Ok(remark) => (Fate::Carried, remark),
+        Err(why) => (Fate::NotCarried, why),
+    }
+}
+
+#[derive(Default)]
+struct Converter {
+    vendor: String,
+    hosts: Vec<Option<HostId>>,
+    /// The names of counted FEATURE lines: the first of a name counts.
+    counted: BTreeSet<FeatureName>,
+    /// What the lines sell, for packages.
+    sold: BTreeMap<FeatureName, Vec<Version>>,
+    features: usize,
+    upgrades: usize,
+    packages: usize,
+    /// The `[[feature]]` and `[[upgrade]]` tables, in order.
+    tables: String,
+    /// The `[[package]]` tables.
+    package_tables: String,
+}
+
+impl Converter {
+    fn line(&mut self, line: &Line) -> Outcome {
+        let Some((keyword, rest)) = line.words.split_first() else {
+            return (Fate::Comment, String::new());
+        };
+        match keyword.text.to_ascii_uppercase().as_str() {
+            "SERVER" => done(self.server(rest)),
+            "VENDOR" | "DAEMON" => done(self.vendor(rest)),
+            "USE_SERVER" => {
+                let why = "ignored, because clients always ask the servers";
+                (Fate::Ignored, why.to_owned())
+            }
+            "FEATURE" => done(self.feature(rest, true)),
+            "INCREMENT" => done(self.feature(rest, false)),
+            "UPGRADE" => done(self.upgrade(rest)),
+            other => {
+                let hint = nearest(other, KEYWORDS).map(|name| format!("; did you mean {name}?"));
+                let hint = hint.unwrap_or_default();
+                (Fate::NotCarried, format!("unknown keyword{hint}"))
+            }
+        }
+    }
+
+    /// `SERVER host hostid [port] ...`
+    fn server(&mut self, rest: &[Word]) -> Result<String, String> {
+        let [_, id, ..] = rest else { return Err("write SERVER host hostid [port]".to_owned()) };
+        let host = hostid(&id.text);
+        self.hosts.push(
+            host.clone()
+                .ok()
+                .flatten()
+                .filter(|host| !self.hosts.iter().flatten().any(|other| other == host)),
+        );
+        match host? {
+            Some(host) => Ok(format!("bound to {host}; host and port belong to each node's setup")),
+            None => Err("a license is bound to a cluster or to three hosts, not to ANY".to_owned()),
+        }
+    }
+
+    fn vendor(&mut self, rest: &[Word]) -> Result<String, String> {
+        let Some((name, more)) = rest.split_first() else {
+            return Err("write VENDOR name".to_owned());
+        };
+        let label = Label::parse(&name.text).map_err(|reason| reason.to_string())?;
+        if !self.vendor.is_empty() && self.vendor != label.as_str() {
+            return Err(format!("the license is of {}; convert each vendor alone", self.vendor));
+        }
+        self.vendor = label.to_string();
+        let dropped = "left out: path, options file and port of the vendor daemon";
+        Ok(if more.is_empty() { String::new() } else { dropped.to_owned() })
+    }
+
+    /// `FEATURE name vendor version expires count ...`
+    fn feature(&mut self, rest: &[Word], first_counts: bool) -> Result<String, String> {
+        let [name, vendor, version, expires, count, attributes @ ..] = rest else {
+            return Err("it ends too early; expected name vendor version day count".to_owned());
+        };
+        let name = feature_name(&name.text)?;
+        let version = version_of(&version.text)?;
+        let expires = day(&expires.text)?;
+        let seats = seats(&count.text)?;
+        let attributes = Attributes::read(attributes, &name, seats)?;
+        check_days(attributes.start, expires)?;
+        if first_counts && seats > 0 && self.counted.contains(&name) {
+            let why = "only the first counted FEATURE of a name counts; INCREMENT adds seats";
+            return Err(why.to_owned());
+        }
+        if self.features >= LINES_MAX {
+            return Err(format!("a license has at most {LINES_MAX} lines"));
+        }
+        let remark = attributes.remark();
+        let mut terms = attributes.terms;
+        terms.uncounted = seats == 0;
+        let feature = DraftFeature {
+            overdraft: attributes.overdraft,
+            start: attributes.start,
+            expires,
+            vendor_string: attributes.vendor_string,
+            terms,
+            about: attributes.about,
+            ..DraftFeature::new(name.to_string(), version.to_string(), seats)
+        };
+        feature.write(&mut self.tables).expect("a string takes any text");
+        if self.vendor.is_empty() {
+            self.vendor = Label::parse(&vendor.text).map(|l| l.to_string()).unwrap_or_default();
+        }
+        if first_counts && seats > 0 {
+            self.counted.insert(name.clone());
+        }
+        let versions = self.sold.entry(name).or_default();
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+        self.features += 1;
+        Ok(remark)
+    }
+
+    /// `UPGRADE feature vendor from to expires count ...`
+    fn upgrade(&mut self, rest: &[Word]) -> Result<String, String> {
+        let [name, _, from, to, expires, count, attributes @ ..] = rest else {
+            return Err("it ends too early; expected name vendor from to day count".to_owned());
+        };
+        let name = feature_name(&name.text)?;
+        let (from, to) = (version_of(&from.text)?, version_of(&to.text)?);
+        let expires = day(&expires.text)?;
+        let seats = seats(&count.text)?;
+        let attributes = Attributes::read(attributes, &name, seats)?;
+        check_days(attributes.start, expires)?;
+        let before = self.sold.get(&name).map(Vec::as_slice).unwrap_or_default();
+        if seats == 0 || from >= to || !before.iter().any(|v| (from..to).contains(v)) {
+            return Err("no line before it has seats of such a version".to_owned());
+        }
+        if self.upgrades >= UPGRADES_MAX {
+            return Err(format!("a license has at most {UPGRADES_MAX} upgrades"));
+        }
+        self.upgrades += 1;
+        let text = &mut self.tables;
+        let end = expires.map_or("\"permanent\"".to_owned(), |day| day.to_string());
+        write!(
+            text,
+            "\n[[upgrade]]\nfeature = {}\nfrom = \"{from}\"\nto = \"{to}\"\nseats = {seats}\n",
+            quoted(name.as_str()),
+        )
+        .expect("a string takes any text");
+        if let Some(start) = attributes.start {
+            writeln!(text, "start = {start}").expect("a string takes any text");
+        }
+        writeln!(text, "expires = {end}").expect("a string takes any text");
+        let versions = self.sold.entry(name).or_default();
+        if !versions.contains(&to) {
+            versions.push(to);
+        }
+        Ok(attributes.remark())
+    }
+
+    /// `PACKAGE name vendor [version] COMPONENTS="..." ...`
+    fn package(&mut self, rest: &[Word]) -> Result<String, String> {
+        let [name, _, more @ ..] = rest else {
+            return Err("it ends too early; expected name vendor version COMPONENTS=".to_owned());
+        };
+        let name = feature_name(&name.text)?;
+        let sold = self.sold.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let (version, attributes) = match more.split_first() {
+            Some((word, rest)) if !word.text.contains('=') => (version_of(&word.text)?, rest),
+            _ => (sold.first().copied().unwrap_or_default(), more),
+        };
+        if !sold.contains(&version) {
+            return Err("no FEATURE has its name and version, and alone it grants nothing".into());
+        }
+        if self.packages >= PACKAGES_MAX {
+            return Err(format!("a license has at most {PACKAGES_MAX} packages"));
+        }
+        let attributes = Attributes::read(attributes, &name, 0)?;
+        let written = attributes.components.as_deref().unwrap_or_default();
+        let mut components = Vec::new();
+        for text in written.split_whitespace() {
+            if components.len() >= COMPONENTS_MAX {
+                return Err(format!("a package has at most {COMPONENTS_MAX} components"));
+            }
+            components.push(component(text, &name, version)?);
+        }
+        if components.is_empty() {
+            return Err("it has no COMPONENTS".to_owned());
+        }
+        self.packages += 1;
+        let mut remarks = vec![attributes.remark()];
+        if !attributes.about.supersedes.is_empty() {
+            remarks.push("left out: SUPERSEDE; write it to the line that sells it".to_owned());
+        }
+        if attributes.suite_dup_group.is_some() {
+            remarks.push("left out: SUITE_DUP_GROUP; write dup_group to that line".to_owned());
+        }
+        remarks.retain(|remark| !remark.is_empty());
+        let text = &mut self.package_tables;
+        write!(
+            text,
+            "\n[[package]]\nname = {}\nversion = \"{version}\"\nsuite = {}\ncomponents = [\n{}]\n",
+            quoted(name.as_str()),
+            attributes.suite,
+            components.concat(),
+        )
+        .expect("a string takes any text");
+        Ok(remarks.join("; "))
+    }
+
+    fn written(&self) -> String {
+        let vendor = if self.vendor.is_empty() { "unknown" } else { &self.vendor };
+        let id = LicenseId::parse(vendor).map_or("converted".to_owned(), |id| id.to_string());
+        let mut text = String::from(
+            "# Converted from a license file. Look at license, serial and binding, then sign it.\n",
+        );
+        let publisher = quoted(vendor);
+        write!(text, "license = {}\npublisher = {publisher}\nserial = 1\n\n", quoted(&id))
+            .expect("a string takes any text");
+        let hosts: Vec<&HostId> = self.hosts.iter().flatten().collect();
+        let binding = if hosts.len() == 3 && self.hosts.len() == 3 {
+            let hosts: Vec<String> = hosts.iter().map(|host| quoted(&host.to_string())).collect();
+            format!("[binding]\nhostids = [{}]\n", hosts.join(", "))
+        } else {
+            format!("[binding]\ncluster = \"{CLUSTER_TO_NAME}\"\n")
+        };
+        [&text, binding.as_str(), &self.tables, &self.package_tables].concat()
+    }
+}
+
+/// `feature[:version[:count]]` as a line of the table.
+fn component(text: &str, package: &FeatureName, version: Version) -> Result<String, String> {
+    let mut parts = text.splitn(3, ':');
+    let feature = feature_name(parts.next().unwrap_or_default())?;
+    if feature == *package {
+        return Err("it contains itself".to_owned());
+    }
+    let version = match parts.next() {
+        None | Some("") => version,
+        Some(text) => version_of(text)?,
+    };
+    let count = match parts.next() {
+        None | Some("") => Seats::MIN,
+        Some(text) => Seats::new(seats(text)?).unwrap_or(Seats::MIN),
+    };
+    let name = quoted(feature.as_str());
+    Ok(format!("    {{ feature = {name}, version = \"{version}\", seats = {count} }},\n"))
+}
+
+fn feature_name(text: &str) -> Result<FeatureName, String> {
+    FeatureName::parse(text).map_err(|reason| format!("feature {:?}: {reason}", shown(text)))
+}
+
+fn version_of(text: &str) -> Result<Version, String> {
+    Version::parse(text).map_err(|reason| format!("version {:?}: {reason}", shown(text)))
+}
+
+/// A count; 0 stands for uncounted.
+fn seats(text: &str) -> Result<u32, String> {
+    if text.eq_ignore_ascii_case("uncounted") {
+        return Ok(0);
+    }
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let count = if digits { text.parse().ok() } else { None };
+    count.ok_or_else(|| format!("{:?} is no count of seats", shown(text)))
+}
+
+fn check_days(start: Option<Day>, expires: Option<Day>) -> Result<(), String> {
+    let utc = Zone::utc();
+    let starts_ms =
+        start.map(|day| utc.starts_ms(day).ok_or("START is before 1970")).transpose()?;
+    let ends_ms =
+        expires.map(|day| utc.ends_ms(day).ok_or("the last day is out of range")).transpose()?;
+    match starts_ms.zip(ends_ms) {
+        Some((starts_ms, ends_ms)) if starts_ms >= ends_ms => {
+            Err("it expires before it starts".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
