@@ -264,6 +264,17 @@ pub struct GrantedItem {
     pub expires_ms: Option<u64>,
     /// The publisher's string of the line.
     pub vendor_string: Label,
+    /// What the seats take of another feature.
+    pub tokens: Option<HeldTokens>,
+}
+
+/// Tokens that an item takes beside its seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTokens {
+    /// The pool they count against.
+    pub pool: PoolId,
+    /// How many.
+    pub seats: Seats,
 }
 
 /// What a command did.

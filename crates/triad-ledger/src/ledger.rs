@@ -1,5 +1,6 @@
 //! The ledger: applies commands in order, and keeps count.
 
+mod explaining;
 mod queueing;
 mod stays;
 
@@ -7,13 +8,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use self::explaining::{Asked, Step, Verdict};
 pub(crate) use self::stays::Block;
 use self::stays::Stays;
 use crate::choice::{Asking, Choice};
 use crate::codec::{self, CodecError};
 use crate::command::{
-    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, Holder,
-    Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, HeldTokens,
+    Holder, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
@@ -76,15 +78,6 @@ pub struct HeldItem {
     pub version: Version,
     /// What it takes of another feature.
     pub tokens: Option<HeldTokens>,
-}
-
-/// Tokens that an item takes beside its seats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldTokens {
-    /// The pool they count against.
-    pub pool: PoolId,
-    /// How many.
-    pub seats: Seats,
 }
 
 impl Checkout {
@@ -332,6 +325,12 @@ impl Ledger {
         for (pool, claim) in checkout.claims(id) {
             let shift = self.pools.take(pool, claim);
             self.rules.shift(pool, &shift);
+            // Who draws from which reservation is settled anew with each seat
+            // that is taken, and may leave more for others; and whoever shares
+            // the seat needs none of his own any more.
+            if !self.queue.is_empty() && self.out_of_turn_is_possible(pool) {
+                self.freed.features.insert(self.pools.held(pool).key.feature.clone());
+            }
         }
         let granted = self.granted_items(&checkout);
         self.checkouts.insert(id, checkout);
@@ -339,7 +338,14 @@ impl Ledger {
         Grant { checkout: id, items: granted }
     }
 
-    fn granted_item(&self, pool: PoolId, seats: Seats) -> GrantedItem {
+    /// Whether some may pass others in the line for this pool.
+    fn out_of_turn_is_possible(&self, pool: PoolId) -> bool {
+        let shared = self.pools.held(pool).key.terms.share != Share::NOTHING;
+        shared || self.rules.of(pool).is_some_and(|rules| rules.reserves())
+    }
+
+    fn granted_item(&self, item: &HeldItem) -> GrantedItem {
+        let HeldItem { pool, seats, tokens, .. } = *item;
         let key = &self.pools.held(pool).key;
         GrantedItem {
             pool,
@@ -348,6 +354,7 @@ impl Ledger {
             version: key.version,
             expires_ms: key.expires_ms,
             vendor_string: key.vendor_string.clone(),
+            tokens,
         }
     }
 
@@ -376,6 +383,8 @@ impl Ledger {
     fn give_back(&mut self, pool: PoolId, claim: Claim<'_>) {
         if !self.queue.is_empty() {
             self.freed.features.insert(self.pools.held(pool).key.feature.clone());
+            // Under a MAX over all features this may be what others wait for.
+            self.freed.all |= self.rules.spans_features();
         }
         let (shift, gone) = self.pools.give_back(pool, claim);
         self.rules.shift(pool, &shift);
@@ -417,7 +426,7 @@ impl Ledger {
         for ticket in self.queue.of_session(id) {
             let waiting = self.queue.leave(ticket);
             self.records.touch(RecordKey::Waiting(ticket));
-            self.freed.features.extend(waiting.features());
+            self.freed.features.extend(waiting.lines);
         }
         let open = self.sessions.remove(&id).expect("it was open a moment ago");
         self.stays.forget_idle(id);
@@ -507,6 +516,7 @@ impl Ledger {
         self.move_withdrawn();
         self.expire();
         self.follow_rules();
+        self.line_up();
         self.freed.all = true;
         let overage = self.pools.overage();
         let (license, serial) = (license.id.clone(), license.serial);
@@ -669,7 +679,7 @@ impl Ledger {
 
     /// What a checkout holds, in the words of a grant.
     pub fn granted_items(&self, checkout: &Checkout) -> Vec<GrantedItem> {
-        checkout.items.iter().map(|item| self.granted_item(item.pool, item.seats)).collect()
+        checkout.items.iter().map(|item| self.granted_item(item)).collect()
     }
 
     /// The date at which something comes due, so that the leader lets time
@@ -894,6 +904,7 @@ impl Ledger {
             }
             assert_eq!(rules.counted(), self.rules.counted(), "the rules miscount");
         }
+        self.assert_nobody_waits_in_vain();
     }
 }
 

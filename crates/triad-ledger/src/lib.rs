@@ -36,13 +36,13 @@ mod shares;
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
 pub use command::{
     Answer, At, BLOCKS_MAX, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem,
-    HOSTIDS_MAX, Holder, ITEMS_MAX, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait,
-    SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    HOSTIDS_MAX, HeldTokens, Holder, ITEMS_MAX, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX,
+    QueueWait, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 pub use denial::{Bound, Denial, FreeSeats};
 pub use ended::ENDED_SESSIONS_MAX;
 pub use events::{ChainHash, EndReason, Event, Happening};
-pub use ledger::{Checkout, HeldItem, HeldTokens, Ledger, Stay};
+pub use ledger::{Asked, Checkout, HeldItem, Ledger, Stay, Step, Verdict};
 pub use pools::{Pool, PoolKey};
 pub use queue::Waiting;
 pub use record::{Change, RecordKey, StateHash};

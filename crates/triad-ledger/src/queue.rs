@@ -16,6 +16,9 @@ pub struct Waiting {
     pub request: RequestId,
     /// What it asks for.
     pub items: Vec<Item>,
+    /// The lines in which it stands: those of its features, and of the features
+    /// whose tokens they take.
+    pub lines: BTreeSet<FeatureName>,
     /// Higher goes first.
     pub priority: u32,
     /// Since when, in cluster time.
@@ -24,12 +27,6 @@ pub struct Waiting {
     pub until_ms: Option<u64>,
     /// It waits for its own group's MAX, not for a seat: nobody waits for it.
     pub held_back: bool,
-}
-
-impl Waiting {
-    pub(crate) fn features(&self) -> BTreeSet<FeatureName> {
-        self.items.iter().map(|item| item.feature.clone()).collect()
-    }
 }
 
 /// The order of a queue: by priority, then by arrival.
@@ -73,8 +70,8 @@ impl Queue {
 
     /// Takes a place in the queue; `false` if there is one already.
     pub(crate) fn join(&mut self, ticket: u64, waiting: Waiting) -> bool {
-        for feature in waiting.features() {
-            let places = self.by_feature.entry(feature).or_default();
+        for feature in &waiting.lines {
+            let places = self.by_feature.entry(feature.clone()).or_default();
             places.insert((Reverse(waiting.priority), ticket));
         }
         self.by_end.extend(waiting.until_ms.map(|until| (until, ticket)));
@@ -84,11 +81,11 @@ impl Queue {
 
     pub(crate) fn leave(&mut self, ticket: u64) -> Waiting {
         let waiting = self.waiting.remove(&ticket).expect("only who waits leaves");
-        for feature in waiting.features() {
-            let places = self.by_feature.get_mut(&feature).expect("a queue for each feature");
+        for feature in &waiting.lines {
+            let places = self.by_feature.get_mut(feature).expect("a line for each feature");
             places.remove(&(Reverse(waiting.priority), ticket));
             if places.is_empty() {
-                self.by_feature.remove(&feature);
+                self.by_feature.remove(feature);
             }
         }
         if let Some(until) = waiting.until_ms {
@@ -132,11 +129,11 @@ impl Queue {
     pub(crate) fn position(&self, ticket: u64) -> u64 {
         let waiting = &self.waiting[&ticket];
         let place = (Reverse(waiting.priority), ticket);
-        let count = |item: &Item| {
-            let places = self.by_feature.get(&item.feature);
-            places.map_or(0, |places| places.range(..place).count() as u64)
+        let count = |feature| {
+            let places = self.by_feature.get(feature);
+            places.map_or(0, |places: &BTreeSet<Place>| places.range(..place).count() as u64)
         };
-        1 + waiting.items.iter().map(count).max().unwrap_or(0)
+        1 + waiting.lines.iter().map(count).max().unwrap_or(0)
     }
 
     /// Who has waited long enough.

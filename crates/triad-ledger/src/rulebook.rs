@@ -20,6 +20,7 @@ pub(crate) struct Rulebook {
     pools: BTreeMap<PoolId, PoolRules>,
     /// Seats held by the subject of each rule; counted for MAX only.
     used: Vec<u64>,
+    spans_features: bool,
 }
 
 /// The rules for one pool, by their place in the policy.
@@ -42,8 +43,11 @@ pub(crate) struct PoolRules {
     hosts: Option<BTreeSet<Label>>,
     /// Seats held by those for whom something is reserved, by the places in
     /// `reserve` that they may draw from.
-    held: BTreeMap<Vec<usize>, u64>,
+    held: Draws,
 }
+
+/// Seats held, by the reservations of a pool that their holders may draw from.
+pub(crate) type Draws = BTreeMap<Vec<usize>, u64>;
 
 /// Seats of one pool that a rule keeps for its subject.
 #[derive(Clone, Debug)]
@@ -60,6 +64,14 @@ pub(crate) struct Who {
     display: Label,
     project: Label,
     address: Option<IpAddr>,
+}
+
+/// Who is in and who is out, for those who explain it.
+#[derive(Default)]
+pub(crate) struct Lists {
+    pub(crate) exclude: Vec<(usize, bool)>,
+    pub(crate) include_all: Vec<(usize, bool)>,
+    pub(crate) include: Vec<(usize, bool)>,
 }
 
 /// What is reserved in a pool and not drawn yet.
@@ -92,6 +104,10 @@ impl Rulebook {
     pub(crate) fn set(&mut self, policy: Policy) {
         self.folded = policy.clone();
         self.folded.text.clear();
+        self.spans_features = policy
+            .rules
+            .iter()
+            .any(|rule| rule.selector.is_none() && matches!(rule.kind, RuleKind::Max(_)));
         if policy.case_insensitive {
             fold_policy(&mut self.folded);
         }
@@ -215,6 +231,11 @@ impl Rulebook {
         }
     }
 
+    /// Whether a rule counts seats of different features together.
+    pub(crate) fn spans_features(&self) -> bool {
+        self.spans_features
+    }
+
     /// Whether any rule counts what is held.
     pub(crate) fn counts(&self) -> bool {
         self.pools.values().any(|rules| !rules.max.is_empty() || !rules.reserve.is_empty())
@@ -279,6 +300,19 @@ impl Rulebook {
                 Some((self.used[rule], max.into()))
             }
             _ => None,
+        }
+    }
+
+    /// The lists of the pool, each rule with whether it means him.
+    pub(crate) fn lists(&self, rules: &PoolRules, who: &Who) -> Lists {
+        let sort = |list: &[usize]| {
+            let means = |rule: usize| meant(&self.folded, &self.folded.rules[rule].subject, who);
+            list.iter().map(|rule| (*rule, means(*rule))).collect()
+        };
+        Lists {
+            exclude: sort(&rules.exclude),
+            include_all: sort(&rules.include_all),
+            include: sort(&rules.include),
         }
     }
 
@@ -378,7 +412,7 @@ impl Rulebook {
     }
 
     /// For tests: equal if the same was counted.
-    pub(crate) fn counted(&self) -> (&[u64], Vec<(PoolId, &BTreeMap<Vec<usize>, u64>)>) {
+    pub(crate) fn counted(&self) -> (&[u64], Vec<(PoolId, &Draws)>) {
         let held = self.pools.iter().map(|(id, rules)| (*id, &rules.held));
         (&self.used, held.filter(|(_, held)| !held.is_empty()).collect())
     }

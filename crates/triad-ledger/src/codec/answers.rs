@@ -18,6 +18,7 @@ pub(super) struct AnswerMessage {
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one encoding")]
 enum Kind {
     #[prost(message, tag = "1")]
     Granted(GrantMessage),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{CodecError, Result, counted};
-use crate::command::{At, GrantedItem, HOSTIDS_MAX, Holder, Item, Silence};
+use crate::command::{At, GrantedItem, HOSTIDS_MAX, HeldTokens, Holder, Item, Silence};
 use crate::events::EndReason;
 use crate::names::{FeatureName, Label, PoolId, Seats, SessionId, Version};
 
@@ -153,6 +153,30 @@ pub(super) struct GrantedItemMessage {
     expires_ms: Option<u64>,
     #[prost(string, tag = "6")]
     vendor_string: String,
+    #[prost(message, optional, tag = "7")]
+    tokens: Option<HeldTokensMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HeldTokensMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(uint32, tag = "2")]
+    seats: u32,
+}
+
+impl From<&HeldTokens> for HeldTokensMessage {
+    fn from(tokens: &HeldTokens) -> Self {
+        HeldTokensMessage { pool: tokens.pool.0, seats: tokens.seats.get() }
+    }
+}
+
+impl TryFrom<HeldTokensMessage> for HeldTokens {
+    type Error = CodecError;
+
+    fn try_from(m: HeldTokensMessage) -> Result<Self> {
+        Ok(HeldTokens { pool: PoolId(m.pool), seats: seats(m.seats)? })
+    }
 }
 
 impl From<&GrantedItem> for GrantedItemMessage {
@@ -164,6 +188,7 @@ impl From<&GrantedItem> for GrantedItemMessage {
             version: item.version.millionths(),
             expires_ms: item.expires_ms,
             vendor_string: item.vendor_string.to_string(),
+            tokens: item.tokens.as_ref().map(HeldTokensMessage::from),
         }
     }
 }
@@ -179,6 +204,7 @@ impl TryFrom<GrantedItemMessage> for GrantedItem {
             version: version(m.version)?,
             expires_ms: m.expires_ms,
             vendor_string: Label::parse(&m.vendor_string)?,
+            tokens: m.tokens.map(HeldTokens::try_from).transpose()?,
         })
     }
 }

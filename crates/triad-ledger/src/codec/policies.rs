@@ -253,6 +253,8 @@ struct WaitingRecord {
     until_ms: Option<u64>,
     #[prost(bool, tag = "7")]
     held_back: bool,
+    #[prost(string, repeated, tag = "8")]
+    lines: Vec<String>,
 }
 
 pub(crate) fn encode_waiting(waiting: &Waiting) -> Vec<u8> {
@@ -264,6 +266,7 @@ pub(crate) fn encode_waiting(waiting: &Waiting) -> Vec<u8> {
         since_ms: waiting.since_ms,
         until_ms: waiting.until_ms,
         held_back: waiting.held_back,
+        lines: waiting.lines.iter().map(ToString::to_string).collect(),
     };
     m.encode_to_vec()
 }
@@ -271,6 +274,7 @@ pub(crate) fn encode_waiting(waiting: &Waiting) -> Vec<u8> {
 pub(crate) fn decode_waiting(bytes: &[u8]) -> Result<Waiting> {
     let m = WaitingRecord::decode(bytes)?;
     counted("items in a request", m.items.len(), 1..=ITEMS_MAX)?;
+    let lines = m.lines.iter().map(|name| FeatureName::parse(name));
     Ok(Waiting {
         session: session(&m.session)?,
         request: RequestId(m.request),
@@ -279,6 +283,7 @@ pub(crate) fn decode_waiting(bytes: &[u8]) -> Result<Waiting> {
         since_ms: m.since_ms,
         until_ms: m.until_ms,
         held_back: m.held_back,
+        lines: lines.collect::<core::result::Result<_, NameError>>()?,
     })
 }
 

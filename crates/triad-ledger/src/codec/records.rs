@@ -7,12 +7,14 @@ use alloc::vec::Vec;
 use prost::Message;
 
 use super::answers::AnswerMessage;
-use super::parts::{AtMessage, HolderMessage, list, seats, session, unlist, version};
+use super::parts::{
+    AtMessage, HeldTokensMessage, HolderMessage, list, seats, session, unlist, version,
+};
 use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
 use super::{CodecError, Result, counted};
-use crate::command::{Answer, Holder};
+use crate::command::{Answer, HeldTokens, Holder};
 use crate::events::ChainHash;
-use crate::ledger::{Checkout, HeldItem, HeldTokens, Meta, Stay};
+use crate::ledger::{Checkout, HeldItem, Meta, Stay};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
 use crate::rights::{About, LINES_MAX, License, Line, Terms};
@@ -330,14 +332,6 @@ struct HeldItemMessage {
     tokens: Option<HeldTokensMessage>,
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct HeldTokensMessage {
-    #[prost(uint32, tag = "1")]
-    pool: u32,
-    #[prost(uint32, tag = "2")]
-    seats: u32,
-}
-
 pub(crate) fn encode_checkout(checkout: &Checkout) -> Vec<u8> {
     let away = AwayMessage { holder: Some((&*checkout.holder).into()), ..Default::default() };
     let away = match checkout.stay {
@@ -381,9 +375,7 @@ impl From<&HeldItem> for HeldItemMessage {
             pool: item.pool.0,
             seats: item.seats.get(),
             version: item.version.millionths(),
-            tokens: item
-                .tokens
-                .map(|tokens| HeldTokensMessage { pool: tokens.pool.0, seats: tokens.seats.get() }),
+            tokens: item.tokens.as_ref().map(HeldTokensMessage::from),
         }
     }
 }
@@ -392,15 +384,11 @@ impl TryFrom<HeldItemMessage> for HeldItem {
     type Error = CodecError;
 
     fn try_from(m: HeldItemMessage) -> Result<Self> {
-        let tokens = m.tokens.map(|tokens| {
-            let seats = seats(tokens.seats)?;
-            Ok::<_, CodecError>(HeldTokens { pool: PoolId(tokens.pool), seats })
-        });
         Ok(HeldItem {
             pool: PoolId(m.pool),
             seats: seats(m.seats)?,
             version: version(m.version)?,
-            tokens: tokens.transpose()?,
+            tokens: m.tokens.map(HeldTokens::try_from).transpose()?,
         })
     }
 }

@@ -32,13 +32,15 @@ impl Ledger {
         wait: Option<QueueWait>,
     ) -> Answer {
         let wait = wait.filter(|wait| wait.timeout_ms != Some(0));
-        let denial = match self.decide(session, items, None) {
+        let priority = wait.map(|wait| self.priority(session, items, wait));
+        let place = priority.map(|priority| (Reverse(priority), self.meta.last_ticket + 1));
+        let denial = match self.decide(session, items, place, None) {
             Ok(choices) => return Ok(Outcome::Granted(self.grant_live(session, items, &choices))),
             Err(denial) => denial,
         };
         let denial = match wait {
             Some(wait) if denial.may_pass() => {
-                match self.wait(session, request, items, wait, &denial) {
+                match self.wait(session, request, items, wait, &denial, priority.unwrap_or(0)) {
                     Ok(position) => return Ok(Outcome::Queued { position }),
                     Err(denial) => denial,
                 }
@@ -51,7 +53,7 @@ impl Ledger {
     }
 
     pub(super) fn borrow(&mut self, session: SessionId, items: &[Item], until_ms: u64) -> Answer {
-        match self.decide(session, items, Some(until_ms)) {
+        match self.decide(session, items, None, Some(until_ms)) {
             Ok(choices) => {
                 let stay = Stay::Borrowed { until_ms, lost: false };
                 let grant = self.grant(session, items, &choices, stay);
@@ -79,11 +81,13 @@ impl Ledger {
     }
 
     /// The pools for a new request, or why there are none. It does not overtake
-    /// those who wait, unless it takes nothing from them.
+    /// those who wait, unless it takes nothing from them or would stand before
+    /// them.
     fn decide(
         &mut self,
         session: SessionId,
         items: &[Item],
+        place: Option<Place>,
         borrow_until_ms: Option<u64>,
     ) -> Result<Vec<Choice>, Denial> {
         self.room_for_checkout(session)?;
@@ -94,24 +98,27 @@ impl Ledger {
         asking.borrow_until_ms = borrow_until_ms;
         let choices = asking.choose(items)?;
         if !self.queue.is_empty() && !comes_back {
-            self.in_turn(items, &choices, None)?;
+            self.in_turn(items, &choices, place)?;
         }
         Ok(choices)
     }
 
     /// Whether all items may be granted at this place in the queue.
-    fn in_turn(
+    pub(super) fn in_turn(
         &self,
         items: &[Item],
         choices: &[Choice],
         place: Option<Place>,
     ) -> Result<(), Denial> {
-        let late = items.iter().zip(choices).find(|(item, choice)| {
-            !choice.out_of_turn && self.queue.is_blocked(&item.feature, place)
-        });
-        let Some((item, _)) = late else { return Ok(()) };
-        let waiting = self.queue.ahead(&item.feature, place);
-        Err(Denial::QueueNonempty { feature: item.feature.clone(), waiting })
+        for (item, choice) in items.iter().zip(choices).filter(|(_, choice)| !choice.out_of_turn) {
+            let tokens = choice.tokens.map(|taken| &self.pools.held(taken.pool).key.feature);
+            let mut lines = core::iter::once(&item.feature).chain(tokens);
+            if let Some(feature) = lines.find(|feature| self.queue.is_blocked(feature, place)) {
+                let waiting = self.queue.ahead(feature, place);
+                return Err(Denial::QueueNonempty { feature: feature.clone(), waiting });
+            }
+        }
+        Ok(())
     }
 
     fn grant_live(
@@ -127,6 +134,41 @@ impl Ledger {
         grant
     }
 
+    /// What the policy gives the holder, or less if the client says so.
+    fn priority(&self, session: SessionId, items: &[Item], wait: QueueWait) -> u32 {
+        let Some(open) = self.sessions.get(&session) else { return 0 };
+        let who = self.rules.who(&open.holder);
+        let pools = items.iter().flat_map(|item| self.pools.candidates(&item.feature));
+        let priority = pools.map(|(id, _)| self.rules.priority(id, &who)).max().unwrap_or(0);
+        priority.min(wait.priority.unwrap_or(u32::MAX))
+    }
+
+    /// The lines in which a request for these items stands.
+    fn lines(&self, items: &[Item]) -> BTreeSet<FeatureName> {
+        let mut lines: BTreeSet<FeatureName> = BTreeSet::new();
+        for item in items {
+            let pools = self.pools.candidates(&item.feature);
+            let tokens = pools.filter_map(|(_, pool)| pool.key.terms.consumes.as_ref());
+            lines.extend(tokens.map(|cost| cost.feature.clone()));
+            lines.insert(item.feature.clone());
+        }
+        lines
+    }
+
+    /// Puts those who wait in the lines that there are under new licenses, with
+    /// their old places.
+    pub(super) fn line_up(&mut self) {
+        let waiting: Vec<_> = self.queue.iter().map(|(t, waits)| (t, waits.clone())).collect();
+        for (ticket, waits) in waiting {
+            let lines = self.lines(&waits.items);
+            if lines != waits.lines {
+                self.queue.leave(ticket);
+                self.queue.join(ticket, Waiting { lines, ..waits });
+                self.records.touch(RecordKey::Waiting(ticket));
+            }
+        }
+    }
+
     /// Takes a place in the queue.
     fn wait(
         &mut self,
@@ -135,6 +177,7 @@ impl Ledger {
         items: &[Item],
         wait: QueueWait,
         denial: &Denial,
+        priority: u32,
     ) -> Result<u64, Denial> {
         let holder = self.sessions[&session].holder.clone();
         let asking = self.asking(&holder);
@@ -145,15 +188,13 @@ impl Ledger {
         if self.queue.len() >= QUEUE_MAX || of_session >= QUEUED_PER_SESSION_MAX {
             return Err(Denial::LimitReached { what: Bound::Queue, max: QUEUE_MAX as u64 });
         }
-        let who = self.rules.who(&holder);
-        let pools = items.iter().flat_map(|item| self.pools.candidates(&item.feature));
-        let priority = pools.map(|(id, _)| self.rules.priority(id, &who)).max().unwrap_or(0);
         let since_ms = self.meta.at.cluster_ms;
         let waiting = Waiting {
             session,
             request,
             items: items.to_vec(),
-            priority: priority.min(wait.priority.unwrap_or(u32::MAX)),
+            lines: self.lines(items),
+            priority,
             since_ms,
             until_ms: wait.timeout_ms.map(|ms| since_ms.saturating_add(ms)),
             held_back: matches!(denial, Denial::PolicyMax { .. }),
@@ -169,9 +210,9 @@ impl Ledger {
 
     /// Tells one who waits his final answer.
     fn settle(&mut self, ticket: u64, answer: Answer) {
-        let Waiting { session, request, items, .. } = self.queue.leave(ticket);
+        let Waiting { session, request, items, lines, .. } = self.queue.leave(ticket);
         self.records.touch(RecordKey::Waiting(ticket));
-        self.freed.features.extend(items.iter().map(|item| item.feature.clone()));
+        self.freed.features.extend(lines);
         if let Err(denial) = &answer {
             self.happened(Happening::Denied { session, items, denial: denial.clone() });
         }
@@ -224,26 +265,41 @@ impl Ledger {
     }
 
     fn serve(&mut self, feature: &FeatureName) {
-        let reserves = self.pools.candidates(feature);
-        let reserves: Vec<_> = reserves.map(|(id, _)| id).collect();
-        let reserves = reserves.iter().any(|id| self.rules.of(*id).is_some_and(|r| r.reserves()));
+        let mut pools = self.pools.candidates(feature);
+        let passing = pools.any(|(id, _)| self.out_of_turn_is_possible(id));
+        drop(pools);
         for (priority, ticket) in self.queue.line(feature) {
             match self.look_at((priority, ticket)) {
                 Verdict::Settled | Verdict::HeldBack => {}
                 // Those behind may have seats of their own; else they wait too.
-                Verdict::Waits if reserves => {}
+                Verdict::Waits if passing => {}
                 Verdict::Waits => return,
             }
+        }
+    }
+
+    /// Panics if somebody waits who could be served. For tests and for the
+    /// node's self-check.
+    pub(super) fn assert_nobody_waits_in_vain(&self) {
+        for (ticket, waiting) in self.queue.iter() {
+            let Some(open) = self.sessions.get(&waiting.session) else {
+                panic!("{waiting:?} waits without a session");
+            };
+            let place = (Reverse(waiting.priority), ticket);
+            let choices = self.asking(&open.holder).choose(&waiting.items);
+            let choices = choices.and_then(|c| self.in_turn(&waiting.items, &c, Some(place)));
+            assert!(choices.is_err(), "{waiting:?} waits in vain");
         }
     }
 
     fn look_at(&mut self, place: Place) -> Verdict {
         let (Reverse(_), ticket) = place;
         let Some(waiting) = self.queue.get(ticket).cloned() else { return Verdict::Settled };
-        let Waiting { session, items, .. } = waiting;
+        let Waiting { session, items, lines, .. } = waiting;
         let holder = self.sessions[&session].holder.clone();
         let choice = self
             .room_for_checkout(session)
+            .and_then(|()| self.stays.unblocked(&holder, &items, self.meta.at.cluster_ms))
             .and_then(|()| self.asking(&holder).choose(&items))
             .and_then(|choices| self.in_turn(&items, &choices, Some(place)).map(|()| choices));
         match choice {
@@ -262,10 +318,8 @@ impl Ledger {
                 if self.queue.hold_back(ticket, held_back) {
                     self.records.touch(RecordKey::Waiting(ticket));
                     // Nobody waits for him any more.
-                    let others: BTreeSet<_> =
-                        items.iter().map(|item| item.feature.clone()).collect();
                     if held_back {
-                        self.freed.features.extend(others);
+                        self.freed.features.extend(lines);
                     }
                 }
                 if held_back { Verdict::HeldBack } else { Verdict::Waits }

@@ -15,6 +15,7 @@
 //!
 //! | `1: checkout cad wait=60000 priority=2` | waits if it must, for so many ms; `wait=ever` as long as it lives |
 //! | `1: cancel 3`, `1: borrow cad days=7`, `1: idle 600000`, `1: busy` | idle: for so many ms already |
+//! | `1: explain cad 2.0 seats=2` | what the ledger would say, and by which rule |
 //! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
 //! | `group stats ann bob`, `hosts lab desk1 10.1.*.*`, `case_rule off` | the words of the next policy |
 //! | `rule max=2 cad group=stats`, `rule exclude cad@2 user=bob` | its rules; `policy 2` puts it in force |
@@ -125,6 +126,11 @@ impl Conversation {
             "idle" => {
                 let idle_ms: u64 = first.word(0)?.parse()?;
                 Command::Idle { session, since_ms: Some(self.at.cluster_ms - idle_ms) }
+            }
+            "explain" => {
+                let holder = &self.ledger.session(session).ok_or("it is not open")?.holder;
+                let steps = self.ledger.explain(holder, &item(first)?);
+                return Ok(steps.iter().map(words::step).collect::<Vec<_>>().join("\n"));
             }
             "busy" => Command::Idle { session, since_ms: None },
             other => return Err(format!("no client says {other}").into()),

@@ -35,6 +35,7 @@ scripts!(
     ends_are_fenced,
     expiry_ends,
     expiry_moves,
+    explain,
     features,
     foreign_checkin,
     idle,

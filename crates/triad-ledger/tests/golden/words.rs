@@ -4,7 +4,7 @@ use triad_ledger::names::{PoolId, Seats, SessionId};
 use triad_ledger::rights::Share;
 use triad_ledger::{
     Answer, Checkout, EndReason, Event, GrantedItem, Happening, Item, Ledger, Outcome, Pool,
-    Session, Silence, Stay, Waiting,
+    Session, Silence, Stay, Step, Verdict, Waiting,
 };
 
 use crate::calendar::{instant, last_day};
@@ -64,18 +64,30 @@ fn seats(count: Seats) -> String {
 }
 
 fn granted(items: &[GrantedItem]) -> String {
-    let words = items.iter().map(|item| {
-        let GrantedItem { pool, feature, seats: count, version, expires_ms, vendor_string } = item;
-        let through = expires_ms.map(|at| format!(", through {}", last_day(at)));
-        let vendor = Some(vendor_string.as_str()).filter(|text| !text.is_empty());
-        format!(
-            "{} of {feature} {version} from pool {}{}{}",
-            seats(*count),
-            pool.0,
-            through.unwrap_or_default(),
-            vendor.map(|text| format!(", {text:?}")).unwrap_or_default(),
-        )
-    });
+    let words =
+        items.iter().map(|item| {
+            let GrantedItem {
+                pool,
+                feature,
+                seats: count,
+                version,
+                expires_ms,
+                vendor_string,
+                tokens,
+            } = item;
+            let tokens =
+                tokens.map(|tokens| format!(", with {} of pool {}", tokens.seats, tokens.pool.0));
+            let through = expires_ms.map(|at| format!(", through {}", last_day(at)));
+            let vendor = Some(vendor_string.as_str()).filter(|text| !text.is_empty());
+            format!(
+                "{} of {feature} {version} from pool {}{}{}{}",
+                seats(*count),
+                pool.0,
+                tokens.unwrap_or_default(),
+                through.unwrap_or_default(),
+                vendor.map(|text| format!(", {text:?}")).unwrap_or_default(),
+            )
+        });
     words.collect::<Vec<_>>().join(" and ")
 }
 
@@ -205,6 +217,19 @@ pub fn event(event: &Event) -> String {
         }
     };
     format!("{}. {} {}", event.sequence, instant(event.at.date_ms), named(&what))
+}
+
+pub fn step(step: &Step) -> String {
+    let Step { what, pool, rule, verdict, numbers } = step;
+    let verdict = match verdict {
+        Verdict::Passes => "passes",
+        Verdict::Denies => "denies",
+        Verdict::Decides => "DECIDES",
+        Verdict::NotMeant => "is not about this holder",
+    };
+    let pool = pool.map(|pool| format!(" of pool {}", pool.0)).unwrap_or_default();
+    let rule = rule.map(|rule| format!(", {rule},")).unwrap_or_default();
+    format!("{what:?}{pool}{rule} {verdict}: {numbers}")
 }
 
 fn reason(reason: EndReason) -> &'static str {

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use triad_ledger::names::{
     CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
 };
-use triad_ledger::rights::{About, License, Line, Terms};
-use triad_ledger::{At, Command, Holder, Item, Silence, StateHash};
+use triad_ledger::policy::{
+    FeatureSelector, GroupName, HostMembers, Network, Policy, Rule, RuleId, RuleKind, Subject,
+};
+use triad_ledger::rights::{About, License, Line, Share, Terms, TokenCost};
+use triad_ledger::{At, Command, Holder, Item, QueueWait, Silence, StateHash};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const SESSIONS: u8 = 4;
@@ -66,6 +69,32 @@ pub enum Action {
     },
     Term,
     Compare,
+    /// One of the rest: what the naive ledger does not know.
+    Rich(Rich),
+}
+
+/// What happens only in rich histories.
+#[derive(Clone, Debug)]
+pub enum Rich {
+    Policy { newer: i8, rules: Vec<RulePick>, case_insensitive: bool },
+    Wait { session: u8, items: Vec<(u8, u8, u8)>, timeout: Option<u8>, priority: Option<u8> },
+    Cancel { session: u8, back: u8 },
+    Borrow { session: u8, items: Vec<(u8, u8, u8)>, days: u8 },
+    Idle { session: u8, since: Option<u8> },
+    Revoke { pick: u8, block: u8 },
+    MarkLost { pick: u8 },
+    Time { ms: u16 },
+}
+
+/// A rule: what, how much, for which feature and for whom.
+#[derive(Clone, Debug)]
+pub struct RulePick {
+    kind: u8,
+    amount: u8,
+    feature: Option<u8>,
+    version: Option<u8>,
+    subject: u8,
+    who: u8,
 }
 
 /// A line of a license: days relative to the fortnight of its installation,
@@ -79,11 +108,61 @@ pub struct LinePick {
     starts: Option<i8>,
     expires: Option<i8>,
     vendor: bool,
+    /// 0 in plain histories.
+    terms: u8,
 }
 
 /// Histories of so many actions.
 pub fn histories(length: Range<usize>) -> impl Strategy<Value = Vec<Action>> {
     prop::collection::vec(action(), length)
+}
+
+/// Histories in which everything may happen.
+pub fn rich_histories(length: Range<usize>) -> impl Strategy<Value = Vec<Action>> {
+    let line = (line(), prop_oneof![2 => Just(0u8), 3 => any::<u8>()])
+        .prop_map(|(line, terms)| LinePick { terms, ..line });
+    let install = (0u8..3, -1i8..4, prop::collection::vec(line, 0..5))
+        .prop_map(|(license, newer, lines)| Action::Install { license, newer, lines });
+    let action = prop_oneof![6 => action(), 1 => install, 7 => rich().prop_map(Action::Rich)];
+    prop::collection::vec(action, length)
+}
+
+fn rich() -> impl Strategy<Value = Rich> {
+    let session = || 0..SESSIONS;
+    let items = || prop::collection::vec((0u8..9, 0u8..6, 0u8..8), 1..3);
+    let rule = (
+        0u8..20,
+        0u8..5,
+        prop::option::weighted(0.8, 0u8..9),
+        prop::option::weighted(0.2, 0u8..3),
+        0u8..8,
+        0u8..5,
+    );
+    let rule = rule.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
+        kind,
+        amount,
+        feature,
+        version,
+        subject,
+        who,
+    });
+    let rules = prop::collection::vec(rule, 0..7);
+    prop_oneof![
+        2 => (-1i8..3, rules, any::<bool>()).prop_map(
+            |(newer, rules, case_insensitive)| Rich::Policy { newer, rules, case_insensitive }
+        ),
+        8 => (session(), items(), prop::option::of(any::<u8>()), prop::option::of(0u8..4)).prop_map(
+            |(session, items, timeout, priority)| Rich::Wait { session, items, timeout, priority }
+        ),
+        1 => (session(), 0u8..4).prop_map(|(session, back)| Rich::Cancel { session, back }),
+        2 => (session(), items(), 0u8..9)
+            .prop_map(|(session, items, days)| Rich::Borrow { session, items, days }),
+        2 => (session(), prop::option::of(any::<u8>()))
+            .prop_map(|(session, since)| Rich::Idle { session, since }),
+        1 => (any::<u8>(), 0u8..4).prop_map(|(pick, block)| Rich::Revoke { pick, block }),
+        1 => any::<u8>().prop_map(|pick| Rich::MarkLost { pick }),
+        3 => (0u16..300).prop_map(|ms| Rich::Time { ms }),
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -128,6 +207,7 @@ fn line() -> impl Strategy<Value = LinePick> {
         starts,
         expires,
         vendor,
+        terms: 0,
     })
 }
 
@@ -138,6 +218,7 @@ pub struct Scribe {
     sent: Vec<(SessionId, Command)>,
     installed: Vec<License>,
     serials: [u64; LICENSES.len()],
+    policy_version: u64,
     clients: [Client; SESSIONS as usize],
 }
 
@@ -154,7 +235,8 @@ impl Default for Scribe {
     fn default() -> Self {
         let at = At { index: 0, term: 1, cluster_ms: 0, date_ms: 1000 * DAY_MS };
         let (serials, clients) = Default::default();
-        Scribe { at, sent: Vec::new(), installed: Vec::new(), serials, clients }
+        let (sent, installed) = Default::default();
+        Scribe { at, sent, installed, serials, policy_version: 0, clients }
     }
 }
 
@@ -167,6 +249,7 @@ impl Scribe {
         let command = self.command(action, granted, hash);
         if let Command::Open { session, .. }
         | Command::Checkout { session, .. }
+        | Command::Borrow { session, .. }
         | Command::Checkin { session, .. } = &command
         {
             self.sent.push((*session, command.clone()));
@@ -238,6 +321,51 @@ impl Scribe {
                 Command::Tick
             }
             Action::Compare => Command::Compare { index: self.at.index - 1, hash },
+            Action::Rich(rich) => self.rich(rich, granted),
+        }
+    }
+
+    fn rich(&mut self, rich: &Rich, granted: u64) -> Command {
+        let some = |pick: &u8| CheckoutId((granted + 1).saturating_sub(u64::from(*pick % 12)));
+        match rich {
+            Rich::Policy { newer, rules, case_insensitive } => {
+                let version = self.policy_version.saturating_add_signed((*newer).into());
+                self.policy_version = version.max(self.policy_version);
+                Command::SetPolicy { policy: policy(version, rules, *case_insensitive) }
+            }
+            Rich::Wait { session, items, timeout, priority } => {
+                let (request, answered_through) = self.number(*session, 3);
+                let items = items.iter().map(item).collect();
+                let timeout_ms = timeout.map(u64::from);
+                let wait = Some(QueueWait { timeout_ms, priority: priority.map(u32::from) });
+                let session = self.session(*session);
+                Command::Checkout { session, request, answered_through, items, wait }
+            }
+            Rich::Cancel { session, back } => {
+                let last = self.clients[usize::from(*session)].last_request;
+                let request = RequestId(last.saturating_sub((*back).into()));
+                Command::Cancel { session: self.session(*session), request }
+            }
+            Rich::Borrow { session, items, days } => {
+                let (request, answered_through) = self.number(*session, 2);
+                let items = items.iter().map(item).collect();
+                let until_ms = self.at.date_ms + u64::from(*days) * DAY_MS;
+                let session = self.session(*session);
+                Command::Borrow { session, request, answered_through, items, until_ms }
+            }
+            Rich::Idle { session, since } => {
+                let since_ms = since.map(|ms| self.at.cluster_ms.saturating_sub(ms.into()));
+                Command::Idle { session: self.session(*session), since_ms }
+            }
+            Rich::Revoke { pick, block } => {
+                let (reason, block_ms) = (label("because"), u64::from(*block) * 40);
+                Command::Revoke { checkout: some(pick), reason, block_ms }
+            }
+            Rich::MarkLost { pick } => Command::MarkLost { checkout: some(pick) },
+            Rich::Time { ms } => {
+                self.at.cluster_ms += u64::from(*ms);
+                Command::Tick
+            }
         }
     }
 
@@ -278,7 +406,7 @@ impl Scribe {
             starts_ms: pick.starts.map(week),
             expires_ms: pick.expires.map(week),
             vendor_string: label(if pick.vendor { "lite" } else { "" }),
-            terms: Terms::default(),
+            terms: terms(pick.terms),
             about: About::default(),
         };
         let id = LicenseId::parse(LICENSES[usize::from(pick)]).expect("good");
@@ -287,12 +415,94 @@ impl Scribe {
     }
 }
 
+/// One peculiarity, or two of them.
+fn terms(pick: u8) -> Terms {
+    let mut terms = Terms::default();
+    for kind in [pick % 16, pick / 16] {
+        match kind {
+            1 => terms.share = Share::USER,
+            2 => terms.share = Share::HOST,
+            3 => terms.share = Share::SITE,
+            4 | 5 => terms.linger_ms = 60,
+            6..=8 => terms.borrow_max_ms = Some(5 * DAY_MS),
+            9 => terms.uncounted = true,
+            10 => terms.hostids = vec![label("ID:2")],
+            11 => terms.users_max = Seats::new(2),
+            14 => terms.users_max = Seats::new(1),
+            15 => terms.hosts_max = Seats::new(1),
+            12 | 13 => {
+                let (feature, version) = (feature(0), Version::default());
+                let tokens = Seats::new(u32::from(kind) - 11).expect("not zero");
+                terms.consumes = Some(TokenCost { feature, version, tokens });
+            }
+            _ => {}
+        }
+    }
+    terms
+}
+
+fn policy(version: u64, picks: &[RulePick], case_insensitive: bool) -> Policy {
+    let members = |users: [&str; 2]| users.into_iter().map(label).collect();
+    let group = |text| GroupName::parse(text).expect("good");
+    let mut policy = Policy { version, case_insensitive, ..Policy::default() };
+    policy.text = format!("{picks:?}");
+    policy.groups.insert(group("evens"), members(["user0", "USER2"]));
+    let network = Network::parse("10.0.0.2/31").expect("good");
+    let hosts = HostMembers { names: [label("host0")].into(), networks: vec![network] };
+    policy.host_groups.insert(group("lab"), hosts);
+    for (number, pick) in (1..).zip(picks) {
+        let RulePick { kind, amount, feature: name, version: of, subject, who } = pick;
+        let (amount, ms) = (u32::from(*amount), 50 * u64::from(*amount));
+        let kind = match kind {
+            0 | 17 | 18 => RuleKind::Include,
+            1 => RuleKind::Exclude,
+            2 => RuleKind::IncludeAll,
+            3 => RuleKind::ExcludeAll,
+            4 => RuleKind::IncludeBorrow,
+            5 => RuleKind::ExcludeBorrow,
+            6 | 7 => RuleKind::Max(amount),
+            8..=10 => RuleKind::Reserve(Seats::new(amount + 1).expect("not zero")),
+            11 => RuleKind::LingerMs(ms),
+            12 => RuleKind::IdleTimeoutMs(ms),
+            13 | 19 => RuleKind::BorrowLowwater(amount + 1),
+            14 => RuleKind::MaxOverdraft(amount),
+            15 => RuleKind::Priority(amount),
+            _ => RuleKind::LeaseBoundsMs { min: 10, max: 1000 * ms },
+        };
+        let subject = match subject {
+            0 => Subject::Anyone,
+            1 | 2 => Subject::User(label(&format!("user{who}"))),
+            3 => Subject::Host(label(&format!("HOST{}", who / 2))),
+            4 => Subject::Display(label("wall")),
+            5 => Subject::Group(group("evens")),
+            6 => Subject::HostGroup(group("lab")),
+            _ => Subject::Internet(Network::parse("10.0.0.0/31").expect("good")),
+        };
+        let selector = name.map(|name| FeatureSelector {
+            version: of.map(|pick| crate::actions::version(2 * pick)),
+            ..FeatureSelector::all_of(feature(name))
+        });
+        let id = RuleId { number, line: number };
+        policy.rules.push(Rule { id, selector, kind, subject });
+    }
+    policy
+}
+
 pub fn session_id(number: u8) -> SessionId {
     SessionId([number; 16])
 }
 
 fn holder(number: u8) -> Holder {
-    Holder { user: label(&format!("user{number}")), pid: number.into(), ..Holder::default() }
+    // Pairs share a host, all but one a display.
+    Holder {
+        user: label(&format!("user{number}")),
+        host: label(&format!("host{}", number / 2)),
+        display: label(if number == 1 { "wall" } else { "" }),
+        pid: number.into(),
+        address: Some([10, 0, 0, number].into()),
+        hostids: if number == 2 { vec![label("ID:2")] } else { Vec::new() },
+        ..Holder::default()
+    }
 }
 
 fn label(text: &str) -> Label {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::rights::Share;
 use triad_ledger::{Answer, At, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool};
 
 /// One entry of the log, and what came of it.
@@ -28,6 +29,9 @@ pub struct History {
     told: BTreeMap<(SessionId, RequestId), Answer>,
     /// Everything granted and not returned: whose, and which seats.
     held: BTreeMap<CheckoutId, (SessionId, Vec<GrantedItem>)>,
+    /// What no session keeps: it lingers or is borrowed.
+    away: BTreeSet<CheckoutId>,
+    waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
 }
 
@@ -83,7 +87,11 @@ impl History {
                 {
                     return Err(format!("P4: {session:?} was ended by a leader of term {term}"));
                 }
-                if let Some((id, _)) = self.held.iter().find(|(_, (whose, _))| whose == session) {
+                let left = self
+                    .held
+                    .iter()
+                    .find(|(id, (whose, _))| whose == session && !self.away.contains(*id));
+                if let Some((id, _)) = left {
                     return Err(format!("{id:?} outlives its session"));
                 }
                 self.ended.insert(*session);
@@ -118,7 +126,40 @@ impl History {
                     return Err(format!("{checkout:?} returned, held by {whose:?}"));
                 }
             }
-            _ => {}
+            Happening::Borrowed { session, checkout, items, .. } => {
+                if !self.open.contains(session) || checkout.0 <= self.last_checkout {
+                    return Err(format!("P3: {checkout:?} was borrowed by nobody, or twice"));
+                }
+                self.last_checkout = checkout.0;
+                self.away.insert(*checkout);
+                self.held.insert(*checkout, (*session, items.clone()));
+            }
+            Happening::Lingering { session, checkout, items, .. } => {
+                let Some((whose, held)) = self.held.get_mut(checkout) else {
+                    return Err(format!("{checkout:?} lingers and was not held"));
+                };
+                if whose != session || items.iter().any(|item| !held.contains(item)) {
+                    return Err(format!("{checkout:?} lingers as {items:?}, held {held:?}"));
+                }
+                held.clone_from(items);
+                self.away.insert(*checkout);
+            }
+            Happening::Queued { session, request, .. } => {
+                if !self.waiting.insert((*session, *request)) {
+                    return Err(format!("{session:?} waits twice for {request:?}"));
+                }
+            }
+            Happening::Settled { session, request, answer } => {
+                if !self.waiting.remove(&(*session, *request)) {
+                    return Err(format!("{session:?} did not wait for {request:?}"));
+                }
+                self.told.insert((*session, *request), answer.clone());
+            }
+            Happening::Denied { .. }
+            | Happening::Installed { .. }
+            | Happening::PolicySet { .. }
+            | Happening::Revoked { .. }
+            | Happening::MarkedLost { .. } => {}
         }
         Ok(())
     }
@@ -130,12 +171,18 @@ impl History {
             let Happening::Granted { items, .. } = &event.what else { continue };
             for item in items {
                 let pool = step.pools.get(&item.pool).ok_or("P1: granted from no pool")?;
-                if pool.held > pool.total() || pool.withdrawn {
+                let sold = pool.key.terms.uncounted || pool.held <= pool.total();
+                // A seat that is shared takes none, however overdrawn the pool.
+                let shared = pool.key.terms.share != Share::NOTHING;
+                if !(sold || shared) || pool.withdrawn {
                     return Err(format!("P1: oversold: granted from {pool:?}"));
                 }
             }
         }
-        let excess = |pool: &Pool| pool.held.saturating_sub(pool.total());
+        let excess = |pool: &Pool| {
+            let beyond = pool.held.saturating_sub(pool.total());
+            if pool.key.terms.uncounted { 0 } else { beyond }
+        };
         let installed = matches!(step.answer, Ok(Outcome::Installed { changed: true, .. }));
         for (id, pool) in &step.pools {
             let before = self.pools.get(id).map_or(0, excess);
@@ -150,6 +197,7 @@ impl History {
     /// on the client's own word; and then it gets no seat.
     fn check_exactly_once(&mut self, step: &Step) -> Result<(), String> {
         let (Command::Checkout { session, request, .. }
+        | Command::Borrow { session, request, .. }
         | Command::Checkin { session, request, .. }) = &step.command
         else {
             return Ok(());
@@ -159,11 +207,16 @@ impl History {
             Err(Denial::SessionUnknown { .. }
                 | Denial::RequestForgotten { .. }
                 | Denial::LimitReached { .. })
+                | Ok(Outcome::Queued { .. })
         );
         let known = self.told.get(&(*session, *request));
         if let Some(first) = known {
-            let acted = step.events.iter().any(|event| {
-                matches!(event.what, Happening::Granted { .. } | Happening::Denied { .. })
+            // What the queue gives to others at the same moment is no answer.
+            let acted = step.events.iter().any(|event| match &event.what {
+                Happening::Granted { session: to, .. } | Happening::Denied { session: to, .. } => {
+                    to == session && !settles(step, *session)
+                }
+                _ => false,
             });
             if acted || (decided && *first != step.answer) {
                 return Err(format!("P3: first {first:?}, again {:?}", step.answer));
@@ -174,11 +227,19 @@ impl History {
         Ok(())
     }
 
-    /// What the events say is held is what the pools count.
+    /// What the events say is held is what the pools count. Of what is shared
+    /// they do not say enough.
     fn check_held(&self, step: &Step) -> Result<(), String> {
+        let plain = |pool: &Pool| pool.key.terms.share == Share::NOTHING;
+        if !step.pools.values().all(plain) {
+            return Ok(());
+        }
         let mut by_events: BTreeMap<PoolId, u64> = BTreeMap::new();
         for item in self.held.values().flat_map(|(_, items)| items) {
-            *by_events.entry(item.pool).or_default() += u64::from(item.seats.get());
+            let tokens = item.tokens.map(|tokens| (tokens.pool, tokens.seats));
+            for (pool, seats) in [(item.pool, item.seats)].into_iter().chain(tokens) {
+                *by_events.entry(pool).or_default() += u64::from(seats.get());
+            }
         }
         let held = step.pools.iter().filter(|(_, pool)| pool.held > 0);
         let by_pools: BTreeMap<PoolId, u64> = held.map(|(id, pool)| (*id, pool.held)).collect();
@@ -187,4 +248,11 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// Whether the step settles a request of this session that waited.
+fn settles(step: &Step, session: SessionId) -> bool {
+    step.events.iter().any(
+        |event| matches!(&event.what, Happening::Settled { session: to, .. } if *to == session),
+    )
 }

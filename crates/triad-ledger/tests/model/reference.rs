@@ -273,6 +273,7 @@ impl Reference {
             version: lot.like.version,
             expires_ms: lot.like.expires_ms,
             vendor_string: lot.like.vendor_string.clone(),
+            tokens: None,
         }
     }
 

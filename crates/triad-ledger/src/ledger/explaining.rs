@@ -1,0 +1,262 @@
+//! Why somebody would or would not be granted something: every rule that has a
+//! say, in the order in which it is asked.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Ledger;
+use crate::choice::Asking;
+use crate::command::{Holder, Item};
+use crate::denial::Denial;
+use crate::names::PoolId;
+use crate::policy::{RuleId, Subject};
+use crate::pools::Pool;
+use crate::rights::Share;
+use crate::rulebook::{Named, Remaining};
+
+/// One thing that has a say, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is asked.
+    pub what: Asked,
+    /// Of which pool. `None`: of the feature.
+    pub pool: Option<PoolId>,
+    /// The rule, if it is one of the policy.
+    pub rule: Option<RuleId>,
+    /// What it says.
+    pub verdict: Verdict,
+    /// The numbers, in words.
+    pub numbers: String,
+}
+
+/// What is asked, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// Is the feature licensed, in this version and today?
+    License,
+    /// Do the line's host ids let the holder in?
+    HostId,
+    /// Is the holder excluded?
+    Exclude,
+    /// Are seats free?
+    Seats,
+    /// Are they kept for others?
+    Reserve,
+    /// Is the holder's MAX used up?
+    Max,
+    /// Is the holder included?
+    Include,
+    /// Does the line's list of users and hosts name the holder?
+    Named,
+    /// Do others wait?
+    Queue,
+    /// What would be the answer?
+    Answer,
+}
+
+/// What a step says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does not stand in the way.
+    Passes,
+    /// It does.
+    Denies,
+    /// It denies, and this is the denial that is told.
+    Decides,
+    /// It is not about this holder.
+    NotMeant,
+}
+
+/// Writing down steps.
+struct Steps {
+    steps: Vec<Step>,
+    pool: Option<PoolId>,
+}
+
+impl Steps {
+    fn say(&mut self, what: Asked, rule: Option<RuleId>, passes: bool, numbers: String) {
+        let verdict = if passes { Verdict::Passes } else { Verdict::Denies };
+        self.steps.push(Step { what, pool: self.pool, rule, verdict, numbers });
+    }
+
+    fn not_meant(&mut self, what: Asked, rule: RuleId, subject: &Subject) {
+        let numbers = format!("it is about {subject}");
+        let (pool, verdict) = (self.pool, Verdict::NotMeant);
+        self.steps.push(Step { what, pool, rule: Some(rule), verdict, numbers });
+    }
+}
+
+impl Ledger {
+    /// What would come of this holder's request for this item, and why: every
+    /// rule that has a say, in the order in which it is asked, and the answer at
+    /// the end. Nothing is changed. All seats of the feature's pools count as
+    /// they are now; what lingers of the holder's own would come back to him.
+    pub fn explain(&self, holder: &Holder, item: &Item) -> Vec<Step> {
+        let holder = Arc::new(holder.clone());
+        let asking = self.asking(&holder);
+        let mut steps = Steps { steps: Vec::new(), pool: None };
+        let mut any = false;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            any = true;
+            steps.pool = Some(id);
+            self.explain_pool(&asking, item, id, pool, &mut steps);
+        }
+        steps.pool = None;
+        if !any {
+            steps.say(Asked::License, None, false, "no license names it".to_string());
+        }
+        let blocked = self.stays.unblocked(&holder, core::slice::from_ref(item), self.now_ms());
+        let choices = asking.choose(core::slice::from_ref(item));
+        let waiting = self.queue.ahead(&item.feature, None);
+        let free = choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
+        let numbers = format!("{waiting} wait for the feature");
+        steps.say(Asked::Queue, None, waiting == 0 || free, numbers);
+        let answer = blocked.and(choices).and_then(|choices| {
+            self.in_turn(core::slice::from_ref(item), &choices, None).map(|()| choices)
+        });
+        match answer {
+            Ok(choices) => {
+                steps.pool = Some(choices[0].seats.pool);
+                let numbers = format!("{} seats would be granted", item.seats);
+                steps.say(Asked::Answer, None, true, numbers);
+            }
+            Err(denial) => {
+                steps.decide(&denial);
+                steps.say(Asked::Answer, None, false, denial.to_string());
+            }
+        }
+        steps.steps
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.meta.at.cluster_ms
+    }
+
+    fn explain_pool(
+        &self,
+        asking: &Asking<'_>,
+        item: &Item,
+        id: PoolId,
+        pool: &Pool,
+        steps: &mut Steps,
+    ) {
+        let serves = pool.key.version >= item.version;
+        let valid = pool.valid_at(self.meta.at.date_ms);
+        let numbers = match (serves, valid) {
+            (false, _) => format!("version {} licensed, {} wanted", pool.key.version, item.version),
+            (true, false) => "outside its dates".to_string(),
+            (true, true) => format!("version {} licensed and in force", pool.key.version),
+        };
+        steps.say(Asked::License, None, serves && valid, numbers);
+        if !(serves && valid) {
+            return;
+        }
+        if !pool.key.terms.hostids.is_empty() {
+            let open = pool.key.terms.open_to(asking.holder);
+            steps.say(Asked::HostId, None, open, "locked to host ids".to_string());
+        }
+        let who = self.rules.who(asking.holder);
+        let rules = self.rules.of(id);
+        let lists = rules.map(|rules| self.rules.lists(rules, &who)).unwrap_or_default();
+        for (rule, means) in &lists.exclude {
+            let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
+            match means {
+                true => {
+                    steps.say(Asked::Exclude, Some(rule), false, format!("it excludes {subject}"))
+                }
+                false => steps.not_meant(Asked::Exclude, rule, subject),
+            }
+        }
+        let fresh = self.pools.fresh(id, item.seats, asking.holder, &[]);
+        let free = pool.free();
+        let shared = match pool.key.terms.share {
+            Share::NOTHING => String::new(),
+            share => format!(", shared by {share}: {fresh} of them anew"),
+        };
+        let numbers = if pool.key.terms.uncounted {
+            "not counted".to_string()
+        } else {
+            let (held, total) = (pool.held, pool.lendable());
+            format!("{held} of {total} held, {} wanted{shared}", item.seats)
+        };
+        steps.say(Asked::Seats, None, fresh <= free, numbers);
+        let Some(rules) = rules else { return };
+        let Remaining { for_others, for_holder, rule } = self.rules.remaining(rules, &who);
+        if rules.reserves() {
+            let numbers = format!("{for_others} kept for others, {for_holder} for this holder");
+            let rule = rule.map(|rule| self.rules.rule_id(rule));
+            let passes = fresh <= free.saturating_sub(for_others);
+            steps.say(Asked::Reserve, rule, passes, numbers);
+        }
+        for &rule in &rules.max {
+            let (number, subject) = (self.rules.rule_id(rule), self.rules.subject(rule));
+            match self.rules.max(rule, &who) {
+                Some((used, max)) => {
+                    let numbers = format!("{used} of at most {max} held by {subject}");
+                    steps.say(Asked::Max, Some(number), fresh == 0 || used + fresh <= max, numbers);
+                }
+                None => steps.not_meant(Asked::Max, number, subject),
+            }
+        }
+        for list in [&lists.include_all, &lists.include] {
+            let missing = !list.is_empty() && list.iter().all(|(_, means)| !means);
+            for (rule, means) in list {
+                let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
+                match (means, missing) {
+                    (true, _) => {
+                        steps.say(
+                            Asked::Include,
+                            Some(rule),
+                            true,
+                            format!("it includes {subject}"),
+                        );
+                    }
+                    (false, true) => {
+                        let numbers = format!("it includes only {subject}");
+                        steps.say(Asked::Include, Some(rule), false, numbers);
+                    }
+                    (false, false) => steps.not_meant(Asked::Include, rule, subject),
+                }
+            }
+        }
+        if let Some(named) = rules.named(&who) {
+            let numbers = match named {
+                Named::Yes => "named",
+                Named::No => "others are named",
+                Named::Nobody => "nobody is named",
+            };
+            steps.say(Asked::Named, None, named == Named::Yes, numbers.to_string());
+        }
+    }
+}
+
+impl Steps {
+    /// Marks the first step that gave this denial.
+    fn decide(&mut self, denial: &Denial) {
+        let (asked, rule): (Asked, Option<RuleId>) = match denial {
+            Denial::FeatureUnknown { .. }
+            | Denial::VersionNotLicensed { .. }
+            | Denial::NotYetValid { .. }
+            | Denial::Expired { .. } => (Asked::License, None),
+            Denial::HostNotLicensed { .. } => (Asked::HostId, None),
+            Denial::Excluded { rule, .. } => (Asked::Exclude, Some(*rule)),
+            Denial::NoSeat { .. } | Denial::MoreThanExist { .. } => (Asked::Seats, None),
+            Denial::AllReserved { rule, .. } => (Asked::Reserve, Some(*rule)),
+            Denial::PolicyMax { rule, .. } => (Asked::Max, Some(*rule)),
+            Denial::NotIncluded { rule, .. } => (Asked::Include, Some(*rule)),
+            Denial::NoNamedUsers { .. } | Denial::NotNamed { .. } => (Asked::Named, None),
+            Denial::QueueNonempty { .. } => (Asked::Queue, None),
+            _ => return,
+        };
+        let decides = self.steps.iter_mut().find(|step| {
+            asked == step.what
+                && step.verdict == Verdict::Denies
+                && (rule.is_none() || step.rule == rule)
+        });
+        if let Some(step) = decides {
+            step.verdict = Verdict::Decides;
+        }
+    }
+}
