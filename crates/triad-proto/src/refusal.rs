@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 
 impl Reason {
     /// Every reason that can be sent.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 47] = [
         Reason::NotLeader,
         Reason::NoQuorum,
         Reason::NotReady,
@@ -36,6 +36,25 @@ impl Reason {
         Reason::FeatureExpired,
         Reason::NotYetValid,
         Reason::CountExceedsTotal,
+        Reason::Excluded,
+        Reason::NotIncluded,
+        Reason::PolicyMax,
+        Reason::AllReserved,
+        Reason::QueueNonempty,
+        Reason::QueueTimedOut,
+        Reason::Cancelled,
+        Reason::Blocked,
+        Reason::HostNotLicensed,
+        Reason::NoNamedUsers,
+        Reason::NotNamed,
+        Reason::BorrowOff,
+        Reason::BorrowNotAllowed,
+        Reason::BorrowTooLong,
+        Reason::BorrowLowwater,
+        Reason::CheckoutUnknown,
+        Reason::BorrowedAway,
+        Reason::NotBorrowed,
+        Reason::PolicySuperseded,
         Reason::SessionUnknown,
         Reason::RequestForgotten,
         Reason::LimitReached,
@@ -60,11 +79,22 @@ impl Reason {
             Reason::NotLeader | Reason::NoQuorum | Reason::NotReady | Reason::NodeUnreachable => {
                 Code::Unavailable
             }
-            Reason::Deadline => Code::DeadlineExceeded,
-            Reason::Overloaded | Reason::LicensesExhausted | Reason::LimitReached => {
-                Code::ResourceExhausted
+            Reason::Deadline | Reason::QueueTimedOut => Code::DeadlineExceeded,
+            Reason::Cancelled => Code::Cancelled,
+            Reason::Overloaded
+            | Reason::LicensesExhausted
+            | Reason::PolicyMax
+            | Reason::AllReserved
+            | Reason::QueueNonempty
+            | Reason::BorrowLowwater
+            | Reason::LimitReached => Code::ResourceExhausted,
+            Reason::FeatureUnknown | Reason::SessionUnknown | Reason::CheckoutUnknown => {
+                Code::NotFound
             }
-            Reason::FeatureUnknown | Reason::SessionUnknown => Code::NotFound,
+            Reason::Excluded
+            | Reason::NotIncluded
+            | Reason::NotNamed
+            | Reason::BorrowNotAllowed => Code::PermissionDenied,
             Reason::VersionNotLicensed
             | Reason::FeatureExpired
             | Reason::NotYetValid
@@ -74,8 +104,15 @@ impl Reason {
             | Reason::LicenseForeign
             | Reason::LicenseExpired
             | Reason::LicenseWronglyBound
-            | Reason::LicenseSuperseded => Code::FailedPrecondition,
-            Reason::CountExceedsTotal => Code::OutOfRange,
+            | Reason::LicenseSuperseded
+            | Reason::PolicySuperseded
+            | Reason::Blocked
+            | Reason::HostNotLicensed
+            | Reason::NoNamedUsers
+            | Reason::BorrowOff
+            | Reason::BorrowedAway
+            | Reason::NotBorrowed => Code::FailedPrecondition,
+            Reason::CountExceedsTotal | Reason::BorrowTooLong => Code::OutOfRange,
             Reason::SessionTaken => Code::AlreadyExists,
             Reason::InvalidRequest | Reason::LicenseMalformed => Code::InvalidArgument,
             Reason::NotAuthenticated => Code::Unauthenticated,

@@ -325,7 +325,7 @@ impl AdminService for Admin {
                     page.push(v1::CheckoutInfo {
                         checkout_id: id.0,
                         session_id: checkout.session.to_string(),
-                        holder: holder.map(convert::holder_to_wire),
+                        holder: holder.map(|holder| convert::holder_to_wire(holder)),
                         items: items.iter().map(convert::granted_item).collect(),
                         since_ms: checkout.since_ms,
                     });

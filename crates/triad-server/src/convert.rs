@@ -54,6 +54,7 @@ pub(crate) fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
         project: label("holder.project", &holder.project)?,
         application: label("holder.application", &holder.application)?,
         pid: holder.pid,
+        ..Holder::default()
     })
 }
 
@@ -115,6 +116,10 @@ pub(crate) fn end_reason(reason: EndReason) -> v1::EndReason {
         EndReason::Silent(Silence::Lease) => v1::EndReason::Silent,
         EndReason::Silent(Silence::Disconnect) => v1::EndReason::Disconnected,
         EndReason::Expired => v1::EndReason::Expired,
+        EndReason::Lingered => v1::EndReason::Lingered,
+        EndReason::Idle => v1::EndReason::Idle,
+        EndReason::Revoked => v1::EndReason::Revoked,
+        EndReason::BorrowEnded => v1::EndReason::BorrowEnded,
     }
 }
 
@@ -132,12 +137,13 @@ pub(crate) fn denial(denial: &Denial) -> Refusal {
             refusal(Reason::SessionTaken).with_remedy("draw a session id of your own")
         }
         Denial::LimitReached { what, .. } => match what {
-            Bound::Sessions | Bound::Checkouts => {
+            Bound::Sessions | Bound::Checkouts | Bound::Queue => {
                 refusal(Reason::LimitReached).retry_after(Duration::from_secs(10))
             }
-            Bound::CheckoutsPerSession | Bound::Unacknowledged | Bound::Licenses => {
-                refusal(Reason::LimitReached)
-            }
+            Bound::CheckoutsPerSession
+            | Bound::Unacknowledged
+            | Bound::Licenses
+            | Bound::Blocks => refusal(Reason::LimitReached),
         },
         Denial::RequestForgotten { .. } => refusal(Reason::RequestForgotten)
             .with_remedy("number each request one higher than the last"),
@@ -171,6 +177,69 @@ pub(crate) fn denial(denial: &Denial) -> Refusal {
         },
         Denial::LicenseSuperseded { .. } => refusal(Reason::LicenseSuperseded)
             .with_remedy("apply the newest serial that the publisher sent"),
+        other => policy_denial(other),
+    }
+}
+
+/// A denial by the policy, or by the terms of a license line.
+fn policy_denial(denial: &Denial) -> Refusal {
+    let refusal = |reason| Refusal::because(reason, denial.to_string());
+    let of = |reason, feature: &FeatureName| Refusal {
+        feature: feature.as_str().to_owned(),
+        ..refusal(reason)
+    };
+    let later = Duration::from_secs(5);
+    match denial {
+        Denial::Excluded { feature, .. } => of(Reason::Excluded, feature),
+        Denial::NotIncluded { feature, .. } => of(Reason::NotIncluded, feature),
+        Denial::NotNamed { feature } => of(Reason::NotNamed, feature),
+        Denial::NoNamedUsers { feature } => of(Reason::NoNamedUsers, feature),
+        Denial::HostNotLicensed { feature } => of(Reason::HostNotLicensed, feature),
+        Denial::PolicyMax { feature, wanted, in_use, max, .. } => Refusal {
+            seats_wanted: wanted.get().into(),
+            seats_in_use: *in_use,
+            seats_total: *max,
+            ..of(Reason::PolicyMax, feature).retry_after(later)
+        },
+        Denial::AllReserved { feature, wanted, in_use, total, .. } => Refusal {
+            seats_wanted: wanted.get().into(),
+            seats_in_use: *in_use,
+            seats_total: *total,
+            ..of(Reason::AllReserved, feature).retry_after(later)
+        },
+        Denial::QueueNonempty { feature, .. } => {
+            of(Reason::QueueNonempty, feature).retry_after(later)
+        }
+        Denial::QueueTimedOut { feature, .. } => {
+            of(Reason::QueueTimedOut, feature).retry_after(later)
+        }
+        Denial::Cancelled { feature } => of(Reason::Cancelled, feature),
+        Denial::Blocked { feature, remaining_ms } => {
+            of(Reason::Blocked, feature).retry_after(Duration::from_millis(*remaining_ms))
+        }
+        Denial::BorrowOff { feature } => of(Reason::BorrowOff, feature),
+        Denial::BorrowNotAllowed { feature, .. } => of(Reason::BorrowNotAllowed, feature),
+        Denial::BorrowTooLong { feature, .. } => of(Reason::BorrowTooLong, feature),
+        Denial::BorrowLowwater { feature, .. } => {
+            of(Reason::BorrowLowwater, feature).retry_after(later)
+        }
+        Denial::PolicySuperseded { .. } => refusal(Reason::PolicySuperseded),
+        Denial::CheckoutUnknown { .. } => refusal(Reason::CheckoutUnknown),
+        Denial::BorrowedAway { .. } => refusal(Reason::BorrowedAway),
+        Denial::NotBorrowed { .. } => refusal(Reason::NotBorrowed),
+        // Named here and not by a wildcard, so that a new denial does not
+        // compile without its reason.
+        Denial::SessionUnknown { .. }
+        | Denial::SessionTaken { .. }
+        | Denial::LimitReached { .. }
+        | Denial::RequestForgotten { .. }
+        | Denial::FeatureUnknown { .. }
+        | Denial::VersionNotLicensed { .. }
+        | Denial::Expired { .. }
+        | Denial::NotYetValid { .. }
+        | Denial::MoreThanExist { .. }
+        | Denial::NoSeat { .. }
+        | Denial::LicenseSuperseded { .. } => refusal(Reason::Internal),
     }
 }
 

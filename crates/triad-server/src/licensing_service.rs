@@ -37,7 +37,7 @@ impl Licensing {
         let request = convert::request_id(message.request_id)?;
         let lease_ms = self.open_for_checkout(session, holder, message.lease_ms).await?;
         let answered_through = RequestId(message.answered_through);
-        let command = Command::Checkout { session, request, answered_through, items };
+        let command = Command::Checkout { session, request, answered_through, items, wait: None };
         let committed = self.node.propose(vec![command]).await?;
         let position = Some(position(&committed));
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
@@ -65,7 +65,7 @@ impl Licensing {
         self.node.opening(session, lease)?;
         let known = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
-            Some((open.holder == holder, open.lease_ms))
+            Some((*open.holder == holder, open.lease_ms))
         });
         if let Some((true, lease_ms)) = known {
             return Ok(lease_ms);

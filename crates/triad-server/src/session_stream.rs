@@ -247,6 +247,7 @@ impl SessionStream {
                 request,
                 answered_through: RequestId(take.answered_through),
                 items: convert::items(take.items)?,
+                wait: None,
             })
         });
         let node = self.node.clone();

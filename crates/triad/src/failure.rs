@@ -223,12 +223,26 @@ pub fn exit_of(reason: Reason) -> Exit {
     match reason {
         Reason::NotLeader | Reason::NoQuorum | Reason::NotReady => Exit::NoQuorum,
         Reason::NodeUnreachable | Reason::Deadline => Exit::Unreachable,
-        Reason::LicensesExhausted => Exit::NoSeat,
+        Reason::LicensesExhausted
+        | Reason::PolicyMax
+        | Reason::AllReserved
+        | Reason::QueueNonempty
+        | Reason::QueueTimedOut
+        | Reason::BorrowLowwater => Exit::NoSeat,
         Reason::FeatureUnknown
         | Reason::VersionNotLicensed
         | Reason::FeatureExpired
         | Reason::NotYetValid
-        | Reason::CountExceedsTotal => Exit::NotEntitled,
+        | Reason::CountExceedsTotal
+        | Reason::Excluded
+        | Reason::NotIncluded
+        | Reason::NotNamed
+        | Reason::NoNamedUsers
+        | Reason::HostNotLicensed
+        | Reason::Blocked
+        | Reason::BorrowOff
+        | Reason::BorrowNotAllowed
+        | Reason::BorrowTooLong => Exit::NotEntitled,
         Reason::Unspecified
         | Reason::Overloaded
         | Reason::SessionUnknown
@@ -245,6 +259,11 @@ pub fn exit_of(reason: Reason) -> Exit {
         | Reason::LicenseExpired
         | Reason::LicenseWronglyBound
         | Reason::LicenseSuperseded
+        | Reason::PolicySuperseded
+        | Reason::Cancelled
+        | Reason::CheckoutUnknown
+        | Reason::BorrowedAway
+        | Reason::NotBorrowed
         | Reason::Internal => Exit::Error,
     }
 }

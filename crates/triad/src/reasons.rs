@@ -93,6 +93,95 @@ pub fn explanation(reason: Reason) -> Explanation {
             "More seats were asked for at once than exist. Waiting does not help.",
             "Ask for fewer seats, or buy more.",
         ),
+        Reason::Excluded => (
+            &[-38],
+            "A rule of the site's policy excludes this user, host or group from the feature.",
+            "Ask the administrator of the licenses; the message names the rule.",
+        ),
+        Reason::NotIncluded => (
+            &[-39],
+            "The site's policy includes others for this feature, and not this user or host.",
+            "Ask the administrator of the licenses to be included.",
+        ),
+        Reason::PolicyMax => (
+            &[-87],
+            "The policy's maximum for this user, host or group is in use.",
+            "Return a seat of your own, or ask the administrator to raise the maximum.",
+        ),
+        Reason::AllReserved => (
+            &[-101],
+            "Seats are free, but the policy reserves them for others.",
+            "Wait for a seat that is not reserved, or ask the administrator.",
+        ),
+        Reason::QueueNonempty => (
+            &[-24],
+            "Others wait for the feature already, and whoever does not wait goes behind them.",
+            "Ask again later.",
+        ),
+        Reason::QueueTimedOut => (
+            &[],
+            "Nothing came free for as long as the request was willing to wait.",
+            "Ask again, or wait longer.",
+        ),
+        Reason::Cancelled => (
+            &[],
+            "The application gave the request up while it waited.",
+            "Nothing: nothing is held.",
+        ),
+        Reason::Blocked => (
+            &[-64],
+            "An administrator took the seat back and blocked it for this holder for a while.",
+            "Wait until the block is over, or ask the administrator.",
+        ),
+        Reason::HostNotLicensed => (
+            &[-9],
+            "The license line is locked to other machines than this one.",
+            "Run it on a machine that the license names.",
+        ),
+        Reason::NoNamedUsers => (
+            &[-84],
+            "The license is for named users or hosts, and the policy names none.",
+            "Let the administrator name them with INCLUDE rules.",
+        ),
+        Reason::NotNamed => (
+            &[],
+            "The license is for named users or hosts, and this is none of them.",
+            "Ask the administrator to be named.",
+        ),
+        Reason::BorrowOff => (
+            &[-68],
+            "The license does not allow to borrow this feature.",
+            "Stay connected, or ask the publisher for a line that may be borrowed.",
+        ),
+        Reason::BorrowNotAllowed => (
+            &[],
+            "The site's policy does not allow this holder to borrow the feature.",
+            "Ask the administrator.",
+        ),
+        Reason::BorrowTooLong => (
+            &[-104],
+            "It was asked for longer than the feature may be borrowed.",
+            "Ask for a shorter time.",
+        ),
+        Reason::BorrowLowwater => (
+            &[-67],
+            "The policy keeps the remaining seats from being borrowed.",
+            "Stay connected, or wait until a borrowed seat comes back.",
+        ),
+        Reason::CheckoutUnknown => (
+            &[-41],
+            "The checkout is not held, or not any more.",
+            "Nothing, if it was to be returned.",
+        ),
+        Reason::BorrowedAway => (
+            &[],
+            "The checkout is borrowed: it stays until its end or its return.",
+            "Return it from the machine that borrowed it.",
+        ),
+        Reason::NotBorrowed => (&[], "The checkout is not borrowed.", "Return it like any other."),
+        Reason::PolicySuperseded => {
+            (&[], "A newer version of the policy is in force.", "Start from the policy in force.")
+        }
         Reason::SessionUnknown => (
             &[],
             "The session is not open: it was closed, it was silent for a whole lease, or it never \
