@@ -53,7 +53,7 @@ async fn nodes_that_are_set_up_wrongly() {
     let wrong_cluster = good.replace(&own_id, other_id);
     let configs: [(String, &[&str]); 5] = [
         (format!("colour = 1\n{good}"), &[&format!("{config}:1: unknown field `colour`")]),
-        (good.replace("lease_ms = 4000", "lease_ms = 5"), &["session.lease_ms = 5: must be"]),
+        (good.replace("\nlease_ms = 20000", "\nlease_ms = 5"), &["session.lease_ms = 5: must be"]),
         (good.replace("node_id = 3", "node_id = 9"), &["node_id = 9: is not in the [[node]] list"]),
         (good.replacen('=', "", 1), &[&format!("{config}:")]),
         (wrong_cluster, &["ca.pem", &own_id, other_id, "or correct cluster_id"]),
@@ -180,25 +180,29 @@ async fn damaged_data_is_not_served() {
     // with the same ones.
     let (image, kept) = (node.data().join("image"), node.directory.join("kept"));
     fs::rename(&image, &kept).unwrap();
-    let mut damaged_files = 0;
+    let (mut refused, mut healed) = (0, 0);
     for (_, path) in files_in(&kept) {
         let bytes = fs::read(&path).unwrap();
         // Somewhere in every line of 64 bytes, so that something that counts is hit.
         let alter = |(at, byte): (usize, &u8)| if at % 64 == 17 { byte ^ 1 } else { *byte };
         let damaged: Vec<u8> = bytes.iter().enumerate().map(alter).collect();
-        let written = bytes.iter().zip(&damaged).any(|(byte, now)| byte != now && *byte != 0);
-        if !written {
-            continue;
-        }
         copy_folder(&kept, &image);
         fs::write(image.join(path.strip_prefix(&kept).unwrap()), &damaged).unwrap();
-        let ended = node.start_in_vain().await;
-        assert_refused(&ended, &[image.to_str().unwrap(), "damaged", "replace-a-node.md"]);
+        let node = &mut cluster.nodes[VICTIM];
+        if let Some(ended) = node.start_or_refuse().await {
+            assert_refused(&ended, &[image.to_str().unwrap(), "damaged", "replace-a-node.md"]);
+            refused += 1;
+        } else {
+            // An image that ends earlier is no harm: the log has the rest.
+            cluster.settled().await;
+            cluster.equal_ledgers().await;
+            cluster.nodes[VICTIM].kill9().await;
+            healed += 1;
+        }
         fs::remove_dir_all(&image).unwrap();
-        damaged_files += 1;
     }
-    assert!(damaged_files > 0, "the image is empty: {:?}", files_in(&kept));
-    println!("{flipped} bits of the log and {damaged_files} files of the image were damaged");
+    assert!(refused > 0, "the image is empty: {:?}", files_in(&kept));
+    println!("{flipped} bits of the log damaged; {refused} files of the image, {healed} healed");
     fs::rename(&kept, &image).unwrap();
 
     assert_served(&cluster).await;

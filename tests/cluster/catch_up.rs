@@ -6,7 +6,7 @@ use triad_tests::{Cluster, Options, wait};
 /// So many entries make a snapshot, and half as many are kept behind it.
 const SNAPSHOT_ENTRIES: usize = 100;
 
-/// P7: a follower that missed more than the log keeps is given the whole ledger,
+/// P7, P8: a follower that missed more than the log keeps is given the whole ledger,
 /// and has then, byte for byte, the same as the others.
 #[tokio::test]
 async fn catch_up() {
@@ -45,4 +45,17 @@ async fn catch_up() {
     assert_eq!(cluster.settled().await, away);
     let listed: Vec<u64> = cluster.checkouts().await.into_keys().collect();
     assert_eq!(listed, [kept.id()]);
+
+    // P8: without its image a node has only the end of the log, and says so rather
+    // than begin in the middle.
+    cluster.nodes[leader].sigterm().await;
+    let image = cluster.nodes[leader].data().join("image");
+    std::fs::remove_dir_all(&image).unwrap();
+    let ended = cluster.nodes[leader].start_in_vain().await;
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    let words = [image.to_str().unwrap(), "the log was purged up to entry", "replace-a-node.md"];
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word:?} is not in {ended:?}");
+    }
+    client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
 }

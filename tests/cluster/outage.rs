@@ -44,14 +44,14 @@ fn start_all(cluster: &mut Cluster) {
 /// when they are back, and clients that come back within their lease saw nothing.
 #[tokio::test]
 async fn all_down_and_up() {
-    let mut cluster = Cluster::start(options(2 * LEASE)).await;
+    let mut cluster = Cluster::start(options(5 * LEASE)).await;
     let holders = Holders::seat(&cluster, 10).await;
     for _ in 0..2 {
         kill_all(&mut cluster).await;
         let killed = Instant::now();
         start_all(&mut cluster);
         cluster.leader().await;
-        holders.until_held(2 * LEASE).await;
+        holders.until_held(5 * LEASE).await;
         println!("all killed, all clients are back after {:.0?}", killed.elapsed());
         holders.assert_kept(&cluster).await;
     }

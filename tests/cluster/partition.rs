@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use triad_client::{Reason, State};
 use triad_tests::cluster::FEATURE;
-use triad_tests::{Cluster, Holders, Options};
+use triad_tests::{Cluster, Holders, Options, wait};
 
 const LEASE: Duration = Duration::from_secs(3);
 
@@ -45,6 +45,52 @@ async fn half_a_lease_of_silence_keeps_the_seat() {
     for_all(&cluster, triad_tests::Proxy::cut);
     holders.until_held(LEASE).await;
     holders.assert_kept(&cluster).await;
+}
+
+/// P5: the leader dies, and for longer than the grace of a closed socket no other
+/// node can be reached. That the leader's port refuses connections is enough to
+/// go on believing: it ends nobody any more.
+#[tokio::test]
+async fn a_dead_leader_and_silent_followers_keep_the_seat() {
+    let grace = Duration::from_millis(600);
+    let options = Options {
+        lease: 3 * LEASE,
+        disconnect_grace: grace,
+        with_proxies: true,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(options).await;
+    let leader = cluster.settled().await;
+    let others = cluster.others(leader);
+    // A proxy would take the connection that a dead node refuses.
+    let leaders = cluster.nodes[leader].address.as_str();
+    let servers = [leaders, &cluster.nodes[others[0]].public_address];
+    let client = cluster.client().servers(servers.join(",")).build().unwrap();
+    let seat = client.checkout(FEATURE, "", 1).await.unwrap();
+    for n in others {
+        cluster.nodes[n].proxy().hold();
+    }
+    cluster.nodes[leader].kill9().await;
+    let until = Instant::now() + 3 * grace;
+    let mut states = client.states();
+    loop {
+        let state = states.borrow_and_update().clone();
+        assert!(!matches!(state, State::Lost { .. }), "{state:?}");
+        tokio::select! {
+            changed = states.changed() => changed.unwrap(),
+            () = sleep_until(until) => break,
+        }
+    }
+    for n in others {
+        cluster.nodes[n].proxy().pass();
+    }
+    let held = async || match seat.state() {
+        State::Held => Ok(()),
+        state => Err(format!("{state:?}")),
+    };
+    wait::until("the client is back", 2 * LEASE, held).await;
+    let listed: Vec<u64> = cluster.checkouts().await.into_keys().collect();
+    assert_eq!(listed, [seat.id()]);
 }
 
 /// P4: a client that is cut off for two leases is told that its seat is lost,

@@ -43,7 +43,7 @@ pub struct Options {
     pub lease: Duration,
     /// How often a session is to be heard.
     pub heartbeat_interval: Duration,
-    /// How long after a closed socket a session is ended.
+    /// How long after a closed socket a session is ended; the lease at most.
     pub disconnect_grace: Duration,
     /// What the license grants.
     pub features: Vec<(String, u32)>,
@@ -56,9 +56,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            lease: Duration::from_secs(4),
+            // Long enough for a machine that does other things besides.
+            lease: Duration::from_secs(20),
             heartbeat_interval: Duration::from_millis(500),
-            disconnect_grace: Duration::from_millis(1_000),
+            disconnect_grace: Duration::from_secs(4),
             features: vec![(FEATURE.into(), 100)],
             with_proxies: false,
             more_config: String::new(),
@@ -366,7 +367,7 @@ fn configured(text: &str, node: &Node, options: &Options) -> String {
          disconnect_grace_ms = {}\n{}\n",
         options.lease.as_millis(),
         options.heartbeat_interval.as_millis(),
-        options.disconnect_grace.as_millis(),
+        options.disconnect_grace.min(options.lease).as_millis(),
         options.more_config,
     )
 }

@@ -40,6 +40,24 @@ impl Holder {
         story.iter().find(|(_, state)| matches!(state, State::Lost { .. })).map(|(at, _)| *at)
     }
 
+    /// What it was told, for people: the time since the first word, and the word.
+    pub fn told(&self) -> String {
+        let story = self.story.lock().expect("no panic while held");
+        let mut text = format!("{} was told", self.user);
+        let first = story.first().map(|(at, _)| *at);
+        for (at, state) in story.iter() {
+            let since = first.map_or(Duration::ZERO, |first| *at - first);
+            let left = match state {
+                State::Reconnecting { deadline } => format!(" for {:.2?}", *deadline - *at),
+                _ => String::new(),
+            };
+            let state = format!("{state:?}");
+            let word = state.split([' ', '{']).next().unwrap_or_default();
+            text.push_str(&format!(" {since:.2?} {word}{left},"));
+        }
+        text
+    }
+
     /// Whether it believes in its seat, connected or not.
     pub fn believes(&self) -> bool {
         !matches!(self.seat.state(), State::Lost { .. })
@@ -64,8 +82,9 @@ impl Holders {
     pub async fn until_held(&self, limit: Duration) {
         let look = async || {
             let others = self.0.iter().filter(|holder| holder.seat.state() != State::Held);
-            let others: Vec<_> = others.map(|h| (&h.user, h.seat.state())).collect();
-            if others.is_empty() { Ok(()) } else { Err(format!("{others:?}")) }
+            let others: Vec<&Holder> = others.collect();
+            let Some(first) = others.first() else { return Ok(()) };
+            Err(format!("{} do not; {}", others.len(), first.told()))
         };
         wait::until("every client holds its seat", limit, look).await;
     }
@@ -78,9 +97,7 @@ impl Holders {
     /// If it is otherwise.
     pub async fn assert_kept(&self, cluster: &Cluster) {
         for holder in &self.0 {
-            let story = holder.story.lock().expect("no panic while held");
-            let lost = story.iter().find(|(_, state)| matches!(state, State::Lost { .. }));
-            assert!(lost.is_none(), "{} lost its seat: {story:?}", holder.user);
+            assert!(holder.lost_at().is_none(), "{}", holder.told());
         }
         let granted = self.0.iter().map(|holder| (holder.seat.id(), holder.user.clone()));
         let granted: BTreeMap<u64, String> = granted.collect();

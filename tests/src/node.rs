@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -130,6 +131,38 @@ impl Node {
         let output = timeout(REFUSAL_TIMEOUT, running).await;
         let output = output.unwrap_or_else(|_| panic!("{} started after all", self.name));
         ended(output.expect("triad can be started"))
+    }
+
+    /// Starts its process, and waits until it listens, which is `None`, or has
+    /// stopped by itself.
+    ///
+    /// # Panics
+    ///
+    /// If it does neither.
+    pub async fn start_or_refuse(&mut self) -> Option<Ended> {
+        let mut process = self.serve(Stdio::piped()).spawn().expect("triad can be started");
+        let stderr = process.stderr.take().expect("it is piped");
+        let mut lines = BufReader::new(stderr).lines();
+        let mut said = String::new();
+        let listens = async {
+            while let Some(line) = lines.next_line().await.expect("it is read") {
+                said.push_str(&line);
+                said.push('\n');
+                if line.contains("listening") {
+                    return true;
+                }
+            }
+            false
+        };
+        let listens = timeout(REFUSAL_TIMEOUT, listens).await;
+        if listens.unwrap_or_else(|_| panic!("{} does nothing", self.name)) {
+            self.process = Some(process);
+            // Read on, or the node waits for us at its next line.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return None;
+        }
+        let status = process.wait().await.expect("our own child can be waited for");
+        Some(Ended { status, stdout: String::new(), stderr: said })
     }
 
     fn serve(&self, stderr: Stdio) -> Command {

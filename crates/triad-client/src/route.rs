@@ -23,9 +23,6 @@ use triad_proto::v1::{Reason, Refusal};
 const STAGGER: Duration = Duration::from_millis(40);
 /// How long one attempt may take, TLS and opening included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Once one node has answered, a silent one gets this long before the search is
-/// called off and begun anew: during an election the answers change quickly.
-const STRAGGLER_WAIT: Duration = Duration::from_millis(150);
 /// Hints followed in one search: enough for a leadership that moves twice.
 const HINTS_MAX: usize = 8;
 /// Messages waiting to be sent on a stream.
@@ -56,27 +53,30 @@ pub(crate) struct OpenStream {
 pub(crate) struct NotFound {
     /// The most telling answer.
     pub(crate) refusal: Refusal,
-    /// The nodes whose port refused the connection: their process is dead.
-    pub(crate) dead: BTreeSet<String>,
     /// The leader that was named in the highest term, and that term.
     pub(crate) hint: Option<(u64, String)>,
 }
 
 /// Dials `servers` in order, a little apart, and follows hints, until one node
 /// opens the session. `avoid` is not dialled: a stream to it is open already.
+/// Once one node has answered, a silent one gets `straggler_wait` before the
+/// search is called off.
+/// A node whose port refuses the connection is told to `deaths` at once: the
+/// others may take longer to answer than a seat can wait for that.
 /// Cancel safe: a dropped search closes its sockets.
 pub(crate) async fn find_leader(
     dialer: &Dialer,
     servers: Vec<String>,
     avoid: Option<String>,
     open: v1::Open,
+    straggler_wait: Duration,
+    deaths: mpsc::Sender<String>,
 ) -> Result<OpenStream, NotFound> {
     let mut waiting: std::collections::VecDeque<String> = servers.into();
     let mut tried: BTreeSet<String> = avoid.into_iter().collect();
     let mut attempts = FuturesUnordered::new();
     let mut not_found = NotFound {
         refusal: Refusal::because(Reason::NodeUnreachable, "no node could be reached"),
-        dead: BTreeSet::new(),
         hint: None,
     };
     let mut hints = 0;
@@ -91,10 +91,11 @@ pub(crate) async fn find_leader(
                     Ok(stream) => return Ok(stream),
                     Err(Failed { refusal, dead, typed }) => {
                         if typed {
-                            give_up_at = Some(next_start + STRAGGLER_WAIT);
+                            give_up_at = Some(next_start + straggler_wait);
                         }
                         if dead {
-                            not_found.dead.insert(address);
+                            // Full means that it was said often enough.
+                            let _ = deaths.try_send(address);
                         }
                         let hint = refusal.leader_address.clone();
                         if !hint.is_empty() {

@@ -66,6 +66,15 @@ pub(crate) struct Held {
     pub(crate) ended: EndMark,
 }
 
+/// A node that is silent while others have answered is waited for as long as so
+/// many pauses: at first 160 ms, since during an election the answers change
+/// quickly, then longer and longer, since a leader to whom everybody comes at
+/// once is slow, and would never be done with clients that give up and come
+/// again.
+const STRAGGLER_PAUSES: u32 = 8;
+/// Deaths told and not heard yet: more than a cluster has nodes.
+const DEATHS_WAITING_MAX: usize = 16;
+
 type Search = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>;
 
 pub(crate) struct Session {
@@ -86,6 +95,8 @@ pub(crate) struct Session {
     hint: Option<String>,
     /// The leader whose socket was closed without a word, and its term.
     closed_by: Option<(u64, String)>,
+    /// The nodes whose process is dead, from the search under way.
+    deaths: (mpsc::Sender<String>, mpsc::Receiver<String>),
     requests: Requests,
     next_beat: u64,
     held: HashMap<u64, EndMark>,
@@ -136,6 +147,7 @@ impl Session {
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,
             closed_by: None,
+            deaths: mpsc::channel(DEATHS_WAITING_MAX),
             requests: Requests::new(),
             next_beat: 1,
             held: HashMap::new(),
@@ -172,6 +184,7 @@ impl Session {
                         Err(status) => self.stream_ended(Some(&status), now),
                     }
                 }
+                Some(address) = self.deaths.1.recv() => self.died(&address, Instant::now()),
                 found = searched(&mut self.search) => {
                     self.search = None;
                     match found {
@@ -305,11 +318,22 @@ impl Session {
             beat: self.next_beat,
         };
         self.next_beat += 1;
-        let settings = self.settings.clone();
-        self.search =
-            Some(Box::pin(
-                async move { find_leader(&settings.dialer, servers, avoid, open).await },
-            ));
+        let (settings, deaths) = (self.settings.clone(), self.deaths.0.clone());
+        let wait = self.search_pause * STRAGGLER_PAUSES;
+        self.search = Some(Box::pin(async move {
+            find_leader(&settings.dialer, servers, avoid, open, wait, deaths).await
+        }));
+    }
+
+    /// A node's port refuses connections. If it is the leader that closed our
+    /// socket, it ends nobody any more.
+    fn died(&mut self, address: &str, now: Instant) {
+        if let (Some((_, by)), Some(lease)) = (&self.closed_by, &mut self.lease)
+            && by == address
+        {
+            lease.leader_is_gone();
+            self.announce_state(now);
+        }
     }
 
     fn opened(&mut self, mut open: OpenStream, now: Instant) {
@@ -357,10 +381,10 @@ impl Session {
 
     fn not_found(&mut self, not_found: NotFound, now: Instant) {
         let reason = not_found.refusal.reason();
-        if let (Some((term, by)), Some(lease)) = (&self.closed_by, &mut self.lease) {
+        if let (Some((term, _)), Some(lease)) = (&self.closed_by, &mut self.lease) {
             // A leader of a later term: what the one before still ends is void.
             let later = not_found.hint.as_ref().is_some_and(|(named, _)| named > term);
-            if later || not_found.dead.contains(by) {
+            if later {
                 lease.leader_is_gone();
             }
         }
@@ -416,6 +440,8 @@ impl Session {
                     lease.closed(now);
                 }
                 self.closed_by = Some((stream.open.term, stream.open.address));
+                // What was said of it before is of an earlier process.
+                while self.deaths.1.try_recv().is_ok() {}
             }
         }
         if now - stream.opened_at >= STREAM_LIFE_MIN {

@@ -2,12 +2,13 @@
 //! committed in batches, and come back with the ledger's answer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::storage::RaftLogStorage;
 use openraft::{Config, Instant as _, ReadPolicy, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -245,6 +246,7 @@ impl Consensus {
         let image = SledImage::open(&image_folder)?;
         let machine = Machine::open(image, options.disk.clone(), &snapshots, options.events)?;
         let (shared, image) = (machine.shared(), machine.image());
+        check_reach(&log, &shared, &image_folder).await?;
 
         let cluster_id: Arc<str> = options.cluster_id.into();
         let clocks = Arc::new(PeerClocks::new(options.wall_clock));
@@ -530,6 +532,24 @@ impl Consensus {
         let _ = timeout(STOP_TIMEOUT, self.0.image.settle()).await;
         let _ = self.0.log.close().await;
     }
+}
+
+/// The log must reach back to where the image ends. It does, unless the image
+/// was lost or an older one was put in its place.
+async fn check_reach(
+    log: &LogStore,
+    shared: &Shared,
+    image_folder: &Path,
+) -> Result<(), StartError> {
+    let state = log.clone().get_log_state().await;
+    let state = state.map_err(|error| StartError::Raft(error.to_string()))?;
+    let index = |id: Option<crate::types::LogId>| id.map_or(0, |id| id.index());
+    let (purged, applied) = (index(state.last_purged_log_id), index(shared.state().applied));
+    if purged <= applied {
+        return Ok(());
+    }
+    let what = format!("it ends at entry {applied}, and the log was purged up to entry {purged}");
+    Err(ImageError::Damaged { path: image_folder.to_owned(), what }.into())
 }
 
 /// Whose files these are.
