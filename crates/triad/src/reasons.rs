@@ -116,17 +116,17 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::QueueNonempty => (
             &[-24],
             "Others wait for the feature already, and whoever does not wait goes behind them.",
-            "Ask again later.",
+            "Ask again later, when those who wait have been served.",
         ),
         Reason::QueueTimedOut => (
             &[],
             "Nothing came free for as long as the request was willing to wait.",
-            "Ask again, or wait longer.",
+            "Ask again, or be willing to wait longer.",
         ),
         Reason::Cancelled => (
             &[],
             "The application gave the request up while it waited.",
-            "Nothing: nothing is held.",
+            "Nothing is held, so nothing is to be done.",
         ),
         Reason::Blocked => (
             &[-64],
@@ -146,7 +146,7 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::NotNamed => (
             &[],
             "The license is for named users or hosts, and this is none of them.",
-            "Ask the administrator to be named.",
+            "Ask the administrator of the licenses to be named.",
         ),
         Reason::BorrowOff => (
             &[-68],
@@ -156,7 +156,7 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::BorrowNotAllowed => (
             &[],
             "The site's policy does not allow this holder to borrow the feature.",
-            "Ask the administrator.",
+            "Ask the administrator of the licenses.",
         ),
         Reason::BorrowTooLong => (
             &[-104],
@@ -171,17 +171,21 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::CheckoutUnknown => (
             &[-41],
             "The checkout is not held, or not any more.",
-            "Nothing, if it was to be returned.",
+            "Nothing is to be done, if it was to be returned.",
         ),
         Reason::BorrowedAway => (
             &[],
             "The checkout is borrowed: it stays until its end or its return.",
             "Return it from the machine that borrowed it.",
         ),
-        Reason::NotBorrowed => (&[], "The checkout is not borrowed.", "Return it like any other."),
-        Reason::PolicySuperseded => {
-            (&[], "A newer version of the policy is in force.", "Start from the policy in force.")
+        Reason::NotBorrowed => {
+            (&[], "The checkout is not borrowed.", "Return it like any other checkout.")
         }
+        Reason::PolicySuperseded => (
+            &[],
+            "A newer version of the policy is in force.",
+            "Start again from the policy that is in force.",
+        ),
         Reason::SessionUnknown => (
             &[],
             "The session is not open: it was closed, it was silent for a whole lease, or it never \
