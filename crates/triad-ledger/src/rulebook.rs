@@ -148,6 +148,11 @@ impl Rulebook {
                     any = true;
                 }
             }
+            // Of those that say yes or no the first of the document is told.
+            let PoolRules { exclude, include, include_all, max, .. } = &mut sorted;
+            for list in [exclude, include, include_all, max] {
+                list.sort_unstable();
+            }
             pool.overdraft_max = sorted.overdraft_max.map(|(_, max)| max);
             if any {
                 self.pools.insert(id, sorted);

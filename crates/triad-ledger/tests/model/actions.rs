@@ -69,6 +69,11 @@ pub enum Action {
     },
     Term,
     Compare,
+    /// A policy of lists, MAX and RESERVE.
+    Rules {
+        newer: i8,
+        rules: Vec<RulePick>,
+    },
     /// One of the rest: what the naive ledger does not know.
     Rich(Rich),
 }
@@ -192,7 +197,26 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (-60i16..120).prop_map(|hours| Action::Date { hours }),
         1 => Just(Action::Term),
         1 => Just(Action::Compare),
+        1 => (-1i8..4, prop::collection::vec(rule_of(&PLAIN_RULES), 0..4))
+            .prop_map(|(newer, rules)| Action::Rules { newer, rules }),
     ]
+}
+
+/// The kinds that the naive ledger knows.
+const PLAIN_RULES: [u8; 7] = [0, 1, 2, 3, 6, 8, 9];
+
+fn rule_of(kinds: &'static [u8]) -> impl Strategy<Value = RulePick> {
+    let name = prop::option::weighted(0.8, 0u8..9);
+    let version = prop::option::weighted(0.2, 0u8..3);
+    let picks = (prop::sample::select(kinds), 0u8..5, name, version, 0u8..8, 0u8..5);
+    picks.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
+        kind,
+        amount,
+        feature,
+        version,
+        subject,
+        who,
+    })
 }
 
 fn line() -> impl Strategy<Value = LinePick> {
@@ -321,6 +345,11 @@ impl Scribe {
                 Command::Tick
             }
             Action::Compare => Command::Compare { index: self.at.index - 1, hash },
+            Action::Rules { newer, rules } => {
+                let version = self.policy_version.saturating_add_signed((*newer).into());
+                self.policy_version = version.max(self.policy_version);
+                Command::SetPolicy { policy: policy(version, rules, false) }
+            }
             Action::Rich(rich) => self.rich(rich, granted),
         }
     }

@@ -167,8 +167,21 @@ impl History {
     /// P1: nothing is granted from a pool that it leaves beyond its count, and
     /// only a license makes the excess grow.
     fn check_never_oversold(&self, step: &Step) -> Result<(), String> {
-        for event in &step.events {
+        // What the passing of time has freed is granted before a license that
+        // comes at the same moment counts: then the pools are the old ones.
+        let is_license = |event: &Event| matches!(event.what, Happening::Installed { .. });
+        let license = step.events.iter().position(is_license).unwrap_or(0);
+        for (place, event) in step.events.iter().enumerate() {
             let Happening::Granted { items, .. } = &event.what else { continue };
+            if place < license {
+                let known = |item: &GrantedItem| {
+                    self.pools.get(&item.pool).is_some_and(|pool| !pool.withdrawn)
+                };
+                if !items.iter().all(known) {
+                    return Err(format!("P1: {items:?} granted from no pool"));
+                }
+                continue;
+            }
             for item in items {
                 let pool = step.pools.get(&item.pool).ok_or("P1: granted from no pool")?;
                 let sold = pool.key.terms.uncounted || pool.held <= pool.total();

@@ -22,6 +22,10 @@ pub enum Mistake {
     ForgetsAnswers,
     ForgetsDenials,
     HeedsOldLeaders,
+    IgnoresExclude,
+    IgnoresInclude,
+    IgnoresMax,
+    IgnoresReserve,
     IgnoresStarts,
     IgnoresVersions,
     KeepsHalfACheckout,
@@ -34,7 +38,7 @@ pub enum Mistake {
     ResumeOpens,
 }
 
-const ALL: [Mistake; 21] = [
+const ALL: [Mistake; 25] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -46,6 +50,10 @@ const ALL: [Mistake; 21] = [
     Mistake::ForgetsAnswers,
     Mistake::ForgetsDenials,
     Mistake::HeedsOldLeaders,
+    Mistake::IgnoresExclude,
+    Mistake::IgnoresInclude,
+    Mistake::IgnoresMax,
+    Mistake::IgnoresReserve,
     Mistake::IgnoresStarts,
     Mistake::IgnoresVersions,
     Mistake::KeepsHalfACheckout,
@@ -58,8 +66,8 @@ const ALL: [Mistake; 21] = [
     Mistake::ResumeOpens,
 ];
 
-/// Eight times what the slowest mistake takes to be found.
-const HISTORIES_MAX: usize = 40;
+/// Several times what the slowest mistake takes to be found.
+const HISTORIES_MAX: usize = 120;
 
 #[test]
 fn every_mistake_is_found() {

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::names::{CheckoutId, PoolId, RequestId, Seats, SessionId};
+use triad_ledger::policy::{Policy, Rule, RuleId, RuleKind, Subject};
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
     Answer, At, Bound, CHECKOUTS_PER_SESSION_MAX, Command, Denial, FreeSeats, Grant, GrantedItem,
@@ -19,6 +20,7 @@ pub struct Reference {
     mistake: Option<Mistake>,
     date_ms: u64,
     licenses: Vec<License>,
+    policy: Policy,
     lots: Vec<Lot>,
     lots_ever: u32,
     sessions: Vec<Open>,
@@ -93,6 +95,18 @@ impl Reference {
             }
             Command::End { session, .. } => Ok(self.end(*session)),
             Command::Install { license } => self.install(license),
+            Command::SetPolicy { policy } => {
+                let old = &self.policy;
+                if old == policy && *policy != Policy::default() {
+                    return Ok(Outcome::PolicySet { changed: false });
+                }
+                if old.version >= policy.version && *old != Policy::default() {
+                    let (in_force, offered) = (old.version, policy.version);
+                    return Err(Denial::PolicySuperseded { in_force, offered });
+                }
+                self.policy = policy.clone();
+                Ok(Outcome::PolicySet { changed: true })
+            }
             _ => Ok(Outcome::Noted),
         }
     }
@@ -168,7 +182,7 @@ impl Reference {
         let (before, checkout) = (self.rows.len(), self.checkouts_ever + 1);
         let mut granted = Vec::new();
         for item in items {
-            match self.find(item) {
+            match self.find(item, session, checkout) {
                 Ok(lot) => {
                     granted.push(self.in_words(lot, item));
                     self.rows.push(Row { checkout, session, item: item.clone(), lot });
@@ -187,7 +201,7 @@ impl Reference {
         Ok(Outcome::Granted(Grant { checkout: CheckoutId(checkout), items: granted }))
     }
 
-    fn find(&self, item: &Item) -> Result<PoolId, Denial> {
+    fn find(&self, item: &Item, session: SessionId, checkout: u64) -> Result<PoolId, Denial> {
         let feature = item.feature.clone();
         let licensed: Vec<&Lot> = self.lots_of(item);
         if licensed.is_empty() {
@@ -212,21 +226,165 @@ impl Reference {
             return Err(Denial::Expired { feature, at_ms });
         }
         let wanted = u64::from(item.seats.get());
-        if let Some(lot) = valid.iter().find(|lot| self.free(lot) >= wanted) {
+        // How far each lot goes: excluded, full, over a MAX, not included.
+        let me = &self.sessions.iter().find(|open| open.id == session).expect("open").holder;
+        let mut open = Vec::new();
+        let (mut excluded, mut reserved, mut over_max, mut left_out) = (None, None, None, None);
+        let (mut in_use_all, mut total_all, mut kept_all) = (0, 0, 0);
+        let mut largest = 0;
+        for lot in valid.iter().copied().copied().copied() {
+            let rules = |kind: fn(&RuleKind) -> bool| self.rules_of(lot, kind);
+            let excludes = rules(|k| matches!(k, RuleKind::Exclude | RuleKind::ExcludeAll));
+            let hit = excludes.iter().find(|rule| self.means(&rule.subject, me));
+            if let Some(rule) = hit.filter(|_| !self.makes(Mistake::IgnoresExclude)) {
+                let feature = feature.clone();
+                excluded.get_or_insert(Denial::Excluded { feature, rule: rule.id });
+                continue;
+            }
+            let (kept, by) = self.kept_from(me, lot, checkout);
+            let room = self.free(lot).saturating_sub(kept);
+            in_use_all += self.held(lot.id);
+            total_all += lot.seats + lot.overdraft;
+            largest = largest.max(lot.seats + lot.overdraft);
+            if room < wanted {
+                open.push(room);
+                kept_all += kept;
+                if self.free(lot) >= wanted {
+                    reserved = reserved.or(by);
+                }
+                continue;
+            }
+            let max = rules(|k| matches!(k, RuleKind::Max(_)));
+            let used_up = max.iter().find_map(|rule| {
+                let RuleKind::Max(max) = rule.kind else { return None };
+                let in_use: u64 =
+                    self.rows.iter().filter(|row| self.counted(row, rule)).map(seats).sum();
+                let over = self.means(&rule.subject, me) && in_use + wanted > u64::from(max);
+                over.then_some((in_use, max, rule.id))
+            });
+            if let Some((in_use, max, rule)) = used_up.filter(|_| !self.makes(Mistake::IgnoresMax))
+            {
+                let (feature, wanted, max) = (feature.clone(), item.seats, max.into());
+                over_max.get_or_insert(Denial::PolicyMax { feature, wanted, in_use, max, rule });
+                continue;
+            }
+            let missing = [
+                rules(|k| matches!(k, RuleKind::IncludeAll)),
+                rules(|k| matches!(k, RuleKind::Include)),
+            ];
+            let missing = missing.iter().find_map(|list| {
+                let first = list.first()?;
+                list.iter().all(|rule| !self.means(&rule.subject, me)).then_some(first.id)
+            });
+            if let Some(rule) = missing.filter(|_| !self.makes(Mistake::IgnoresInclude)) {
+                left_out.get_or_insert(Denial::NotIncluded { feature: feature.clone(), rule });
+                continue;
+            }
             return Ok(lot.id);
         }
-        let largest = valid.iter().map(|lot| lot.seats + lot.overdraft).max().unwrap_or(0);
+        if let Some(denial) = left_out.or(over_max) {
+            return Err(denial);
+        }
+        if let (true, Some(denial)) = (open.is_empty(), excluded) {
+            return Err(denial);
+        }
         if largest < wanted {
             return Err(Denial::MoreThanExist { feature, wanted: item.seats, total: largest });
         }
-        let in_use = valid.iter().map(|lot| self.held(lot.id)).sum();
-        let total = valid.iter().map(|lot| lot.seats + lot.overdraft).sum();
+        let (in_use, total, wanted) = (in_use_all, total_all, item.seats);
+        if let Some(rule) = reserved {
+            let reserved = kept_all;
+            return Err(Denial::AllReserved { feature, wanted, in_use, total, reserved, rule });
+        }
         let free = FreeSeats {
-            pools: valid.len() as u32,
-            sum: valid.iter().map(|lot| self.free(lot)).sum(),
-            largest: valid.iter().map(|lot| self.free(lot)).max().unwrap_or(0),
+            pools: open.len() as u32,
+            sum: open.iter().sum(),
+            largest: open.iter().copied().max().unwrap_or(0),
         };
-        Err(Denial::NoSeat { feature, wanted: item.seats, in_use, total, free })
+        Err(Denial::NoSeat { feature, wanted, in_use, total, free })
+    }
+
+    /// The rules of this kind about this lot.
+    fn rules_of(&self, lot: &Lot, kind: fn(&RuleKind) -> bool) -> Vec<&Rule> {
+        let rules = self.policy.rules.iter().filter(|rule| kind(&rule.kind));
+        rules.filter(|rule| about(rule, &lot.like)).collect()
+    }
+
+    /// Whether the rule counts the row.
+    fn counted(&self, row: &Row, rule: &Rule) -> bool {
+        let holder = self.sessions.iter().find(|open| open.id == row.session).map(|o| &o.holder);
+        let lot = self.lots.iter().find(|lot| lot.id == row.lot).expect("of a lot");
+        about(rule, &lot.like) && holder.is_some_and(|holder| self.means(&rule.subject, holder))
+    }
+
+    fn means(&self, subject: &Subject, holder: &Holder) -> bool {
+        let address = holder.address.expect("all have one");
+        match subject {
+            Subject::Anyone => true,
+            Subject::User(user) => holder.user == *user,
+            Subject::Host(host) => holder.host == *host,
+            Subject::Display(display) => holder.display == *display,
+            Subject::Project(project) => holder.project == *project,
+            Subject::Group(name) => {
+                self.policy.groups.get(name).is_some_and(|users| users.contains(&holder.user))
+            }
+            Subject::HostGroup(name) => self.policy.host_groups.get(name).is_some_and(|hosts| {
+                hosts.names.contains(&holder.host)
+                    || hosts.networks.iter().any(|network| network.contains(address))
+            }),
+            Subject::Internet(network) => network.contains(address),
+        }
+    }
+
+    /// How many free seats of the lot are kept from somebody, and by which rule
+    /// first.
+    fn kept_from(&self, me: &Holder, lot: &Lot, checkout: u64) -> (u64, Option<RuleId>) {
+        let like = Item {
+            feature: lot.like.feature.clone(),
+            version: lot.like.version,
+            seats: Seats::MIN,
+        };
+        let mut lots = self.lots_of(&like);
+        lots.retain(|lot| self.begun(lot) && !self.over(lot));
+        let mut unreserved: Vec<u64> = lots.iter().map(|lot| lot.seats).collect();
+        let mut kept: Vec<(&Rule, u64)> = Vec::new();
+        for rule in &self.policy.rules {
+            let RuleKind::Reserve(seats) = rule.kind else { continue };
+            let mut left = u64::from(seats.get());
+            for (place, other) in
+                lots.iter().enumerate().filter(|(_, other)| about(rule, &other.like))
+            {
+                let here = left.min(unreserved[place]);
+                unreserved[place] -= here;
+                left -= here;
+                if other.id == lot.id && here > 0 {
+                    kept.push((rule, here));
+                }
+            }
+        }
+        // Who may draw from the fewest draws first.
+        let mut draws: Vec<(usize, Vec<usize>, u64)> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.lot == lot.id && row.checkout != checkout) {
+            let holder =
+                &self.sessions.iter().find(|open| open.id == row.session).expect("open").holder;
+            let own: Vec<usize> = (0..kept.len())
+                .filter(|place| self.means(&kept[*place].0.subject, holder))
+                .collect();
+            draws.push((own.len(), own, seats(row)));
+        }
+        draws.sort();
+        for (_, own, mut seats) in draws {
+            for place in own {
+                let drawn = seats.min(kept[place].1);
+                kept[place].1 -= drawn;
+                seats -= drawn;
+            }
+        }
+        kept.retain(|(rule, left)| *left > 0 && !self.means(&rule.subject, me));
+        if self.makes(Mistake::IgnoresReserve) {
+            kept.clear();
+        }
+        (kept.iter().map(|(_, left)| left).sum(), kept.first().map(|(rule, _)| rule.id))
     }
 
     /// The lots in the order in which they are lent.
@@ -463,6 +621,16 @@ impl Reference {
             .collect();
         same("checkouts", &ours, &theirs)
     }
+}
+
+fn seats(row: &Row) -> u64 {
+    row.item.seats.get().into()
+}
+
+fn about(rule: &Rule, line: &Line) -> bool {
+    rule.selector.as_ref().is_none_or(|selector| {
+        selector.feature == line.feature && selector.version.is_none_or(|v| v == line.version)
+    })
 }
 
 fn alike(one: &Line, two: &Line) -> bool {
