@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -25,7 +25,7 @@ use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
-use crate::types::{Member, Proposal, TypeConfig};
+use crate::types::{Member, Proposal, Stamp, TypeConfig};
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
 /// sixth of a second; longer queues only make everybody late.
@@ -218,6 +218,7 @@ struct Inner {
     log: LogStore,
     image: ImageWriter,
     clocks: Arc<PeerClocks>,
+    timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
     requests: mpsc::Sender<Request>,
     leadership: watch::Receiver<Leadership>,
@@ -284,11 +285,16 @@ impl Consensus {
         let (announce, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), options.node_id, heard.clone(), announce));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let proposer = Proposer {
+        let timekeeper = Arc::new(Timekeeper {
             raft: raft.clone(),
             shared: shared.clone(),
             clocks: clocks.clone(),
-            term: None,
+            term: Mutex::new(None),
+        });
+        let proposer = Proposer {
+            raft: raft.clone(),
+            shared: shared.clone(),
+            timekeeper: timekeeper.clone(),
             compared: 0,
         };
         tokio::spawn(proposer.run(queue));
@@ -312,6 +318,7 @@ impl Consensus {
             log,
             image,
             clocks,
+            timekeeper,
             quorum_lease,
             requests,
             leadership,
@@ -415,10 +422,14 @@ impl Consensus {
         self.quorum_ago().is_some_and(|ago| ago < self.0.quorum_lease)
     }
 
+    /// Cluster time as this node would stamp it now, ms.
+    pub fn cluster_ms(&self) -> u64 {
+        self.0.timekeeper.stamp().cluster_ms
+    }
+
     /// The date, by the nodes' clocks, ms since 1970 UTC.
     pub fn date_ms(&self) -> u64 {
-        let log = self.0.shared.state().stamp;
-        TermClock::new(log, Instant::now()).stamp(Instant::now(), &self.0.clocks).date_ms
+        self.0.timekeeper.stamp().date_ms
     }
 
     fn quorum_ago(&self) -> Option<Duration> {
@@ -651,14 +662,35 @@ async fn confirmed(raft: &Raft) -> bool {
     matches!(result, Ok(Ok(_)))
 }
 
+/// The two times as this node would stamp them, from where the log stood when
+/// the term began for it.
+struct Timekeeper {
+    raft: Raft,
+    shared: Arc<Shared>,
+    clocks: Arc<PeerClocks>,
+    term: Mutex<Option<(u64, TermClock)>>,
+}
+
+impl Timekeeper {
+    fn stamp(&self) -> Stamp {
+        let now = Instant::now();
+        let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
+        let log = self.shared.state().stamp;
+        let mut kept = self.term.lock().expect("no panic while held");
+        let (of, clock) = kept.get_or_insert_with(|| (term, TermClock::new(log, now)));
+        if *of != term {
+            (*of, *clock) = (term, TermClock::new(log, now));
+        }
+        clock.stamp(now, &self.clocks)
+    }
+}
+
 /// Gathers requests into entries. While one entry is on its way to the disks
 /// the next gathers, so that the batch grows with the load.
 struct Proposer {
     raft: Raft,
     shared: Arc<Shared>,
-    clocks: Arc<PeerClocks>,
-    /// The clock of the term in which we lead.
-    term: Option<(u64, TermClock)>,
+    timekeeper: Arc<Timekeeper>,
     /// The last point of comparison that we announced.
     compared: u64,
 }
@@ -678,7 +710,7 @@ impl Proposer {
 
     async fn propose(&mut self, batch: Vec<(Request, usize)>, mut commands: Vec<Command>) {
         commands.extend(self.comparison());
-        let proposal = Proposal::new(self.stamp(), commands);
+        let proposal = Proposal::new(self.timekeeper.stamp(), commands);
         match self.raft.client_write(proposal).await {
             Ok(response) => {
                 let id = response.log_id;
@@ -699,17 +731,6 @@ impl Proposer {
                 }
             }
         }
-    }
-
-    fn stamp(&mut self) -> crate::types::Stamp {
-        let now = Instant::now();
-        let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
-        if self.term.is_none_or(|(of, _)| of != term) {
-            let log = self.shared.state().stamp;
-            self.term = Some((term, TermClock::new(log, now)));
-        }
-        let (_, clock) = self.term.as_ref().expect("just set");
-        clock.stamp(now, &self.clocks)
     }
 
     /// The next point at which all nodes compare their ledgers, if one was
@@ -763,8 +784,10 @@ fn commands_len(counts: &[usize]) -> usize {
 fn size_bytes(command: &Command) -> usize {
     match command {
         Command::Install { license } => license.text.len() + license.lines.len() * 512,
-        Command::Checkout { items, .. } => 64 + items.len() * 96,
-        Command::Open { .. } => 2_048,
+        Command::SetPolicy { policy } => policy.text.len() * 2 + policy.rules.len() * 512,
+        Command::Checkout { items, .. } | Command::Borrow { items, .. } => 64 + items.len() * 96,
+        Command::Open { .. } => 8_192,
+        Command::Revoke { .. } => 512,
         _ => 64,
     }
 }

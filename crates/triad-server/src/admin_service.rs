@@ -321,11 +321,12 @@ impl AdminService for Admin {
                     if !wanted.is_empty() && !about {
                         continue;
                     }
-                    let holder = ledger.session(checkout.session).map(|session| &session.holder);
+                    // A borrow may outlive its session, so the checkout knows whose it is.
+                    let holder = Some(&*checkout.holder);
                     page.push(v1::CheckoutInfo {
                         checkout_id: id.0,
                         session_id: checkout.session.to_string(),
-                        holder: holder.map(|holder| convert::holder_to_wire(holder)),
+                        holder: holder.map(convert::holder_to_wire),
                         items: items.iter().map(convert::granted_item).collect(),
                         since_ms: checkout.since_ms,
                     });

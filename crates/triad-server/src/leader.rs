@@ -83,8 +83,11 @@ async fn serve(node: &Arc<Node>, term: u64) {
         }
         if now - due_checked >= DUE_CHECK {
             due_checked = now;
-            let due = node.consensus.read(|ledger| ledger.next_due_ms());
-            if due.is_some_and(|due| due <= node.consensus.date_ms()) {
+            let (by_date, by_time) =
+                node.consensus.read(|ledger| (ledger.next_due_ms(), ledger.next_due_cluster_ms()));
+            let is_due = by_date.is_some_and(|due| due <= node.consensus.date_ms())
+                || by_time.is_some_and(|due| due <= node.consensus.cluster_ms());
+            if is_due {
                 tokio::spawn({
                     let node = node.clone();
                     async move { node.propose(vec![Command::Tick]).await }

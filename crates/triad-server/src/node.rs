@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::SessionId;
-use triad_ledger::{Command, Denial, Event, Happening};
+use triad_ledger::{Command, Denial, EndReason, Event, Happening};
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
@@ -72,7 +72,10 @@ impl NewsDesk {
             let (session, ended) = match &event.what {
                 Happening::Ended { session, reason, .. } => (session, (0, *reason)),
                 Happening::Returned { session, checkout, reason }
-                    if convert::end_reason(*reason) == v1::EndReason::Expired =>
+                    if matches!(
+                        reason,
+                        EndReason::Expired | EndReason::Idle | EndReason::Revoked
+                    ) =>
                 {
                     (session, (checkout.0, *reason))
                 }

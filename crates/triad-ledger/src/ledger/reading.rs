@@ -1,0 +1,110 @@
+//! What the ledger tells of itself, changing nothing.
+
+use super::*;
+
+/// Reading.
+impl Ledger {
+    /// The last stamp applied, with both clocks as the ledger keeps them.
+    pub fn at(&self) -> At {
+        self.meta.at
+    }
+
+    /// The licenses in force.
+    pub fn licenses(&self) -> impl Iterator<Item = &License> {
+        self.licenses.values()
+    }
+
+    /// The pools, by id.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.pools.iter()
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many checkouts are held.
+    pub fn checkout_count(&self) -> usize {
+        self.checkouts.len()
+    }
+
+    /// The session, if it is open.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// The open sessions after `after`, in order of id.
+    pub fn sessions(
+        &self,
+        after: Option<SessionId>,
+    ) -> impl Iterator<Item = (SessionId, &Session)> {
+        use core::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sessions.range((from, Bound::Unbounded)).map(|(id, session)| (*id, session))
+    }
+
+    /// The checkouts after `after`, in the order in which they were granted.
+    pub fn checkouts(&self, after: CheckoutId) -> impl Iterator<Item = (CheckoutId, &Checkout)> {
+        use core::ops::Bound;
+        let after = (Bound::Excluded(after), Bound::Unbounded);
+        self.checkouts.range(after).map(|(id, checkout)| (*id, checkout))
+    }
+
+    /// What a checkout holds, in the words of a grant.
+    pub fn granted_items(&self, checkout: &Checkout) -> Vec<GrantedItem> {
+        checkout.items.iter().map(|item| self.granted_item(item)).collect()
+    }
+
+    /// The date at which something comes due, so that the leader lets time
+    /// pass then.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        let date_ms = self.meta.at.date_ms;
+        let waited_for = self.rules.policy().is_some() || !self.queue.is_empty();
+        let turn = if waited_for { self.next_turn_ms } else { self.pools.next_expiry_ms(date_ms) };
+        turn.into_iter().chain(self.stays.next_borrow_end_ms()).min()
+    }
+
+    /// The cluster time at which something comes due, so that the leader lets
+    /// time pass then.
+    pub fn next_due_cluster_ms(&self) -> Option<u64> {
+        self.stays.next_cluster_ms().into_iter().chain(self.queue.next_end_ms()).min()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.rules.policy()
+    }
+
+    /// Who waits, in the order of arrival: the ticket, and what for.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.queue.iter()
+    }
+
+    /// The place of a request that waits, from 1; `None` if it does not.
+    pub fn queue_position(&self, session: SessionId, request: RequestId) -> Option<u64> {
+        self.queue.ticket(session, request).map(|ticket| self.queue.position(ticket))
+    }
+
+    /// The answer that the session was given, or is owed, to a request that it
+    /// has not acknowledged.
+    pub fn answer(&self, session: SessionId, request: RequestId) -> Option<&Answer> {
+        self.sessions.get(&session)?.receipts.answers.get(&request)
+    }
+
+    /// What is kept of a pool, by which rule and for whom.
+    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64)> {
+        let reserved = self.rules.reservations(pool);
+        reserved.map(|(rule, seats)| (self.rules.rule_id(rule), self.rules.subject(rule), seats))
+    }
+
+    /// The head of the event chain.
+    pub fn chain(&self) -> ChainHash {
+        self.meta.chain
+    }
+
+    /// What happened since this was last asked, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+}

@@ -1,0 +1,176 @@
+//! The ledger as records: written out, read in, and checked against itself.
+
+use super::*;
+
+/// Writing out and reading in.
+impl Ledger {
+    /// The records that changed since this was last asked, in key order. Call
+    /// it regularly: what changed is remembered until then.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let mut records = core::mem::take(&mut self.records);
+        self.meta.last_pool = self.pools.last_id;
+        let changes = records.drain(|key| self.encode(key));
+        self.records = records;
+        changes
+    }
+
+    /// The hash of the whole ledger as of the last [`Ledger::take_changes`].
+    pub fn state_hash(&self) -> StateHash {
+        self.records.sum()
+    }
+
+    /// Every record, in key order: a snapshot. A ledger to which nothing was
+    /// applied has none.
+    pub fn records(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        let keys = core::iter::once(RecordKey::Meta)
+            .chain(self.licenses.keys().cloned().map(RecordKey::License))
+            .chain(self.pools.iter().map(|(id, _)| RecordKey::Pool(id)))
+            .chain(self.sessions.keys().copied().map(RecordKey::Session))
+            .chain(self.checkouts.keys().copied().map(RecordKey::Checkout))
+            .chain(self.ended.numbers().map(RecordKey::Ended))
+            .chain(core::iter::once(RecordKey::Policy))
+            .chain(self.queue.iter().map(|(ticket, _)| RecordKey::Waiting(ticket)))
+            .chain(self.stays.blocks().map(|(id, _)| RecordKey::Block(id)));
+        keys.filter_map(|key| Some((key.to_bytes(), self.encode(&key)?)))
+    }
+
+    fn encode(&self, key: &RecordKey) -> Option<Vec<u8>> {
+        Some(match key {
+            // Nothing was applied yet: the same as no record.
+            RecordKey::Meta if self.meta == Meta::default() => return None,
+            RecordKey::Meta => {
+                codec::encode_meta(&Meta { last_pool: self.pools.last_id, ..self.meta.clone() })
+            }
+            RecordKey::License(id) => codec::encode_license(self.licenses.get(id)?),
+            RecordKey::Pool(id) => codec::encode_pool(self.pools.pool(*id)?),
+            RecordKey::Session(id) => codec::encode_session(self.sessions.get(id)?),
+            RecordKey::Checkout(id) => codec::encode_checkout(self.checkouts.get(id)?),
+            RecordKey::Ended(number) => codec::encode_ended(self.ended.session(*number)?),
+            RecordKey::Policy => codec::encode_policy(self.rules.policy()?),
+            RecordKey::Waiting(ticket) => codec::encode_waiting(self.queue.get(*ticket)?),
+            RecordKey::Block(id) => codec::encode_block(self.stays.block(*id)?),
+        })
+    }
+
+    /// The ledger that these records are of, in any order.
+    ///
+    /// # Errors
+    ///
+    /// A record that cannot be read, or records that do not belong together.
+    pub fn from_records(
+        records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Ledger, CodecError> {
+        let mut ledger = Ledger::default();
+        let (mut any, mut meta) = (false, false);
+        for (key, value) in records {
+            any = true;
+            let record = RecordKey::from_bytes(&key).ok_or(CodecError::Key)?;
+            match &record {
+                RecordKey::Meta => {
+                    ledger.meta = codec::decode_meta(&value)?;
+                    meta = true;
+                }
+                RecordKey::License(id) => {
+                    ledger.licenses.insert(id.clone(), codec::decode_license(&value)?);
+                }
+                RecordKey::Pool(id) => ledger.pools.restore(*id, codec::decode_pool(&value)?),
+                RecordKey::Session(id) => {
+                    ledger.sessions.insert(*id, codec::decode_session(&value)?);
+                }
+                RecordKey::Checkout(id) => {
+                    ledger.checkouts.insert(*id, codec::decode_checkout(&value)?);
+                }
+                RecordKey::Policy => ledger.rules.set(codec::decode_policy(&value)?),
+                RecordKey::Waiting(ticket) => {
+                    if !ledger.queue.join(*ticket, codec::decode_waiting(&value)?) {
+                        return Err(CodecError::Orphan);
+                    }
+                }
+                RecordKey::Block(id) => {
+                    ledger.stays.restore_block(*id, codec::decode_block(&value)?)
+                }
+                RecordKey::Ended(number) => {
+                    if !ledger.ended.restore(*number, codec::decode_ended(&value)?) {
+                        return Err(CodecError::Ended);
+                    }
+                }
+            }
+            ledger.records.touch(record);
+        }
+        if any && !meta {
+            return Err(CodecError::NoMeta);
+        }
+        if ledger.sessions.keys().any(|id| ledger.ended.contains(*id)) {
+            return Err(CodecError::Ended);
+        }
+        ledger.pools.last_id = ledger.meta.last_pool;
+        if ledger.queue.iter().any(|(_, waits)| !ledger.sessions.contains_key(&waits.session)) {
+            return Err(CodecError::Orphan);
+        }
+        ledger.restore_held()?;
+        ledger.pools.index();
+        ledger.follow_rules();
+        // Brings the hash up to date; nothing of this needs to be written out.
+        ledger.take_changes();
+        Ok(ledger)
+    }
+
+    /// Counts what the restored checkouts hold.
+    fn restore_held(&mut self) -> Result<(), CodecError> {
+        for (id, checkout) in &mut self.checkouts {
+            if checkout.stay == Stay::Live {
+                let open = self.sessions.get_mut(&checkout.session).ok_or(CodecError::Orphan)?;
+                open.checkouts.insert(*id);
+                checkout.holder = open.holder.clone();
+            }
+            for (pool, claim) in checkout.claims(*id) {
+                if self.pools.pool(pool).is_none() {
+                    return Err(CodecError::Orphan);
+                }
+                self.pools.add(pool, claim);
+            }
+        }
+        for (id, checkout) in core::mem::take(&mut self.checkouts) {
+            for (pool, claim) in checkout.claims(id) {
+                self.count_borrowed(pool, &checkout, claim.seats, true);
+            }
+            self.remember_stay(id, &checkout);
+            self.checkouts.insert(id, checkout);
+        }
+        Ok(())
+    }
+
+    /// Panics unless the books balance: what each pool and session counts is
+    /// what the checkouts say. For tests and for the node's self-check.
+    pub fn assert_balanced(&self) {
+        let mut fresh = self.pools.emptied();
+        let mut live = 0;
+        for (id, checkout) in &self.checkouts {
+            if checkout.stay == Stay::Live {
+                let open = self.sessions.get(&checkout.session);
+                assert!(
+                    open.is_some_and(|open| open.checkouts.contains(id)),
+                    "{id:?} is an orphan"
+                );
+                live += 1;
+            }
+            for (pool, claim) in checkout.claims(*id) {
+                assert!(fresh.pool(pool).is_some(), "seats of unknown pools: {pool:?}");
+                fresh.add(pool, claim);
+            }
+        }
+        for (id, pool) in self.pools.iter() {
+            assert_eq!(Some(pool.held), fresh.pool(id).map(|pool| pool.held), "{id:?} miscounts");
+        }
+        let by_session: usize = self.sessions.values().map(|open| open.checkouts.len()).sum();
+        assert_eq!(by_session, live);
+        if self.rules.counts() {
+            let mut rules = self.rules.emptied();
+            for (pool, weight) in self.weights() {
+                rules.weigh(pool, &weight.owner, weight.seats, true);
+            }
+            assert_eq!(rules.counted(), self.rules.counted(), "the rules miscount");
+        }
+        self.assert_nobody_waits_in_vain();
+    }
+}
