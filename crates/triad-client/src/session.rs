@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SEARCH_PAUSE_FIRST: Duration = Duration::from_millis(20);
 const SEARCH_PAUSE_MAX: Duration = Duration::from_millis(1_000);
 /// A stream that lived shorter than this did not end the search for good.
-const STREAM_LIFE_MIN: Duration = Duration::from_secs(1);
+const STREAM_LIFE_MIN: Duration = Duration::from_millis(250);
 /// How often a full stream is tried again.
 const OUTBOX_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the server to confirm the end of the session.
