@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::errors::RaftError;
 use openraft::storage::RaftLogStorage;
 use openraft::{Config, Instant as _, ReadPolicy, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,7 @@ use triad_ledger::{Answer, Command, Ledger, StateHash};
 use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
-use crate::clock::{PeerClocks, TermClock, WallClock};
+use crate::clock::{PeerClocks, WallClock};
 use crate::death;
 use crate::disk::Disk;
 use crate::heard::Heard;
@@ -25,17 +25,12 @@ use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
-use crate::types::{Member, Proposal, Stamp, TypeConfig};
+use crate::proposer::{Proposer, Request, Timekeeper};
+use crate::types::Member;
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
 /// sixth of a second; longer queues only make everybody late.
 const REQUESTS_WAITING_MAX: usize = 16_384;
-/// Commands in one log entry. A batch of this size takes a few milliseconds
-/// to apply.
-const BATCH_COMMANDS_MAX: usize = 1_024;
-/// A log entry must fit a log segment and a message between peers. Checkouts
-/// are counted at their largest; a license is proposed on its own.
-const BATCH_BYTES_MAX: usize = 2 << 20;
 /// After this many entries the image becomes a snapshot point, so that the log
 /// before it may be purged; half as many are kept behind it, for a peer that
 /// was away for a while.
@@ -202,11 +197,6 @@ pub struct ClusterView {
     pub quorum_ago: Option<Duration>,
 }
 
-struct Request {
-    commands: Vec<Command>,
-    reply: oneshot::Sender<Result<Committed, ProposeError>>,
-}
-
 /// One node's part in the agreement. Cheap to clone.
 #[derive(Clone)]
 pub struct Consensus(Arc<Inner>);
@@ -285,18 +275,8 @@ impl Consensus {
         let (announce, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), options.node_id, heard.clone(), announce));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let timekeeper = Arc::new(Timekeeper {
-            raft: raft.clone(),
-            shared: shared.clone(),
-            clocks: clocks.clone(),
-            term: Mutex::new(None),
-        });
-        let proposer = Proposer {
-            raft: raft.clone(),
-            shared: shared.clone(),
-            timekeeper: timekeeper.clone(),
-            compared: 0,
-        };
+        let timekeeper = Arc::new(Timekeeper::new(raft.clone(), shared.clone(), clocks.clone()));
+        let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 
         let service = Service {
@@ -660,144 +640,4 @@ async fn confirmed(raft: &Raft) -> bool {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     matches!(result, Ok(Ok(_)))
-}
-
-/// The two times as this node would stamp them, from where the log stood when
-/// the term began for it.
-struct Timekeeper {
-    raft: Raft,
-    shared: Arc<Shared>,
-    clocks: Arc<PeerClocks>,
-    term: Mutex<Option<(u64, TermClock)>>,
-}
-
-impl Timekeeper {
-    fn stamp(&self) -> Stamp {
-        let now = Instant::now();
-        let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
-        let log = self.shared.state().stamp;
-        let mut kept = self.term.lock().expect("no panic while held");
-        let (of, clock) = kept.get_or_insert_with(|| (term, TermClock::new(log, now)));
-        if *of != term {
-            (*of, *clock) = (term, TermClock::new(log, now));
-        }
-        clock.stamp(now, &self.clocks)
-    }
-}
-
-/// Gathers requests into entries. While one entry is on its way to the disks
-/// the next gathers, so that the batch grows with the load.
-struct Proposer {
-    raft: Raft,
-    shared: Arc<Shared>,
-    timekeeper: Arc<Timekeeper>,
-    /// The last point of comparison that we announced.
-    compared: u64,
-}
-
-impl Proposer {
-    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        let mut waiting: Vec<Request> = Vec::new();
-        while queue.recv_many(&mut waiting, BATCH_COMMANDS_MAX).await > 0 {
-            while !waiting.is_empty() {
-                let (batch, commands) = gather(&mut waiting);
-                if !commands.is_empty() {
-                    self.propose(batch, commands).await;
-                }
-            }
-        }
-    }
-
-    async fn propose(&mut self, batch: Vec<(Request, usize)>, mut commands: Vec<Command>) {
-        commands.extend(self.comparison());
-        let proposal = Proposal::new(self.timekeeper.stamp(), commands);
-        match self.raft.client_write(proposal).await {
-            Ok(response) => {
-                let id = response.log_id;
-                let mut answers = response.data.0.into_iter();
-                for (request, count) in batch {
-                    let committed = Committed {
-                        term: id.committed_leader_id().term,
-                        index: id.index(),
-                        answers: answers.by_ref().take(count).collect(),
-                    };
-                    let _ = request.reply.send(Ok(committed));
-                }
-            }
-            Err(error) => {
-                let error = propose_error(&error);
-                for (request, _) in batch {
-                    let _ = request.reply.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-
-    /// The next point at which all nodes compare their ledgers, if one was
-    /// passed.
-    fn comparison(&mut self) -> Option<Command> {
-        let state = self.shared.state();
-        let (index, hash) = state.hashes.last_key_value()?;
-        (*index > self.compared).then(|| {
-            self.compared = *index;
-            Command::Compare { index: *index, hash: *hash }
-        })
-    }
-}
-
-/// Takes as many requests as fit one entry. Whoever has given up meanwhile is
-/// left out: nothing was applied for them.
-fn gather(waiting: &mut Vec<Request>) -> (Vec<(Request, usize)>, Vec<Command>) {
-    let mut commands = Vec::new();
-    let mut bytes = 0;
-    let mut taken = 0;
-    for request in waiting.iter() {
-        let size: usize = request.commands.iter().map(size_bytes).sum();
-        let full = commands_len(&commands) + request.commands.len() > BATCH_COMMANDS_MAX
-            || bytes + size > BATCH_BYTES_MAX;
-        if taken > 0 && full {
-            break;
-        }
-        taken += 1;
-        if !request.reply.is_closed() {
-            bytes += size;
-            commands.push(request.commands.len());
-        }
-    }
-    let mut batch = Vec::with_capacity(commands.len());
-    let mut all = Vec::with_capacity(commands.iter().sum());
-    for mut request in waiting.drain(..taken) {
-        if !request.reply.is_closed() {
-            let own = std::mem::take(&mut request.commands);
-            batch.push((request, own.len()));
-            all.extend(own);
-        }
-    }
-    (batch, all)
-}
-
-fn commands_len(counts: &[usize]) -> usize {
-    counts.iter().sum()
-}
-
-/// A generous guess at a command's bytes.
-fn size_bytes(command: &Command) -> usize {
-    match command {
-        Command::Install { license } => license.text.len() + license.lines.len() * 512,
-        Command::SetPolicy { policy } => policy.text.len() * 2 + policy.rules.len() * 512,
-        Command::Checkout { items, .. } | Command::Borrow { items, .. } => 64 + items.len() * 96,
-        Command::Open { .. } => 8_192,
-        Command::Revoke { .. } => 512,
-        _ => 64,
-    }
-}
-
-fn propose_error(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { .. })) => {
-            ProposeError::NotLeader
-        }
-        RaftError::APIError(_) => ProposeError::Unknown,
-        RaftError::Fatal(_) => ProposeError::Stopped,
-    }
 }

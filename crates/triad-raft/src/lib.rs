@@ -23,6 +23,7 @@ pub mod log;
 mod machine;
 mod network;
 mod peers;
+mod proposer;
 mod snapshot;
 mod types;
 
