@@ -399,7 +399,9 @@ impl Consensus {
     /// within the quorum lease, counted from when the confirmed message was
     /// *sent*.
     pub fn quorum_is_fresh(&self) -> bool {
-        self.quorum_ago().is_some_and(|ago| ago < self.0.quorum_lease)
+        // The members are looked at only where the clock says no: this is asked
+        // with every heartbeat.
+        self.quorum_ago().is_some_and(|ago| ago < self.0.quorum_lease) || self.leads_alone()
     }
 
     /// Cluster time as this node would stamp it now, ms.
@@ -413,13 +415,14 @@ impl Consensus {
     }
 
     fn quorum_ago(&self) -> Option<Duration> {
-        let voters: Vec<u64> = self.0.raft.voter_ids().collect();
-        if voters == [self.0.node_id] && self.leadership().leader == Some(self.0.node_id) {
-            // A cluster of one is its own quorum.
-            return Some(Duration::ZERO);
-        }
         let metrics = self.0.raft.data_metrics();
         metrics.borrow_watched().last_quorum_acked.as_ref().map(|at| at.elapsed())
+    }
+
+    /// A cluster of one is its own quorum.
+    fn leads_alone(&self) -> bool {
+        self.leadership().leader == Some(self.0.node_id)
+            && self.0.raft.voter_ids().eq([self.0.node_id])
     }
 
     /// The cluster as this node sees it.

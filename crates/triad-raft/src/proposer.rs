@@ -45,12 +45,13 @@ impl Timekeeper {
     pub(crate) fn stamp(&self) -> Stamp {
         let now = Instant::now();
         let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
-        let log = self.shared.state().stamp;
         let mut kept = self.term.lock().expect("no panic while held");
-        let (of, clock) = kept.get_or_insert_with(|| (term, TermClock::new(log, now)));
-        if *of != term {
-            (*of, *clock) = (term, TermClock::new(log, now));
-        }
+        let clock = match *kept {
+            Some((of, clock)) if of == term => clock,
+            // The ledger is asked once a term, not once a batch.
+            _ => TermClock::new(self.shared.state().stamp, now),
+        };
+        *kept = Some((term, clock));
         clock.stamp(now, &self.clocks)
     }
 }

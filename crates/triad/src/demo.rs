@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use triad_client::{Checkout, Client, State};
 use triad_server::init::TlsMode;
 
 use crate::args::DemoArguments;
+use crate::duration::until;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::holding::failure;
@@ -159,11 +160,11 @@ impl Demo<'_> {
         }
         loop {
             tokio::select! {
-                () = at(kill_due) => {
+                () = until(kill_due) => {
                     kill_due = None;
                     self.kill_leader().await?;
                 }
-                () = at(end_at) => return Ok(()),
+                () = until(end_at) => return Ok(()),
                 key = next_key(&mut keys) => match key {
                     Some(Key::Kill) => self.kill_leader().await?,
                     Some(Key::Restart) => self.restart().await?,
@@ -315,13 +316,6 @@ fn holds(holder: &Holder) -> bool {
 
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e4).round() / 10.0
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn next_key(keys: &mut Option<Keys>) -> Option<Key> {

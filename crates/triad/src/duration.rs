@@ -1,9 +1,20 @@
-//! Lengths of time as people write and read them: `300ms`, `5s`, `2m`.
+//! Lengths of time as people write and read them (`300ms`, `5s`, `2m`), and
+//! waiting until one is over.
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 /// Nobody waits longer, and sums of two cannot overflow.
 const DAYS_MAX: u64 = 366;
+
+/// Waits until a time; for ever where there is none. Cancel safe.
+pub async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Reads a length of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 pub fn parse(text: &str) -> Result<Duration, String> {

@@ -8,7 +8,7 @@ use triad_client::{Checkout, Client, Error, State};
 use triad_proto::v1::Grant;
 
 use crate::args::SeatOptions;
-use crate::duration::show_ms;
+use crate::duration::{show_ms, until};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::settings::Settings;
@@ -83,7 +83,7 @@ impl Holding {
             tokio::select! {
                 reason = self.checkout.lost() => break reason,
                 Ok(()) = self.states.changed() => {}
-                () = at(due) => {}
+                () = until(due) => {}
             }
             let now = Instant::now();
             match self.states.borrow_and_update().clone() {
@@ -127,13 +127,6 @@ impl Holding {
             Err(_) => format!("no answer within {}", show_ms(limit.as_millis() as u64)),
         };
         output.warn(&format!("the seat was not given back: {problem}; it returns by itself"));
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 
