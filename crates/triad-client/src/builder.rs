@@ -62,6 +62,7 @@ impl ClientBuilder {
             project: variable("TRIAD_PROJECT"),
             application: program_name(),
             pid: std::process::id(),
+            ..v1::Holder::default()
         };
         ClientBuilder {
             servers: None,
