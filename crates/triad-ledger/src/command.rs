@@ -204,6 +204,10 @@ pub enum Command {
         session: SessionId,
         /// Which request.
         request: RequestId,
+        /// It is not given up: the client has its final answer, and acknowledged
+        /// others after it while it waited. Nothing is changed but that the
+        /// answer is forgotten.
+        answered: bool,
     },
     /// The client's user is idle, or is active again.
     Idle {

@@ -192,7 +192,9 @@ impl Ledger {
                     ledger.borrow(*session, items, *until_ms)
                 })
             }
-            Command::Cancel { session, request } => Ok(self.cancel(*session, *request)),
+            Command::Cancel { session, request, answered } => {
+                Ok(self.cancel(*session, *request, *answered))
+            }
             Command::Idle { session, since_ms } => self.idle(*session, *since_ms),
             Command::Revoke { checkout, reason, block_ms } => {
                 self.revoke(*checkout, reason, *block_ms)
@@ -234,12 +236,11 @@ impl Ledger {
         };
         self.records.touch(RecordKey::Session(session));
         match open.receipts.look_up(request, answered_through) {
-            Seen::Before(Ok(Outcome::Queued { position })) => {
-                let ticket = self.queue.ticket(session, request);
-                let position = ticket.map_or(position, |ticket| self.queue.position(ticket));
-                Ok(Outcome::Queued { position })
-            }
-            Seen::Before(answer) => answer,
+            Seen::Before(answer) => match self.queue.ticket(session, request) {
+                // Acknowledged or not, it waits, and is told its place of now.
+                Some(ticket) => Ok(Outcome::Queued { position: self.queue.position(ticket) }),
+                None => answer,
+            },
             Seen::Full => decide(self, false),
             Seen::New => {
                 let answer = decide(self, true);

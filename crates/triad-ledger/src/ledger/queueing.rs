@@ -231,7 +231,19 @@ impl Ledger {
         self.happened_to(&holder, [], Happening::Settled { session, request, answer });
     }
 
-    pub(super) fn cancel(&mut self, session: SessionId, request: RequestId) -> Outcome {
+    pub(super) fn cancel(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        answered: bool,
+    ) -> Outcome {
+        if answered {
+            if let Some(open) = self.sessions.get_mut(&session) {
+                open.receipts.forget(request);
+                self.records.touch(RecordKey::Session(session));
+            }
+            return Outcome::Cancelled { was_queued: false };
+        }
         let Some(ticket) = self.queue.ticket(session, request) else {
             return Outcome::Cancelled { was_queued: false };
         };

@@ -14,6 +14,7 @@
 //! | `show pools` (sessions, checkouts, events, clock, due, hash) | events: those since they were last shown |
 //!
 //! | `1: checkout cad wait=60000 priority=2` | waits if it must, for so many ms; `wait=ever` as long as it lives |
+//! | `1: seen 3` | it has the final answer to request 3, which waited |
 //! | `1: cancel 3`, `1: borrow cad days=7`, `1: idle 600000`, `1: busy` | idle: for so many ms already |
 //! | `1: explain cad 2.0 seats=2` | what the ledger would say, and by which rule |
 //! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
@@ -122,7 +123,11 @@ impl Conversation {
                 sent.get(&request).ok_or("this request was never sent")?.clone()
             }
             "checkout" | "checkin" | "borrow" => return self.request(number, said, &groups),
-            "cancel" => Command::Cancel { session, request: RequestId(first.word(0)?.parse()?) },
+            "cancel" | "seen" => Command::Cancel {
+                session,
+                request: RequestId(first.word(0)?.parse()?),
+                answered: said.name == "seen",
+            },
             "idle" => {
                 let idle_ms: u64 = first.word(0)?.parse()?;
                 Command::Idle { session, since_ms: Some(self.at.cluster_ms - idle_ms) }

@@ -51,6 +51,7 @@ scripts!(
     policy_reserve,
     policy_subjects,
     queue,
+    queue_acknowledged,
     queue_fairness,
     receipts,
     renewal,
