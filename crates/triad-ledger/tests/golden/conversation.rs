@@ -20,6 +20,7 @@
 //! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
 //! | `group stats ann bob`, `hosts lab desk1 10.1.*.*`, `case_rule off` | the words of the next policy |
 //! | `rule max=2 cad group=stats`, `rule exclude cad@2 user=bob` | its rules; `policy 2` puts it in force |
+//! | `rule exclude cad user=bob expires=2026-12-31` | pools are also chosen by `vendor=` and `hostid=` |
 //!
 //! Lines of a license also take `share=UH`, `linger_ms=`, `borrow_days=`, `hostid=`, `tokens=3 of=pool`,
 //! `users_max=`, `hosts_max=`, `uncounted=yes`, `issued=`, `supersedes=`; an opening takes `host=`,
@@ -527,7 +528,10 @@ fn rule(number: u32, said: &Group) -> Spoken<Rule> {
         };
         let all = FeatureSelector::all_of(FeatureName::parse(feature)?);
         let vendor_string = key("vendor").map(Label::parse).transpose()?;
-        Ok::<_, Box<dyn Error>>(FeatureSelector { version, vendor_string, ..all })
+        let hostid = key("hostid").map(Label::parse).transpose()?;
+        let expires_ms = key("expires").map(day_starts_ms).transpose()?.map(|day| day + DAY_MS);
+        let pools = FeatureSelector { version, vendor_string, expires_ms, hostid, ..all };
+        Ok::<_, Box<dyn Error>>(pools)
     });
     let mut subject = Subject::Anyone;
     for (name, value) in &said.keys {

@@ -8,6 +8,7 @@ mod hostile;
 mod import;
 mod page;
 mod policy;
+mod rules;
 mod terms;
 mod verification;
 
