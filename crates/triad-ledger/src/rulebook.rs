@@ -323,9 +323,7 @@ impl Rulebook {
             return None;
         };
         let used = if *subject == Subject::EachUser {
-            let his = |rule: &usize| {
-                matches!(&self.folded.rules[*rule].subject, Subject::User(user) if *user == who.user)
-            };
+            let his = |rule: &usize| matches!(&self.folded.rules[*rule].subject, Subject::User(user) if *user == who.user);
             if of_pool.max.iter().any(his) {
                 return None;
             }
@@ -344,10 +342,7 @@ impl Rulebook {
             let means = |rule: usize| meant(&self.folded, &self.folded.rules[rule].subject, who);
             list.iter().map(|rule| (*rule, means(*rule))).collect()
         };
-        Lists {
-            exclude: sort(&rules.exclude),
-            include: sort(&rules.include),
-        }
+        Lists { exclude: sort(&rules.exclude), include: sort(&rules.include) }
     }
 
     /// The rule that excludes him.

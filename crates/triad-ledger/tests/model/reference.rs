@@ -276,9 +276,8 @@ impl Reference {
                 continue;
             }
             let list = rules(|k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
-            let missing = list.first().filter(|_| {
-                list.iter().all(|rule| !self.means(&rule.subject, me))
-            });
+            let missing =
+                list.first().filter(|_| list.iter().all(|rule| !self.means(&rule.subject, me)));
             let missing = missing.map(|first| first.id);
             if let Some(rule) = missing.filter(|_| !self.makes(Mistake::IgnoresInclude)) {
                 left_out.get_or_insert(Denial::NotIncluded { feature: feature.clone(), rule });

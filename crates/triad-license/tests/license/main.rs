@@ -6,8 +6,10 @@ mod convert;
 mod decisions;
 mod hostile;
 mod import;
+mod import_field;
 mod page;
 mod policy;
+mod precedence;
 mod terms;
 mod verification;
 

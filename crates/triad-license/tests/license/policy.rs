@@ -256,12 +256,7 @@ fn mistakes_are_named_by_line_column_and_remedy() {
             "for everybody",
         ),
         ("[[linger]]\nversion = \"1\"\nperiod = \"1m\"", "2:11", "missing-key", "add feature"),
-        (
-            "[[include]]\nfeature = \"a\"\neach = \"user\"",
-            "3:8",
-            "extra-key",
-            "one of user",
-        ),
+        ("[[include]]\nfeature = \"a\"\neach = \"user\"", "3:8", "extra-key", "one of user"),
         (
             "[[max]]\nfeature = \"a\"\neach = \"host\"\nseats = 1",
             "3:8",
