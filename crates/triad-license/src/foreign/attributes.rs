@@ -62,9 +62,10 @@ impl Attributes {
         let mut supersedes = false;
         for word in words {
             let (key, value) = match word.text.split_once('=') {
-                Some((key, value)) => (key, Some(value)),
-                None if attributes.in_its_place(word)? => continue,
-                None => (word.text.as_str(), None),
+                // `"<=128 CPU"` is a vendor string in its place.
+                Some((key, value)) if is_key(key) || !is_quoted(word) => (key, Some(value)),
+                _ if attributes.in_its_place(word)? => continue,
+                _ => (word.text.as_str(), None),
             };
             let key = key.to_ascii_uppercase();
             supersedes |= key == "SUPERSEDE";
@@ -84,11 +85,10 @@ impl Attributes {
     /// in quotes, then a host id.
     fn in_its_place(&mut self, word: &Word) -> Result<bool, String> {
         let text = word.text.as_str();
-        let is_quoted = word.span.len() > text.len();
         if FLAGS.iter().any(|flag| flag.eq_ignore_ascii_case(text)) {
             return Ok(false);
         }
-        if is_quoted {
+        if is_quoted(word) {
             if !text.is_empty() {
                 self.vendor_string = label(text)?.to_string();
             }
@@ -178,6 +178,14 @@ impl Attributes {
         }
         format!("left out: {}", self.dropped.join("; "))
     }
+}
+
+fn is_quoted(word: &Word) -> bool {
+    word.span.len() > word.text.len()
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
 
 /// The bare hexadecimal code of the oldest lines.

@@ -3,6 +3,7 @@
 
 mod content;
 mod convert;
+mod convert_field;
 mod decisions;
 mod hostile;
 mod import;
