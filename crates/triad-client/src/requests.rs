@@ -115,9 +115,12 @@ impl Requests {
         let oldest = self.waiting.keys().next().copied().unwrap_or(self.next);
         let answered_through = oldest - 1;
         match &self.waiting[&request_id] {
-            Waiting::Take { items, .. } => {
-                Call::Take(v1::Take { request_id, answered_through, items: items.clone() })
-            }
+            Waiting::Take { items, .. } => Call::Take(v1::Take {
+                request_id,
+                answered_through,
+                items: items.clone(),
+                wait: None,
+            }),
             Waiting::GiveBack { id, .. } => {
                 Call::GiveBack(v1::GiveBack { request_id, answered_through, checkout_id: *id })
             }

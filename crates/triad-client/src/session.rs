@@ -530,7 +530,7 @@ impl Session {
             Event::Moving(v1::Moving { to_address }) => {
                 self.hint = Some(to_address).filter(|address| !address.is_empty());
             }
-            Event::Opened(_) => {}
+            Event::Opened(_) | Event::Queued(_) | Event::Borrowed(_) => {}
         }
     }
 

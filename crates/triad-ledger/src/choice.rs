@@ -169,7 +169,10 @@ impl Asking<'_> {
                 return Err(Denial::BorrowNotAllowed { feature: feature(), rule });
             }
             max_ms = max_ms.min(rules.borrow_max.map_or(u64::MAX, |(_, ms)| ms));
-            if let Some((rule, kept)) = rules.lowwater {
+            // Of what is not counted there is always enough.
+            if let Some((rule, kept)) = rules.lowwater
+                && !pool.key.terms.uncounted
+            {
                 let borrowed = pool.borrowed;
                 let rest = pool.licensed.saturating_sub(kept);
                 if borrowed.saturating_add(item.seats.get().into()) > rest {

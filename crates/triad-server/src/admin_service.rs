@@ -216,6 +216,7 @@ fn pool(id: u32, pool: &Pool, date_ms: u64) -> v1::Pool {
         expires_ms,
         vendor_string: pool.key.vendor_string.to_string(),
         state: state.into(),
+        ..v1::Pool::default()
     }
 }
 
@@ -329,6 +330,7 @@ impl AdminService for Admin {
                         holder: holder.map(convert::holder_to_wire),
                         items: items.iter().map(convert::granted_item).collect(),
                         since_ms: checkout.since_ms,
+                        ..v1::CheckoutInfo::default()
                     });
                     if page.len() == rows {
                         last = id.to_string();
@@ -375,5 +377,71 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         self.administrator(request.metadata())?;
         Ok(Response::new(self.transfer(request.into_inner().to_node_id).await?))
+    }
+
+    async fn get_policy(
+        &self,
+        _: Request<v1::GetPolicyRequest>,
+    ) -> Result<Response<v1::GetPolicyResponse>, Status> {
+        Err(Status::unimplemented("get_policy"))
+    }
+
+    async fn check_policy(
+        &self,
+        _: Request<v1::CheckPolicyRequest>,
+    ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
+        Err(Status::unimplemented("check_policy"))
+    }
+
+    async fn apply_policy(
+        &self,
+        _: Request<v1::ApplyPolicyRequest>,
+    ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
+        Err(Status::unimplemented("apply_policy"))
+    }
+
+    async fn explain(
+        &self,
+        _: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        Err(Status::unimplemented("explain"))
+    }
+
+    async fn list_queue(
+        &self,
+        _: Request<v1::ListQueueRequest>,
+    ) -> Result<Response<v1::ListQueueResponse>, Status> {
+        Err(Status::unimplemented("list_queue"))
+    }
+
+    async fn revoke_checkout(
+        &self,
+        _: Request<v1::RevokeCheckoutRequest>,
+    ) -> Result<Response<v1::RevokeCheckoutResponse>, Status> {
+        Err(Status::unimplemented("revoke_checkout"))
+    }
+
+    async fn mark_lost(
+        &self,
+        _: Request<v1::MarkLostRequest>,
+    ) -> Result<Response<v1::MarkLostResponse>, Status> {
+        Err(Status::unimplemented("mark_lost"))
+    }
+
+    async fn verify_history(
+        &self,
+        _: Request<v1::VerifyHistoryRequest>,
+    ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
+        Err(Status::unimplemented("verify_history"))
+    }
+
+    type ListEventsStream =
+        futures::stream::BoxStream<'static, Result<v1::ListEventsResponse, Status>>;
+
+    async fn list_events(
+        &self,
+        _: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        Err(Status::unimplemented("list_events"))
     }
 }

@@ -94,6 +94,7 @@ pub(crate) fn granted_item(item: &GrantedItem) -> v1::GrantedItem {
         version_licensed: item.version.to_string(),
         expires_ms: item.expires_ms.unwrap_or(0),
         vendor_string: item.vendor_string.as_str().to_owned(),
+        ..v1::GrantedItem::default()
     }
 }
 
@@ -106,6 +107,8 @@ pub(crate) fn holder_to_wire(holder: &Holder) -> v1::Holder {
         project: holder.project.as_str().to_owned(),
         application: holder.application.as_str().to_owned(),
         pid: holder.pid,
+        vendor_data: holder.vendor_data.as_str().to_owned(),
+        hostids: holder.hostids.iter().map(|id| id.as_str().to_owned()).collect(),
     }
 }
 

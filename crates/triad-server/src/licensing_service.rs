@@ -48,6 +48,7 @@ impl Licensing {
                 position,
                 lease_ms,
                 heartbeat_interval_ms: self.node.times().heartbeat(lease).as_millis() as u64,
+                queued: None,
             }),
             _ => Err(convert::request_id_reused()),
         }
@@ -164,5 +165,12 @@ impl LicensingService for Licensing {
         let session = convert::session_id(&request.into_inner().session_id)?;
         self.close_once(session).await?;
         Ok(Response::new(v1::CloseSessionResponse {}))
+    }
+
+    async fn cancel(
+        &self,
+        _: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        Err(Status::unimplemented("cancel"))
     }
 }

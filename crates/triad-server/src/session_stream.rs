@@ -175,6 +175,9 @@ impl SessionStream {
             }
             Some(Call::Take(take)) => self.take(take)?,
             Some(Call::GiveBack(give_back)) => self.give_back(give_back)?,
+            Some(Call::Cancel(_) | Call::Borrow(_) | Call::Idle(_)) => {
+                return Err(Refusal::because(Reason::InvalidRequest, "not yet"));
+            }
             Some(Call::Close(v1::Close {})) => {
                 let session = self.session()?;
                 self.node.propose(vec![Command::Close { session }]).await?;

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use tonic::{Request, Response};
 use triad_proto::net::{AcceptLimits, Listener, Network as _, accept_loop, server as tonic_server};
+use triad_proto::v1;
 use triad_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
 use triad_proto::v1::{
     ApplyLicenseRequest, ApplyLicenseResponse, ListCheckoutsRequest, ListCheckoutsResponse,
@@ -119,6 +120,76 @@ impl AdminService for Node {
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         Ok(Response::new(TransferLeaderResponse::default()))
     }
+
+    async fn get_policy(
+        &self,
+        _: Request<v1::GetPolicyRequest>,
+    ) -> Result<Response<v1::GetPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn check_policy(
+        &self,
+        _: Request<v1::CheckPolicyRequest>,
+    ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn apply_policy(
+        &self,
+        _: Request<v1::ApplyPolicyRequest>,
+    ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn explain(
+        &self,
+        _: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn list_queue(
+        &self,
+        _: Request<v1::ListQueueRequest>,
+    ) -> Result<Response<v1::ListQueueResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn revoke_checkout(
+        &self,
+        _: Request<v1::RevokeCheckoutRequest>,
+    ) -> Result<Response<v1::RevokeCheckoutResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn mark_lost(
+        &self,
+        _: Request<v1::MarkLostRequest>,
+    ) -> Result<Response<v1::MarkLostResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn verify_history(
+        &self,
+        _: Request<v1::VerifyHistoryRequest>,
+    ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
+        Err(not_asked())
+    }
+
+    type ListEventsStream = tonic::codegen::BoxStream<v1::ListEventsResponse>;
+
+    async fn list_events(
+        &self,
+        _: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        Err(not_asked())
+    }
+}
+
+/// Of calls that these tests make none of.
+fn not_asked() -> Status {
+    Status::unimplemented("not asked here")
 }
 
 fn cluster(servers: &[&str], timeout: Duration) -> Cluster {

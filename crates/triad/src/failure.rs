@@ -260,6 +260,7 @@ pub fn exit_of(reason: Reason) -> Exit {
         | Reason::LicenseWronglyBound
         | Reason::LicenseSuperseded
         | Reason::PolicySuperseded
+        | Reason::PolicyMalformed
         | Reason::Cancelled
         | Reason::CheckoutUnknown
         | Reason::BorrowedAway

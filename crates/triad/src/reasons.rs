@@ -186,6 +186,11 @@ pub fn explanation(reason: Reason) -> Explanation {
             "A newer version of the policy is in force.",
             "Start again from the policy that is in force.",
         ),
+        Reason::PolicyMalformed => (
+            &[],
+            "The policy has errors; none of it was put in force.",
+            "See them all, with line, column and remedy: triad policy check FILE",
+        ),
         Reason::SessionUnknown => (
             &[],
             "The session is not open: it was closed, it was silent for a whole lease, or it never \

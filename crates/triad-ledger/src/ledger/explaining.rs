@@ -11,7 +11,7 @@ use crate::choice::Asking;
 use crate::command::{Holder, Item};
 use crate::denial::Denial;
 use crate::names::PoolId;
-use crate::policy::{RuleId, Subject};
+use crate::policy::{Policy, RuleId, Subject};
 use crate::pools::Pool;
 use crate::rights::Share;
 use crate::rulebook::{Named, Remaining};
@@ -128,6 +128,15 @@ impl Ledger {
             }
         }
         steps.steps
+    }
+
+    /// As [`Ledger::explain`], if `policy` were in force. Works on a copy, whose
+    /// size is that of the ledger.
+    pub fn explain_under(&self, policy: &Policy, holder: &Holder, item: &Item) -> Vec<Step> {
+        let mut supposed = self.clone();
+        supposed.rules.set(policy.clone());
+        supposed.follow_rules();
+        supposed.explain(holder, item)
     }
 
     fn now_ms(&self) -> u64 {

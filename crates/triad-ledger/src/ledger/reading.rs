@@ -81,6 +81,23 @@ impl Ledger {
         self.queue.iter()
     }
 
+    /// The places of all who wait, by ticket, from 1: of several features the
+    /// line that is furthest behind. One look at each line, so it may be asked
+    /// for a long queue.
+    pub fn queue_positions(&self) -> BTreeMap<u64, u64> {
+        self.queue.positions()
+    }
+
+    /// How many wait for a feature and would be served before a newcomer.
+    pub fn waiting_for(&self, feature: &FeatureName) -> u64 {
+        self.queue.ahead(feature, None)
+    }
+
+    /// The number of the last event, and the chain's head after it.
+    pub fn last_event(&self) -> (u64, ChainHash) {
+        (self.meta.last_event, self.meta.chain)
+    }
+
     /// The place of a request that waits, from 1; `None` if it does not.
     pub fn queue_position(&self, session: SessionId, request: RequestId) -> Option<u64> {
         self.queue.ticket(session, request).map(|ticket| self.queue.position(ticket))

@@ -83,7 +83,7 @@ pub enum Action {
 pub enum Rich {
     Policy { newer: i8, rules: Vec<RulePick>, case_insensitive: bool },
     Wait { session: u8, items: Vec<(u8, u8, u8)>, timeout: Option<u8>, priority: Option<u8> },
-    Cancel { session: u8, back: u8 },
+    Cancel { session: u8, back: u8, answered: bool },
     Borrow { session: u8, items: Vec<(u8, u8, u8)>, days: u8 },
     Idle { session: u8, since: Option<u8> },
     Revoke { pick: u8, block: u8 },
@@ -159,7 +159,8 @@ fn rich() -> impl Strategy<Value = Rich> {
         8 => (session(), items(), prop::option::of(any::<u8>()), prop::option::of(0u8..4)).prop_map(
             |(session, items, timeout, priority)| Rich::Wait { session, items, timeout, priority }
         ),
-        1 => (session(), 0u8..4).prop_map(|(session, back)| Rich::Cancel { session, back }),
+        1 => (session(), 0u8..4, any::<bool>())
+            .prop_map(|(session, back, answered)| Rich::Cancel { session, back, answered }),
         2 => (session(), items(), 0u8..9)
             .prop_map(|(session, items, days)| Rich::Borrow { session, items, days }),
         2 => (session(), prop::option::of(any::<u8>()))
@@ -370,10 +371,11 @@ impl Scribe {
                 let session = self.session(*session);
                 Command::Checkout { session, request, answered_through, items, wait }
             }
-            Rich::Cancel { session, back } => {
+            Rich::Cancel { session, back, answered } => {
                 let last = self.clients[usize::from(*session)].last_request;
                 let request = RequestId(last.saturating_sub((*back).into()));
-                Command::Cancel { session: self.session(*session), request }
+                let (session, answered) = (self.session(*session), *answered);
+                Command::Cancel { session, request, answered }
             }
             Rich::Borrow { session, items, days } => {
                 let (request, answered_through) = self.number(*session, 2);

@@ -11,6 +11,7 @@ mod import_field;
 mod page;
 mod policy;
 mod precedence;
+mod rules;
 mod terms;
 mod verification;
 
