@@ -329,8 +329,9 @@ impl ImageWriter {
     /// Resolves when the writer has failed.
     pub(crate) async fn failure(&self) -> Arc<ImageError> {
         let mut failure = self.failure.clone();
-        match failure.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().expect("waited for"),
+        let found = failure.wait_for(Option::is_some).await.map(|found| found.clone());
+        match found {
+            Ok(error) => error.expect("waited for"),
             // The node is going away.
             Err(_) => std::future::pending().await,
         }
