@@ -13,9 +13,10 @@ use triad_server::init::InitError;
 
 use crate::duration::show_ms;
 use crate::exit::Exit;
+use crate::explain;
 use crate::output::{PLAIN, RED};
 use crate::servers::ServersError;
-use crate::text::{counted, printable_lines};
+use crate::text::{counted, ordinal, person, printable, printable_lines};
 
 const UNREACHABLE_HINT: &str = "see that the nodes run, that --servers names their client ports, \
                                 and that --ca is the ca.pem of this cluster";
@@ -208,14 +209,79 @@ impl Failure {
         let reason = self.reason().filter(|reason| *reason != Reason::Unspecified);
         let code = reason.map(|reason| format!("[{}]", reason.trd_code())).unwrap_or_default();
         let mut text = format!("{RED}error{code}{PLAIN}: {}\n", printable_lines(&self.to_string()));
+        if let Failure::Refused(refusal) = self {
+            text.push_str(&circumstances(refusal));
+        }
         if let Some(hint) = self.hint() {
             let _ = writeln!(text, "  hint: {}", printable_lines(&hint));
+        }
+        if let Failure::Refused(refusal) = self
+            && is_about_the_holder(refusal)
+        {
+            let _ = writeln!(text, "  why:  triad explain {}", feature_argument(&refusal.feature));
         }
         if let Some(reason) = reason {
             let _ = writeln!(text, "  more: triad explain {}", reason.trd_code());
         }
         text
     }
+}
+
+/// Under what circumstances somebody was denied: the numbers, the rule, who
+/// holds the seats, who waits for them.
+fn circumstances(refusal: &Refusal) -> String {
+    let mut text = String::new();
+    if refusal.seats_total > 0 && is_about_the_holder(refusal) {
+        let Refusal { seats_in_use, seats_total, seats_reserved, .. } = refusal;
+        let _ = write!(text, "  seats: {seats_in_use} of {seats_total} in use");
+        if *seats_reserved > 0 {
+            let _ = write!(text, ", {seats_reserved} kept for others");
+        }
+        text.push('\n');
+    }
+    if refusal.rule_number > 0 {
+        let _ = write!(text, "  rule: number {}", refusal.rule_number);
+        if refusal.rule_line > 0 {
+            let _ = write!(text, " of the policy, line {}", refusal.rule_line);
+        }
+        text.push_str("; see `triad policy show`\n");
+    }
+    for (index, holder) in refusal.holders.iter().enumerate() {
+        let label = if index == 0 { "  longest holder:" } else { "                 " };
+        let _ = write!(
+            text,
+            "{label} {}, {}, {}",
+            person(&holder.user, &holder.host),
+            counted(holder.seats, "seat"),
+            show_ms(holder.held_ms)
+        );
+        if holder.idle_ms > 0 {
+            let _ = write!(text, " (idle for {})", show_ms(holder.idle_ms));
+        }
+        text.push('\n');
+    }
+    match refusal.waiting {
+        0 => {}
+        1 => text.push_str("  waiting: 1 request; you would be 2nd\n"),
+        waiting => {
+            let place = ordinal(waiting.saturating_add(1));
+            let _ = writeln!(text, "  waiting: {waiting} requests; you would be {place}");
+        }
+    }
+    text
+}
+
+/// Whether the ledger denied it to somebody, so that it can be explained for
+/// him.
+fn is_about_the_holder(refusal: &Refusal) -> bool {
+    let exit = exit_of(refusal.reason());
+    matches!(exit, Exit::NoSeat | Exit::NotEntitled) && !refusal.feature.is_empty()
+}
+
+/// The feature as an argument of `triad explain`.
+fn feature_argument(feature: &str) -> String {
+    let shown = printable(feature);
+    if explain::looks_like_a_code(feature) { format!("--feature {shown}") } else { shown }
 }
 
 /// The exit code of each reason.
@@ -296,6 +362,8 @@ fn listed(tried: &[(String, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use triad_proto::v1::SeatHolder;
+
     use super::*;
 
     #[test]
@@ -309,6 +377,57 @@ mod tests {
         );
         assert_eq!(failure.render(), expected);
         assert_eq!(failure.exit(), Exit::NoSeat);
+    }
+
+    #[test]
+    fn a_denial_tells_numbers_rule_holders_and_who_waits() {
+        let holder = |user: &str, seats, held_ms, idle_ms| SeatHolder {
+            user: user.into(),
+            host: "node18".into(),
+            seats,
+            held_ms,
+            idle_ms,
+        };
+        let refusal = Refusal {
+            feature: "solver".into(),
+            seats_in_use: 38,
+            seats_total: 40,
+            seats_reserved: 2,
+            rule_number: 3,
+            rule_line: 12,
+            holders: vec![
+                holder("bob\x1b", 4, 21_000_000, 10_800_000),
+                holder("eve", 1, 61_000, 0),
+            ],
+            waiting: 2,
+            ..Refusal::because(Reason::AllReserved, "solver: 2 seats are kept for group cfd")
+        };
+        let failure = Failure::refused(refusal.with_remedy("wait"));
+        let expected = format!(
+            "\
+{RED}error[TRD-2010]{PLAIN}: solver: 2 seats are kept for group cfd
+  seats: 38 of 40 in use, 2 kept for others
+  rule: number 3 of the policy, line 12; see `triad policy show`
+  longest holder: bob\\u{{1b}}@node18, 4 seats, 5 h 50 min (idle for 3 h)
+                  eve@node18, 1 seat, 1 min 1 s
+  waiting: 2 requests; you would be 3rd
+  hint: wait
+  why:  triad explain solver
+  more: triad explain TRD-2010
+"
+        );
+        assert_eq!(failure.render(), expected);
+    }
+
+    #[test]
+    fn a_feature_that_looks_like_a_code_is_named_as_one() {
+        let of = |feature: &str| {
+            let refusal = Refusal::because(Reason::FeatureUnknown, "no license names it");
+            Failure::refused(Refusal { feature: feature.into(), ..refusal }).render()
+        };
+        assert!(of("2001").contains("  why:  triad explain --feature 2001\n"));
+        assert!(of("MATLAB").contains("  why:  triad explain MATLAB\n"));
+        assert!(!of("").contains("why:"));
     }
 
     #[test]
