@@ -1,6 +1,6 @@
 //! `triad borrow`: seats that are used without a server.
 
-use triad_proto::v1::{CheckoutState, MarkLostRequest};
+use triad_proto::v1::{CheckoutState, MarkLostRequest, Reason, Refusal};
 
 use crate::args::seats::{BorrowVerb, ListArguments, LostArguments};
 use crate::checkouts::{all_checkouts, checkout_table, find, in_words};
@@ -26,8 +26,7 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Fa
         .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    let away = |state| matches!(state, CheckoutState::Borrowed | CheckoutState::Lost);
-    read.answer.checkouts.retain(|checkout| away(checkout.state()));
+    read.answer.checkouts.retain(|checkout| is_away(checkout.state()));
     let checkouts = &read.answer.checkouts;
     settings.output.list(&read.answer, checkouts, || checkout_table(checkouts))?;
     Ok(Exit::Ok)
@@ -37,6 +36,11 @@ async fn lost(settings: &Settings, arguments: &LostArguments) -> Result<Exit, Fa
     demand_somebody_to_ask(arguments.consent)?;
     let mut cluster = Cluster::new(settings)?;
     let checkout = find(&cluster, arguments.id).await?;
+    if !is_away(checkout.state()) {
+        let message = format!("checkout {} is not borrowed", arguments.id);
+        let refusal = Refusal::because(Reason::NotBorrowed, message);
+        return Err(Failure::refused(refusal.with_remedy("`triad borrow list` shows what is")));
+    }
     let until = instant(checkout.until_ms);
     let plan = format!(
         "notes as lost: {}\nit stays in use until {until}: somebody may be using it without a \
@@ -58,4 +62,8 @@ async fn lost(settings: &Settings, arguments: &LostArguments) -> Result<Exit, Fa
         format!("checkout {} is noted as lost; it comes back at {until}\n", arguments.id)
     })?;
     Ok(Exit::Ok)
+}
+
+fn is_away(state: CheckoutState) -> bool {
+    matches!(state, CheckoutState::Borrowed | CheckoutState::Lost)
 }
