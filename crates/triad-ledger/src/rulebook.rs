@@ -371,17 +371,7 @@ impl Rulebook {
         if rules.reserve.is_empty() {
             return Remaining::default();
         }
-        let mut left: Vec<u64> = rules.reserve.iter().map(|reserved| reserved.seats).collect();
-        let mut holders: Vec<_> = rules.held.iter().collect();
-        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
-        for (draws, held) in holders {
-            let mut held = *held;
-            for &place in draws {
-                let drawn = held.min(left[place]);
-                left[place] -= drawn;
-                held -= drawn;
-            }
-        }
+        let left = rules.undrawn();
         let own = rules.draws_from(&self.folded, who);
         let mut remaining = Remaining::default();
         for (place, left) in left.into_iter().enumerate().filter(|(_, left)| *left > 0) {
@@ -395,10 +385,13 @@ impl Rulebook {
         remaining
     }
 
-    /// What of the pool is kept for whom: rule, subject and seats.
-    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64)> {
-        let reserved = self.pools.get(&pool).map(|rules| rules.reserve.as_slice());
-        reserved.unwrap_or_default().iter().map(|reserved| (reserved.rule, reserved.seats))
+    /// What of the pool is kept for whom: the rule, seats, and how many of them
+    /// are held by those they are kept for.
+    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64, u64)> {
+        self.pools.get(&pool).into_iter().flat_map(|rules| {
+            let reserved = rules.reserve.iter().zip(rules.undrawn());
+            reserved.map(|(reserved, left)| (reserved.rule, reserved.seats, reserved.seats - left))
+        })
     }
 
     /// The lease that he gets for the one that he asks for.
@@ -414,6 +407,15 @@ impl Rulebook {
             }
         }
         lease_ms
+    }
+
+    /// How often clients are told to send a heartbeat, at least and at most.
+    pub(crate) fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
+        let bounds = self.folded.rules.iter().filter_map(|rule| match rule.kind {
+            RuleKind::HeartbeatBoundsMs { min, max } => Some((min, max)),
+            _ => None,
+        });
+        bounds.last()
     }
 
     /// For tests: equal if the same was counted.
@@ -451,6 +453,23 @@ impl PoolRules {
         let reserved = self.reserve.iter().enumerate();
         let own = reserved.filter(|(_, r)| meant(policy, &policy.rules[r.rule].subject, who));
         own.map(|(place, _)| place).collect()
+    }
+
+    /// What of each reservation nobody has drawn yet. Those who may draw from few
+    /// draw first.
+    fn undrawn(&self) -> Vec<u64> {
+        let mut left: Vec<u64> = self.reserve.iter().map(|reserved| reserved.seats).collect();
+        let mut holders: Vec<_> = self.held.iter().collect();
+        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
+        for (draws, held) in holders {
+            let mut held = *held;
+            for &place in draws {
+                let drawn = held.min(left[place]);
+                left[place] -= drawn;
+                held -= drawn;
+            }
+        }
+        left
     }
 
     pub(crate) fn reserves(&self) -> bool {

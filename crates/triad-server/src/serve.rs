@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout};
 use tonic_health::ServingStatus;
 use triad_proto::identity::NodeIdentity;
 use triad_proto::net::{
-    AcceptLimits, ClientCertificates, ClientTls, Listener, Network, ServerTls, TcpNetwork,
-    TlsError, Traffic, accept_loop, server,
+    AcceptLimits, ClientCertificates, ClientTls, Identity, Listener, Network, ServerTls,
+    TcpNetwork, TlsError, Traffic, accept_loop, server,
 };
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
@@ -29,7 +29,8 @@ use crate::config::Config;
 use crate::hostids;
 use crate::leader;
 use crate::licensing_service::Licensing;
-use crate::node::{NewsDesk, Node};
+use crate::news::NewsDesk;
+use crate::node::Node;
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -191,7 +192,8 @@ pub async fn serve_until(
 
     let (stopping, stops) = watch::channel(false);
     let (closing, closes) = watch::channel(false);
-    let node = Node::new(config, consensus.clone(), desk, stops);
+    let signer = tls.as_ref().map(|tls| tls.identity.clone());
+    let node = Node::new(config, consensus.clone(), desk, signer, stops);
     let duties = tokio::spawn(leader::run(node.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     let following = tokio::spawn(report_health(node.clone(), health));
@@ -266,6 +268,7 @@ async fn hand_over(node: &Node) {
 }
 
 struct NodeTls {
+    identity: Identity,
     clients: Arc<ServerTls>,
     peers: Arc<ServerTls>,
     to_peers: ClientTls,
@@ -291,6 +294,7 @@ fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeErro
         clients: Arc::new(ServerTls::new(&checked.identity, &ClientCertificates::Ignored)?),
         peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
         to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
+        identity: checked.identity,
     }))
 }
 

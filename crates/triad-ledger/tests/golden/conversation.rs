@@ -309,7 +309,7 @@ impl Conversation {
             "reservations" => {
                 let of = |(id, _): (PoolId, _)| {
                     let kept = ledger.reservations(id);
-                    kept.map(move |(rule, whose, n)| {
+                    kept.map(move |(rule, whose, n, _)| {
                         format!("pool {}: {n} for {whose}, {rule}", id.0)
                     })
                 };
