@@ -1,9 +1,9 @@
 //! `triad borrow`: seats that are used without a server.
 
-use triad_proto::v1::{CheckoutState, MarkLostRequest, Reason, Refusal};
+use triad_proto::v1::{MarkLostRequest, Reason, Refusal};
 
 use crate::args::seats::{BorrowVerb, ListArguments, LostArguments};
-use crate::checkouts::{all_checkouts, checkout_table, find, in_words};
+use crate::checkouts::{all_checkouts, checkout_table, find, in_words, is_away};
 use crate::cluster::{Admin, Cluster};
 use crate::consent::{Consent, consent, demand_somebody_to_ask};
 use crate::exit::Exit;
@@ -62,8 +62,4 @@ async fn lost(settings: &Settings, arguments: &LostArguments) -> Result<Exit, Fa
         format!("checkout {} is noted as lost; it comes back at {until}\n", arguments.id)
     })?;
     Ok(Exit::Ok)
-}
-
-fn is_away(state: CheckoutState) -> bool {
-    matches!(state, CheckoutState::Borrowed | CheckoutState::Lost)
 }

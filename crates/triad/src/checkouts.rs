@@ -43,6 +43,15 @@ async fn revoke(settings: &Settings, arguments: &RevokeArguments) -> Result<Exit
     demand_somebody_to_ask(arguments.consent)?;
     let mut cluster = Cluster::new(settings)?;
     let checkout = find(&cluster, arguments.id).await?;
+    if is_away(checkout.state()) {
+        let message = format!("{} cannot be taken back", in_words(&checkout));
+        let remedy = format!(
+            "return it from the machine that borrowed it; if that is lost: triad borrow lost {}",
+            arguments.id
+        );
+        let refusal = Refusal::because(Reason::BorrowedAway, message).with_remedy(remedy);
+        return Err(Failure::refused(refusal));
+    }
     let block_ms = arguments.block.map_or(0, |block| block.as_millis() as u64);
     let plan = plan(&checkout, block_ms);
     match consent(settings, arguments.consent, &plan)? {
@@ -76,6 +85,11 @@ pub async fn find(cluster: &Cluster, id: u64) -> Result<CheckoutInfo, Failure> {
             Refusal::because(Reason::CheckoutUnknown, format!("checkout {id} is not held"));
         Failure::refused(refusal.with_remedy("`triad checkouts` shows what is held, by number"))
     })
+}
+
+/// Whether it is used without a server.
+pub fn is_away(state: CheckoutState) -> bool {
+    matches!(state, CheckoutState::Borrowed | CheckoutState::Lost)
 }
 
 /// What revoking does, and to whom.

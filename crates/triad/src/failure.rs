@@ -15,6 +15,7 @@ use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::explain;
 use crate::output::{PLAIN, RED};
+use crate::reasons::explanation;
 use crate::servers::ServersError;
 use crate::text::{counted, ordinal, person, printable, printable_lines};
 
@@ -184,7 +185,7 @@ impl Failure {
                                              TRIAD_TOKEN_FILE or TRIAD_TOKEN"
                     .to_owned(),
                 Reason::NodeUnreachable => UNREACHABLE_HINT.to_owned(),
-                _ => return None,
+                reason => explanation(reason).remedy.to_owned(),
             },
             Failure::Unreachable(_) => UNREACHABLE_HINT.to_owned(),
             Failure::NoLeader { .. } => "`triad status` names the nodes that are missing; two of \

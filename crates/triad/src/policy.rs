@@ -186,7 +186,8 @@ async fn apply(settings: &Settings, arguments: &PolicyApplyArguments) -> Result<
             };
             told_changes(&checked.changes) + &next
         })?;
-        return Ok(Exit::Ok);
+        let fits = base_version == checked.version;
+        return Ok(if fits { Exit::Ok } else { Exit::Error });
     }
     // What was shown is what is applied: if somebody else was faster, it is
     // refused.

@@ -22,6 +22,9 @@ use crate::settings::Settings;
 use crate::table::{Cell, Column, Table};
 use crate::text::{counted, person, printable, printable_lines};
 
+/// The step that only says what comes of the others.
+const ANSWER: &str = "answer";
+
 /// Says what would come of a request, judged by `policy_text` or by the policy
 /// in force. Ends as the request would.
 pub async fn run(
@@ -55,7 +58,13 @@ pub async fn run(
     let (answer, policy) = read.answer;
     warn_if_stale(settings, answer.freshness.as_ref(), &read.address);
     let policy = policy.and_then(|text| PolicyDocument::parse(&text).ok());
-    let story = Story { feature, holder: &holder, answer: &answer, policy: policy.as_ref() };
+    let story = Story {
+        feature,
+        holder: &holder,
+        answer: &answer,
+        policy: policy.as_ref(),
+        is_rehearsal: policy_text.is_some(),
+    };
     settings.output.answer(&answer, || story.told(clock::now_ms()))?;
     Ok(answer.denial.as_ref().map_or(Exit::Ok, |denial| exit_of(denial.reason())))
 }
@@ -89,6 +98,8 @@ struct Story<'a> {
     answer: &'a ExplainResponse,
     /// What was judged by, for the words of its rules.
     policy: Option<&'a PolicyDocument>,
+    /// It was judged by a policy that is not in force.
+    is_rehearsal: bool,
 }
 
 impl Story<'_> {
@@ -97,7 +108,12 @@ impl Story<'_> {
         if !self.answer.steps.is_empty() {
             let _ = write!(text, "\n{}", self.steps().render());
         }
-        let _ = write!(text, "\n{}{}", self.holders(now_ms), self.next());
+        let judged = match (self.is_rehearsal, self.answer.policy_version) {
+            (true, _) => "judged by a policy that is not in force\n".to_owned(),
+            (false, 0) => "judged without a policy\n".to_owned(),
+            (false, version) => format!("judged by policy version {version}\n"),
+        };
+        let _ = write!(text, "\n{judged}{}{}", self.holders(now_ms), self.next());
         text
     }
 
@@ -107,7 +123,10 @@ impl Story<'_> {
         match &self.answer.denial {
             None => format!("{GREEN}{feature} would be granted to {who}{PLAIN}\n"),
             Some(denial) => {
-                let why = printable_lines(&denial.message);
+                // Messages name the feature, which the line has named.
+                let message = denial.message.as_str();
+                let bare = message.strip_prefix(self.feature).and_then(|m| m.strip_prefix(": "));
+                let why = printable_lines(bare.unwrap_or(message));
                 format!("{RED}{feature} would be denied to {who}{PLAIN}: {why}\n")
             }
         }
@@ -122,7 +141,8 @@ impl Story<'_> {
             Column::text("RULE"),
         ];
         let mut table = Table::new(&columns);
-        for step in &self.answer.steps {
+        // The answer itself is the first line.
+        for step in self.answer.steps.iter().filter(|step| step.asked != ANSWER) {
             table.add([
                 verdict_name(step.verdict()).into(),
                 step.asked.as_str().into(),
@@ -239,6 +259,7 @@ seats = 2
             steps: vec![
                 step("license", ExplainVerdict::Passes, 0, "version 2026.1, until 2026-12-31"),
                 step("reserve", ExplainVerdict::Decides, 1, "2 kept for group cfd"),
+                step("answer", ExplainVerdict::Denies, 0, "solver: 2 free, all reserved"),
             ],
             denial: Some(Refusal::because(Reason::AllReserved, "solver: 2 free, all reserved")),
             holders: vec![CheckoutInfo {
@@ -254,6 +275,7 @@ seats = 2
                 ..CheckoutInfo::default()
             }],
             waiting: 2,
+            policy_version: 4,
             ..ExplainResponse::default()
         }
     }
@@ -261,7 +283,8 @@ seats = 2
     fn told(answer: &ExplainResponse) -> String {
         let policy = PolicyDocument::parse(POLICY).unwrap();
         let holder = Holder { user: "ann".into(), host: "n1".into(), ..Holder::default() };
-        let story = Story { feature: "solver", holder: &holder, answer, policy: Some(&policy) };
+        let (policy, is_rehearsal) = (Some(&policy), false);
+        let story = Story { feature: "solver", holder: &holder, answer, policy, is_rehearsal };
         story.told(21_001_000)
     }
 
@@ -269,12 +292,13 @@ seats = 2
     fn a_denial_is_told_with_its_rule_its_holders_and_what_to_do() {
         let expected = format!(
             "\
-{RED}solver would be denied to ann@n1{PLAIN}: solver: 2 free, all reserved
+{RED}solver would be denied to ann@n1{PLAIN}: 2 free, all reserved
 
 VERDICT  ASKED    POOL  NUMBERS                           RULE
 passes   license  1     version 2026.1, until 2026-12-31  -
 DECIDES  reserve  1     2 kept for group cfd              1, line 3: reserve solver group cfd: 2 seats
 
+judged by policy version 4
 held now, the longest first:
   bob\\u{{1b}}@node18, 4 seats, 5 h 50 min, checkout 17 (idle for 3 h)
 2 requests wait for it
@@ -290,8 +314,8 @@ more: triad explain TRD-2010
     fn what_would_be_granted_begins_so_too() {
         let text = told(&ExplainResponse::default());
         let expected = format!(
-            "{GREEN}solver would be granted to ann@n1{PLAIN}\n\nnext: triad run --feature solver \
-             -- COMMAND\n"
+            "{GREEN}solver would be granted to ann@n1{PLAIN}\n\njudged without a policy\nnext: \
+             triad run --feature solver -- COMMAND\n"
         );
         assert_eq!(text, expected);
     }
