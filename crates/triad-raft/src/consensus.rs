@@ -20,12 +20,14 @@ use crate::clock::{PeerClocks, WallClock};
 use crate::death;
 use crate::disk::Disk;
 use crate::heard::Heard;
-use crate::image::{ImageError, ImageWriter, SledImage};
+use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
+use crate::runtime;
+use crate::simulation::Simulation;
 use crate::types::Member;
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
@@ -98,6 +100,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Told of every event right after it was applied.
     pub events: EventSink,
+    /// Set where the node runs in a simulation.
+    pub simulation: Option<Simulation>,
 }
 
 /// Why a node could not start.
@@ -222,7 +226,7 @@ impl Consensus {
     ///
     /// Damaged or foreign data: the node does not start on it.
     pub async fn start(
-        options: Options,
+        mut options: Options,
     ) -> Result<
         (Self, PeerServiceServer<impl triad_proto::v1::peer_service_server::PeerService>),
         StartError,
@@ -231,11 +235,13 @@ impl Consensus {
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
         log_options.create = options.newborn;
-        let log = LogStore::open(options.disk.clone(), log_options, false)?;
+        if let Some(simulation) = &options.simulation {
+            log_options.segment_bytes = simulation.segment_bytes;
+        }
+        let inline = options.simulation.is_some();
+        let log = LogStore::open(options.disk.clone(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
-        let snapshots = options.data_dir.join("snapshot");
-        let image = SledImage::open(&image_folder)?;
-        let machine = Machine::open(image, options.disk.clone(), &snapshots, options.events)?;
+        let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image) = (machine.shared(), machine.image());
         check_reach(&log, &shared, &image_folder).await?;
 
@@ -251,7 +257,9 @@ impl Consensus {
             clocks.clone(),
         );
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
-        let raft = Raft::new(options.node_id, config, peers, log.clone(), machine).await;
+        let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
+        let raft = Raft::new(options.node_id, config, peers, log.clone(), machine);
+        let raft = runtime::seeded(seed, raft).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         shared.started();
         if options.newborn {
@@ -525,6 +533,22 @@ impl Consensus {
         let _ = timeout(STOP_TIMEOUT, self.0.raft.shutdown()).await;
         let _ = timeout(STOP_TIMEOUT, self.0.image.settle()).await;
         let _ = self.0.log.close().await;
+    }
+}
+
+fn open_machine(image_folder: &Path, options: &mut Options) -> Result<Machine, ImageError> {
+    let snapshots = options.data_dir.join("snapshot");
+    let disk = options.disk.clone();
+    let events = std::mem::replace(&mut options.events, Box::new(|_| {}));
+    match &options.simulation {
+        None => {
+            let image = SledImage::open(image_folder)?;
+            Machine::open(image, disk, &snapshots, events, None)
+        }
+        Some(simulation) => {
+            let image = WholeImage::open(disk.clone(), image_folder)?;
+            Machine::open(image, disk, &snapshots, events, Some(simulation.observer.clone()))
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! The log is the truth. The image may lag, and nothing is acknowledged on its
 //! strength; but the log is purged only up to what the image holds durably.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -14,6 +16,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot, watch};
 use triad_ledger::{Change, StateHash};
 
+pub(crate) use self::whole::WholeImage;
 use crate::types::{
     LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id, encode_membership,
 };
@@ -277,12 +280,25 @@ pub(crate) struct ImageWriter {
 pub(crate) struct ImageFailed(String);
 
 impl ImageWriter {
-    /// Starts the thread.
-    pub(crate) fn start(image: impl Image) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(BATCHES_WAITING_MAX);
+    /// Starts the thread; `inline`, in simulation, a task does the work.
+    pub(crate) fn start(image: impl Image, inline: bool) -> std::io::Result<Self> {
+        let (jobs, mut queue) = mpsc::channel(BATCHES_WAITING_MAX);
         let (failed, failure) = watch::channel(None);
-        let write = move || run(image, queue, failed);
-        thread::Builder::new().name("image".into()).spawn(write)?;
+        let mut work = Work { image, failed };
+        if inline {
+            tokio::spawn(async move {
+                while let Some(job) = queue.recv().await
+                    && work.take(job)
+                {}
+            });
+        } else {
+            let run = move || {
+                while let Some(job) = queue.blocking_recv()
+                    && work.take(job)
+                {}
+            };
+            thread::Builder::new().name("image".into()).spawn(run)?;
+        }
         Ok(ImageWriter { jobs, failure })
     }
 
@@ -313,8 +329,9 @@ impl ImageWriter {
     /// Resolves when the writer has failed.
     pub(crate) async fn failure(&self) -> Arc<ImageError> {
         let mut failure = self.failure.clone();
-        match failure.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().expect("waited for"),
+        let found = failure.wait_for(Option::is_some).await.map(|found| found.clone());
+        match found {
+            Ok(error) => error.expect("waited for"),
             // The node is going away.
             Err(_) => std::future::pending().await,
         }
@@ -326,27 +343,31 @@ impl ImageWriter {
     }
 }
 
-fn run(
-    mut image: impl Image,
-    mut queue: mpsc::Receiver<Job>,
+/// The one that writes.
+struct Work<I> {
+    image: I,
     failed: watch::Sender<Option<Arc<ImageError>>>,
-) {
-    while let Some(job) = queue.blocking_recv() {
+}
+
+impl<I: Image> Work<I> {
+    /// Does one job; false if it failed.
+    fn take(&mut self, job: Job) -> bool {
         let (result, done) = match job {
-            Job::Write(batch) => (image.write(&batch), None),
-            Job::Replace(batch, done) => (image.replace(&batch), Some(done)),
+            Job::Write(batch) => (self.image.write(&batch), None),
+            Job::Replace(batch, done) => (self.image.replace(&batch), Some(done)),
             Job::Settle(done) => (Ok(()), Some(done)),
         };
         if let Err(error) = result {
             // A write that failed once is not tried again: what the disk did
             // with it is unknown.
             tracing::error!(%error, "the ledger image cannot be written");
-            failed.send_replace(Some(Arc::new(error)));
-            return;
+            self.failed.send_replace(Some(Arc::new(error)));
+            return false;
         }
         if let Some(done) = done {
             let _ = done.send(());
         }
+        true
     }
 }
 

@@ -24,6 +24,8 @@ mod machine;
 mod network;
 mod peers;
 mod proposer;
+mod runtime;
+mod simulation;
 mod snapshot;
 mod types;
 
@@ -34,4 +36,5 @@ pub use consensus::{
 };
 pub use image::ImageError;
 pub use machine::EventSink;
+pub use simulation::{Observed, Observer, Simulation};
 pub use types::Member;

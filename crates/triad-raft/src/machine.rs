@@ -19,6 +19,7 @@ use triad_ledger::{At, Change, Command, Event, Ledger, StateHash, encode_event};
 
 use crate::disk::Disk;
 use crate::image::{Image, ImageBatch, ImageError, ImageWriter};
+use crate::simulation::{Observed, Observer};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{Applied, Entry, LogId, Stamp, StoredMembership, TypeConfig};
 
@@ -84,6 +85,7 @@ impl State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     sink: EventSink,
+    observer: Option<Arc<dyn Observer>>,
     started: AtomicBool,
 }
 
@@ -132,6 +134,7 @@ impl Machine {
         disk: Arc<dyn Disk>,
         folder: &Path,
         sink: EventSink,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ImageError> {
         let store = |source| ImageError::Store { path: folder.to_owned(), source };
         disk.create_dir(folder).map_err(store)?;
@@ -153,7 +156,7 @@ impl Machine {
             let what = format!("hash {} found, {} written", ledger.state_hash(), loaded.hash);
             return Err(damaged(what));
         }
-        let image = ImageWriter::start(image).map_err(store)?;
+        let image = ImageWriter::start(image, observer.is_some()).map_err(store)?;
         let stamp = Stamp { cluster_ms: ledger.at().cluster_ms, date_ms: ledger.at().date_ms };
         let state = State {
             ledger,
@@ -162,7 +165,8 @@ impl Machine {
             stamp,
             ..State::default()
         };
-        let shared = Shared { state: Mutex::new(state), sink, started: AtomicBool::new(false) };
+        let started = AtomicBool::new(false);
+        let shared = Shared { state: Mutex::new(state), sink, observer, started };
         Ok(Machine {
             shared: Arc::new(shared),
             image,
@@ -220,6 +224,15 @@ impl Machine {
         let events = state.ledger.take_events();
         let encoded = events.iter().map(|event| (event.sequence, encode_event(event)));
         state.events.extend(encoded);
+        if let Some(observer) = &self.shared.observer {
+            let commands = match &entry.payload {
+                EntryPayload::Normal(proposal) => &*proposal.commands,
+                EntryPayload::Blank | EntryPayload::Membership(_) => &[],
+            };
+            let (term, index) = (id.committed_leader_id().term, id.index());
+            let (answers, hash) = (&*applied.0, state.settle());
+            observer.applied(&Observed { term, index, commands, answers, hash });
+        }
         drop(state);
         if !events.is_empty() {
             (self.shared.sink)(&events);
@@ -351,6 +364,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 stamp: Stamp { cluster_ms: at.cluster_ms, date_ms: at.date_ms },
                 ..State::default()
             };
+        }
+        if let Some(observer) = &self.shared.observer {
+            observer.installed(index, batch.hash);
         }
         self.image.replace(batch).await.map_err(io::Error::other)?;
         self.disk.remove(&pending)?;
