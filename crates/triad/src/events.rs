@@ -22,7 +22,12 @@ pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exi
     let window = &arguments.window;
     let request = |now_ms| ListEventsRequest {
         after_sequence: 0,
-        since_ms: window.since.map_or(0, |since| since.at_ms(now_ms)),
+        since_ms: match window.since {
+            Some(since) => since.at_ms(now_ms),
+            // Whoever follows wants to see what happens, not years of it first.
+            None if arguments.follow => now_ms,
+            None => 0,
+        },
         until_ms: window.until.map_or(0, |until| until.at_ms(now_ms)),
         feature: window.feature.clone().unwrap_or_default(),
         kinds: arguments.kinds.iter().map(|kind| (*kind).into()).collect(),

@@ -14,10 +14,11 @@ use triad_server::init::InitError;
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::explain;
+use crate::myself;
 use crate::output::{PLAIN, RED};
 use crate::reasons::explanation;
 use crate::servers::ServersError;
-use crate::text::{counted, ordinal, person, printable, printable_lines};
+use crate::text::{counted, ordinal, person, printable_lines, shell_word};
 
 const UNREACHABLE_HINT: &str = "see that the nodes run, that --servers names their client ports, \
                                 and that --ca is the ca.pem of this cluster";
@@ -207,6 +208,10 @@ impl Failure {
 
     /// The failure for a person: what, what to do, where to read on.
     pub fn render(&self) -> String {
+        self.render_for(&myself::user(), &myself::host())
+    }
+
+    fn render_for(&self, user: &str, host: &str) -> String {
         let reason = self.reason().filter(|reason| *reason != Reason::Unspecified);
         let code = reason.map(|reason| format!("[{}]", reason.trd_code())).unwrap_or_default();
         let mut text = format!("{RED}error{code}{PLAIN}: {}\n", printable_lines(&self.to_string()));
@@ -217,9 +222,9 @@ impl Failure {
             let _ = writeln!(text, "  hint: {}", printable_lines(&hint));
         }
         if let Failure::Refused(refusal) = self
-            && is_about_the_holder(refusal)
+            && depends_on_the_holder(refusal)
         {
-            let _ = writeln!(text, "  why:  triad explain {}", feature_argument(&refusal.feature));
+            let _ = writeln!(text, "  why:  {}", explaining(refusal, user, host));
         }
         if let Some(reason) = reason {
             let _ = writeln!(text, "  more: triad explain {}", reason.trd_code());
@@ -232,9 +237,11 @@ impl Failure {
 /// holds the seats, who waits for them.
 fn circumstances(refusal: &Refusal) -> String {
     let mut text = String::new();
-    if refusal.seats_total > 0 && is_about_the_holder(refusal) {
+    let counts = exit_of(refusal.reason()) == Exit::NoSeat && refusal.seats_total > 0;
+    if counts {
         let Refusal { seats_in_use, seats_total, seats_reserved, .. } = refusal;
-        let _ = write!(text, "  seats: {seats_in_use} of {seats_total} in use");
+        let of = if refusal.reason() == Reason::PolicyMax { "at most " } else { "" };
+        let _ = write!(text, "  seats: {seats_in_use} of {of}{seats_total} in use");
         if *seats_reserved > 0 {
             let _ = write!(text, ", {seats_reserved} kept for others");
         }
@@ -272,17 +279,32 @@ fn circumstances(refusal: &Refusal) -> String {
     text
 }
 
-/// Whether the ledger denied it to somebody, so that it can be explained for
-/// him.
-fn is_about_the_holder(refusal: &Refusal) -> bool {
-    let exit = exit_of(refusal.reason());
-    matches!(exit, Exit::NoSeat | Exit::NotEntitled) && !refusal.feature.is_empty()
+/// Whether somebody else, or the same at another time, might be granted it: then
+/// it is worth asking what stands in the way.
+fn depends_on_the_holder(refusal: &Refusal) -> bool {
+    let is_for_nobody = matches!(
+        refusal.reason(),
+        Reason::FeatureUnknown
+            | Reason::VersionNotLicensed
+            | Reason::FeatureExpired
+            | Reason::NotYetValid
+            | Reason::CountExceedsTotal
+    );
+    let is_denied = matches!(exit_of(refusal.reason()), Exit::NoSeat | Exit::NotEntitled);
+    is_denied && !is_for_nobody && !refusal.feature.is_empty()
 }
 
-/// The feature as an argument of `triad explain`.
-fn feature_argument(feature: &str) -> String {
-    let shown = printable(feature);
-    if explain::looks_like_a_code(feature) { format!("--feature {shown}") } else { shown }
+/// The command that explains a denial. It names whom it is about, so that an
+/// administrator can run it for a user who cannot.
+fn explaining(refusal: &Refusal, user: &str, host: &str) -> String {
+    let feature = shell_word(&refusal.feature);
+    let option = if explain::looks_like_a_code(&refusal.feature) { "--feature " } else { "" };
+    let (user, host) = (shell_word(user), shell_word(host));
+    let mut command = format!("triad explain {option}{feature} --user {user} --host {host}");
+    if refusal.seats_wanted > 1 {
+        let _ = write!(command, " --seats {}", refusal.seats_wanted);
+    }
+    command
 }
 
 /// The exit code of each reason.
@@ -393,6 +415,7 @@ mod tests {
             feature: "solver".into(),
             seats_in_use: 38,
             seats_total: 40,
+            seats_wanted: 2,
             seats_reserved: 2,
             rule_number: 3,
             rule_line: 12,
@@ -413,22 +436,26 @@ mod tests {
                   eve@node18, 1 seat, 1 min 1 s
   waiting: 2 requests; you would be 3rd
   hint: wait
-  why:  triad explain solver
+  why:  triad explain solver --user ann --host n1 --seats 2
   more: triad explain TRD-2010
 "
         );
-        assert_eq!(failure.render(), expected);
+        assert_eq!(failure.render_for("ann", "n1"), expected);
     }
 
     #[test]
     fn a_feature_that_looks_like_a_code_is_named_as_one() {
-        let of = |feature: &str| {
-            let refusal = Refusal::because(Reason::FeatureUnknown, "no license names it");
-            Failure::refused(Refusal { feature: feature.into(), ..refusal }).render()
+        let of = |feature: &str, reason| {
+            let refusal = Refusal::because(reason, "no");
+            let failure = Failure::refused(Refusal { feature: feature.into(), ..refusal });
+            failure.render_for("o'neil", "n1")
         };
-        assert!(of("2001").contains("  why:  triad explain --feature 2001\n"));
-        assert!(of("MATLAB").contains("  why:  triad explain MATLAB\n"));
-        assert!(!of("").contains("why:"));
+        let line = "  why:  triad explain --feature 2001 --user 'o'\\''neil' --host n1\n";
+        assert!(of("2001", Reason::Excluded).contains(line));
+        assert!(of("MATLAB", Reason::Excluded).contains("  why:  triad explain MATLAB --user"));
+        // What nobody can have needs no explanation for one.
+        assert!(!of("solver", Reason::FeatureUnknown).contains("why:"));
+        assert!(!of("", Reason::Excluded).contains("why:"));
     }
 
     #[test]

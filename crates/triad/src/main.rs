@@ -28,6 +28,7 @@ mod license;
 mod lists;
 mod local;
 mod moment;
+mod myself;
 mod output;
 mod policy;
 mod publisher;

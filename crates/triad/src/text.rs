@@ -91,6 +91,16 @@ pub fn person(user: &str, host: &str) -> String {
     }
 }
 
+/// A word to be pasted into a shell: quoted, if it has more than plain letters.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.,:/@+".contains(c);
+    let shown = printable(text);
+    match !shown.is_empty() && shown.chars().all(is_plain) {
+        true => shown,
+        false => format!("'{}'", shown.replace('\'', "'\\''")),
+    }
+}
+
 /// `1st`, `2nd`, `3rd`, `4th`.
 pub fn ordinal(number: u64) -> String {
     let ending = match (number % 100, number % 10) {
@@ -156,6 +166,21 @@ mod tests {
         assert_eq!(printable_document("a\t= 1\n\u{9b}2J"), "a\t= 1\n\\u{9b}2J");
         assert_eq!(escaped("a\nb\tc"), "a\\nb\\tc");
         assert_eq!(escaped(&"x".repeat(1_000)).len(), 1_000);
+    }
+
+    #[test]
+    fn what_is_pasted_into_a_shell_stays_one_word() {
+        let table = [
+            ("solver", "solver"),
+            ("o'neil", "'o'\\''neil'"),
+            ("a b", "'a b'"),
+            ("$(rm)", "'$(rm)'"),
+            ("", "''"),
+            ("a\x1b;", "'a\\u{1b};'"),
+        ];
+        for (text, word) in table {
+            assert_eq!(shell_word(text), word);
+        }
     }
 
     #[test]

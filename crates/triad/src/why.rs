@@ -16,11 +16,12 @@ use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::{Failure, exit_of};
 use crate::lists::{holder, warn_if_stale};
+use crate::myself;
 use crate::output::{GREEN, PLAIN, RED};
 use crate::reasons::explanation;
 use crate::settings::Settings;
 use crate::table::{Cell, Column, Table};
-use crate::text::{counted, person, printable, printable_lines};
+use crate::text::{counted, person, printable, printable_lines, shell_word};
 
 /// The step that only says what comes of the others.
 const ANSWER: &str = "answer";
@@ -70,15 +71,9 @@ pub async fn run(
 }
 
 fn asking_holder(asking: &AskingOptions) -> Holder {
-    let this_user = || {
-        let names = ["USER", "LOGNAME", "USERNAME"].map(|name| std::env::var(name).ok());
-        names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("unknown".to_owned())
-    };
-    let this_host =
-        || hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Holder {
-        user: asking.user.clone().unwrap_or_else(this_user),
-        host: asking.host.clone().unwrap_or_else(this_host),
+        user: asking.user.clone().unwrap_or_else(myself::user),
+        host: asking.host.clone().unwrap_or_else(myself::host),
         display: asking.display.clone(),
         project: asking.project.clone(),
         hostids: asking.hostids.clone(),
@@ -206,7 +201,7 @@ impl Story<'_> {
 
     fn next(&self) -> String {
         let Some(denial) = &self.answer.denial else {
-            let feature = printable(self.feature);
+            let feature = shell_word(self.feature);
             return format!("next: triad run --feature {feature} -- COMMAND\n");
         };
         let reason = denial.reason();

@@ -10,7 +10,7 @@ use crate::moment::{self, Moment};
 /// Which part of the history.
 #[derive(Clone, Debug, Args)]
 pub struct WindowOptions {
-    /// From when: 2h or 30d ago, 2026-11-01, 2026-11-01T14:00; in UTC
+    /// From when: 2h or 30d ago, 2026-11-01, 2026-11-01T14:00 (UTC); without, all that is kept
     #[arg(long, value_parser = moment::parse, value_name = "WHEN")]
     pub since: Option<Moment>,
     /// Up to when, exclusive; the present without
@@ -41,7 +41,7 @@ pub struct EventsArguments {
         value_name = "KIND"
     )]
     pub kinds: Vec<EventKind>,
-    /// Go on with what happens, through failovers, until Ctrl-C
+    /// Go on with what happens, through failovers, until Ctrl-C; without --since, from now
     #[arg(long, short, conflicts_with = "until")]
     pub follow: bool,
 }
