@@ -19,7 +19,9 @@ use triad_proto::v1::peer_service_server::PeerServiceServer;
 use crate::clock::{PeerClocks, WallClock};
 use crate::death;
 use crate::disk::Disk;
+use crate::filling;
 use crate::heard::Heard;
+use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
@@ -88,6 +90,8 @@ pub struct Options {
     pub timing: Timing,
     /// Stand for election as soon as the leader's process is seen to be dead.
     pub death_notice: bool,
+    /// How much of the usage history is kept.
+    pub retention: Retention,
     /// Entries between snapshot points; see [`SNAPSHOT_ENTRIES_DEFAULT`].
     pub snapshot_entries: u64,
     /// How peers are reached.
@@ -211,6 +215,7 @@ struct Inner {
     shared: Arc<Shared>,
     log: LogStore,
     image: ImageWriter,
+    history: History,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -242,7 +247,7 @@ impl Consensus {
         let log = LogStore::open(options.disk.clone(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
         let machine = open_machine(&image_folder, &mut options)?;
-        let (shared, image) = (machine.shared(), machine.image());
+        let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
 
         let cluster_id: Arc<str> = options.cluster_id.into();
@@ -257,6 +262,7 @@ impl Consensus {
             clocks.clone(),
         );
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
+        let fetching = peers.clone();
         let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
         let raft = Raft::new(options.node_id, config, peers, log.clone(), machine);
         let raft = runtime::seeded(seed, raft).await;
@@ -295,7 +301,11 @@ impl Consensus {
             heard,
             certified,
             lost,
+            history: history.clone(),
         };
+        let filling =
+            filling::run(raft.clone(), options.node_id, fetching, history.store(), image.clone());
+        tokio::spawn(filling);
         let service = PeerServiceServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -305,6 +315,7 @@ impl Consensus {
             shared,
             log,
             image,
+            history,
             clocks,
             timekeeper,
             quorum_lease,
@@ -354,6 +365,11 @@ impl Consensus {
     /// nothing is applied meanwhile.
     pub fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> T {
         question(&self.0.shared.state().ledger)
+    }
+
+    /// The usage history that this node keeps.
+    pub fn history(&self) -> History {
+        self.0.history.clone()
     }
 
     /// The hash of this node's ledger, and the log index it is of.
@@ -542,7 +558,7 @@ fn open_machine(image_folder: &Path, options: &mut Options) -> Result<Machine, I
     let events = std::mem::replace(&mut options.events, Box::new(|_| {}));
     match &options.simulation {
         None => {
-            let image = SledImage::open(image_folder)?;
+            let image = SledImage::open(image_folder, options.retention)?;
             Machine::open(image, disk, &snapshots, events, None)
         }
         Some(simulation) => {

@@ -4,6 +4,7 @@
 //! The log is the truth. The image may lag, and nothing is acknowledged on its
 //! strength; but the log is purged only up to what the image holds durably.
 
+mod events;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,11 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_ledger::{Change, StateHash};
+use triad_ledger::{ChainHash, Change, StateHash};
 
+use self::events::SledEvents;
 pub(crate) use self::whole::WholeImage;
+use crate::history::{EventStore, Kept, Part, Retention};
 use crate::types::{
     LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id, encode_membership,
 };
@@ -37,7 +40,9 @@ pub(crate) struct ImageBatch {
     pub(crate) hash: StateHash,
     pub(crate) changes: Vec<Change>,
     /// Encoded events with their sequence numbers.
-    pub(crate) events: Vec<(u64, Vec<u8>)>,
+    pub(crate) events: Vec<Kept>,
+    /// The last event that the ledger knows of, and the chain's head after it.
+    pub(crate) last_event: (u64, ChainHash),
 }
 
 /// What an image holds.
@@ -85,6 +90,10 @@ pub(crate) trait Image: Send + 'static {
     /// when this returns. Interrupted, it leaves an image that `load` refuses,
     /// so the caller keeps the source until then.
     fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError>;
+    /// The events in it, to be read while others are written.
+    fn events(&self) -> Arc<dyn EventStore>;
+    /// Adds a part of the history that is missing; durable when this returns.
+    fn fill(&mut self, part: &Part) -> Result<(), ImageError>;
 }
 
 type Db = sled::Db<1024>;
@@ -93,12 +102,12 @@ type Db = sled::Db<1024>;
 pub(crate) struct SledImage {
     path: PathBuf,
     db: Db,
+    events: Arc<SledEvents>,
+    retention: Retention,
 }
 
 const META: &[u8] = b"m";
 const RECORD: u8 = b'r';
-const EVENT: u8 = b'e';
-
 #[derive(Clone, PartialEq, prost::Message)]
 struct MetaMessage {
     #[prost(uint32, tag = "1")]
@@ -115,7 +124,7 @@ struct MetaMessage {
 const FORMAT: u32 = 1;
 
 impl SledImage {
-    pub(crate) fn open(path: &Path) -> Result<Self, ImageError> {
+    pub(crate) fn open(path: &Path, retention: Retention) -> Result<Self, ImageError> {
         let config = sled::Config::new()
             .path(path)
             .cache_capacity_bytes(CACHE_BYTES)
@@ -126,7 +135,10 @@ impl SledImage {
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
         let path = path.to_owned();
         match opened {
-            Ok(Ok(db)) => Ok(SledImage { path, db }),
+            Ok(Ok(db)) => {
+                let events = Arc::new(SledEvents::open(path.clone(), db.clone())?);
+                Ok(SledImage { path, db, events, retention })
+            }
             Ok(Err(source)) => Err(failed(path, source)),
             Err(_) => {
                 Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() })
@@ -142,14 +154,14 @@ impl SledImage {
         failed(self.path.clone(), source)
     }
 
+    fn commit(&self, batch: sled::Batch) -> Result<(), ImageError> {
+        self.db.apply_batch(batch).map_err(|e| self.store(e))?;
+        self.db.flush().map_err(|e| self.store(e))?;
+        Ok(())
+    }
+
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
-        let (content, crc) = value
-            .split_last_chunk::<4>()
-            .ok_or_else(|| self.damaged("a record without a checksum"))?;
-        if checksum(key, content) != u32::from_le_bytes(*crc) {
-            return Err(self.damaged(format_args!("checksum of record {}", hex(key))));
-        }
-        Ok(content.to_vec())
+        unseal(&self.path, key, value)
     }
 
     fn batch(&self, batch: &ImageBatch) -> sled::Batch {
@@ -160,10 +172,6 @@ impl SledImage {
                 Some(value) => out.insert(key.as_slice(), seal(&key, value)),
                 None => out.remove(key.as_slice()),
             }
-        }
-        for (sequence, event) in &batch.events {
-            let key = prefixed(EVENT, &sequence.to_be_bytes());
-            out.insert(key.as_slice(), seal(&key, event));
         }
         let meta = MetaMessage {
             format: FORMAT,
@@ -217,8 +225,10 @@ impl Image for SledImage {
     }
 
     fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
-        self.db.apply_batch(self.batch(batch)).map_err(|e| self.store(e))?;
-        self.db.flush().map_err(|e| self.store(e))?;
+        let mut out = self.batch(batch);
+        let bounds = self.events.add(&self.db, &mut out, batch, self.retention)?;
+        self.commit(out)?;
+        self.events.are_now(bounds);
         Ok(())
     }
 
@@ -236,6 +246,29 @@ impl Image for SledImage {
         batch.changes.extend(gone);
         self.write(&batch)
     }
+
+    fn events(&self) -> Arc<dyn EventStore> {
+        self.events.clone()
+    }
+
+    fn fill(&mut self, part: &Part) -> Result<(), ImageError> {
+        let mut out = sled::Batch::default();
+        let bounds = self.events.fill(&self.db, &mut out, part)?;
+        self.commit(out)?;
+        self.events.are_now(bounds);
+        Ok(())
+    }
+}
+
+fn unseal(path: &Path, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let damaged = |what: String| ImageError::Damaged { path: path.to_owned(), what };
+    let (content, crc) = value
+        .split_last_chunk::<4>()
+        .ok_or_else(|| damaged("a record without a checksum".to_owned()))?;
+    if checksum(key, content) != u32::from_le_bytes(*crc) {
+        return Err(damaged(format!("checksum of record {}", hex(key))));
+    }
+    Ok(content.to_vec())
 }
 
 fn prefixed(kind: u8, key: &[u8]) -> Vec<u8> {
@@ -263,6 +296,7 @@ fn hex(bytes: &[u8]) -> String {
 enum Job {
     Write(ImageBatch),
     Replace(ImageBatch, oneshot::Sender<()>),
+    Fill(Part, oneshot::Sender<()>),
     /// Everything before this is durable when it is answered.
     Settle(oneshot::Sender<()>),
 }
@@ -319,6 +353,13 @@ impl ImageWriter {
         wait.await.map_err(|_| self.failed())
     }
 
+    /// Adds a part of the history; durable when this returns.
+    pub(crate) async fn fill(&self, part: Part) -> Result<(), ImageFailed> {
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Fill(part, done)).await.map_err(|_| self.failed())?;
+        wait.await.map_err(|_| self.failed())
+    }
+
     /// Waits until everything handed over is durable.
     pub(crate) async fn settle(&self) -> Result<(), ImageFailed> {
         let (done, wait) = oneshot::channel();
@@ -355,6 +396,7 @@ impl<I: Image> Work<I> {
         let (result, done) = match job {
             Job::Write(batch) => (self.image.write(&batch), None),
             Job::Replace(batch, done) => (self.image.replace(&batch), Some(done)),
+            Job::Fill(part, done) => (self.image.fill(&part), Some(done)),
             Job::Settle(done) => (Ok(()), Some(done)),
         };
         if let Err(error) = result {
@@ -388,19 +430,20 @@ mod tests {
             membership: StoredMembership::default(),
             hash: StateHash([index as u8; 16]),
             changes: changes.iter().map(change).collect(),
-            events: vec![(index, vec![1])],
+            events: Vec::new(),
+            last_event: (0, ChainHash::default()),
         }
     }
 
     #[test]
     fn what_was_written_is_there_after_reopening() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         assert!(image.load().expect("empty").applied.is_none());
         image.write(&batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"2"))])).expect("written");
         image.write(&batch(2, &[(b"a", None), (b"c", Some(b"3"))])).expect("written");
         drop(image);
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         let loaded = image.load().expect("whole");
         assert_eq!(loaded.applied.map(|id| id.index()), Some(2));
         assert_eq!(loaded.hash, StateHash([2; 16]));
@@ -413,7 +456,7 @@ mod tests {
     #[test]
     fn an_altered_record_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
         image.db.insert(b"ra", b"2xxxx").expect("altered");
         assert!(matches!(image.load(), Err(ImageError::Damaged { .. })));

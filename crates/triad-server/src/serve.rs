@@ -184,6 +184,7 @@ pub async fn serve_until(
         newborn,
         timing: config.timing,
         death_notice: config.death_notice,
+        retention: config.retention,
         snapshot_entries: config.snapshot_entries,
         network: network.clone(),
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),

@@ -11,6 +11,7 @@ use triad_ledger::StateHash;
 
 use super::{Image, ImageBatch, ImageError, Loaded};
 use crate::disk::Disk;
+use crate::history::{EventStore, Forgetful, Part};
 use crate::types::{decode_log_id, decode_membership, encode_log_id, encode_membership};
 
 const CURRENT: &str = "image";
@@ -123,6 +124,14 @@ impl Image for WholeImage {
     fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
         self.records.clear();
         self.write(batch)
+    }
+
+    fn events(&self) -> Arc<dyn EventStore> {
+        Arc::new(Forgetful)
+    }
+
+    fn fill(&mut self, _: &Part) -> Result<(), ImageError> {
+        Ok(())
     }
 }
 
