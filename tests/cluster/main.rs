@@ -12,6 +12,7 @@ mod contention;
 mod death;
 mod demo;
 mod failover;
+mod history;
 mod order;
 mod outage;
 mod partition;
