@@ -109,9 +109,10 @@ async fn denials(settings: &Settings, options: &WindowOptions) -> Result<Exit, F
 }
 
 async fn idle(settings: &Settings, options: &WindowOptions) -> Result<Exit, Failure> {
-    let mut reading = Reading::open(settings, options, &[EventKind::Returned]).await?;
+    let mut reading = Reading::open(settings, options, &idle::KINDS).await?;
     let feature = options.feature.clone().unwrap_or_default();
     let mut idle = Idle::new(reading.window, &feature);
+    reading.before(settings).await?.iter().for_each(|event| idle.event(event));
     while let Some(events) = reading.next(settings).await? {
         events.iter().for_each(|event| idle.event(event));
     }
