@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use triad_license::{Binding, Day, Draft, DraftFeature, Keyring, PublisherKey, issue};
 use triad_proto::identity::ClusterId;
-use triad_raft::{Member, Simulation, Timing, WallClock};
+use triad_raft::{Member, Retention, Simulation, Timing, WallClock};
 use triad_server::config::{NodeEntry, SessionTimes};
 use triad_server::init::admin_token_hash;
 use triad_server::{Config, ServeError, ServeOptions, serve_until};
@@ -163,6 +163,7 @@ fn config(node_id: u64, snapshot_entries: u64) -> Config {
         timing: Timing::default(),
         death_notice: true,
         snapshot_entries,
+        retention: Retention::default(),
     }
 }
 
