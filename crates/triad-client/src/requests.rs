@@ -184,7 +184,8 @@ impl Requests {
     pub(crate) fn queued(&mut self, id: u64, place: Place) {
         if let Some(Waiting::Take { queue: Some(queue), .. }) = self.waiting.get_mut(&id) {
             queue.is_queued = true;
-            queue.places.send_replace(Some(place));
+            // The same place with another guess is news too; the same word is not.
+            queue.places.send_if_modified(|told| told.replace(place) != Some(place));
         }
     }
 
