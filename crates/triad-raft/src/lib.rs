@@ -31,6 +31,10 @@ mod simulation;
 mod snapshot;
 mod types;
 
+/// A log filter: of what lies below, errors only. A peer that is away is told by
+/// this crate once, and by what lies below with every attempt to reach it.
+pub const LOG_QUIET: &str = "openraft=error";
+
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{
     ClusterView, Committed, Consensus, Leadership, MemberView, Options, ProposeError,

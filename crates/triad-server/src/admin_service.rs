@@ -233,16 +233,18 @@ fn reservation((rule, subject, seats, in_use): (RuleId, &Subject, u64, u64)) -> 
 }
 
 /// A checkout in the words of the wire.
+///
+/// `now_ms` is cluster time, which in the ledger is that of its last entry.
 pub(crate) fn checkout_info(
     ledger: &Ledger,
     id: CheckoutId,
     checkout: &Checkout,
+    now_ms: u64,
 ) -> v1::CheckoutInfo {
-    let now = ledger.at();
     let (state, until_ms, remaining_ms) = match checkout.stay {
         Stay::Live => (v1::CheckoutState::Live, 0, 0),
         Stay::Lingering { until_ms } => {
-            (v1::CheckoutState::Lingering, 0, until_ms.saturating_sub(now.cluster_ms))
+            (v1::CheckoutState::Lingering, 0, until_ms.saturating_sub(now_ms))
         }
         Stay::Borrowed { until_ms, lost: false } => (v1::CheckoutState::Borrowed, until_ms, 0),
         Stay::Borrowed { until_ms, lost: true } => (v1::CheckoutState::Lost, until_ms, 0),
@@ -257,7 +259,7 @@ pub(crate) fn checkout_info(
         state: state.into(),
         until_ms,
         remaining_ms,
-        idle_ms: idle_ms(ledger, checkout),
+        idle_ms: idle_ms(ledger, checkout, now_ms),
     }
 }
 
@@ -353,12 +355,13 @@ impl AdminService for Admin {
         };
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
+        let now_ms = self.node.consensus.cluster_ms();
         let (freshness, (checkouts, next_page_token)) = self
             .read(|ledger| {
                 let mut last = String::new();
                 let mut page = Vec::new();
                 for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    let info = checkout_info(ledger, id, checkout);
+                    let info = checkout_info(ledger, id, checkout, now_ms);
                     let about = info.items.iter().any(|item| item.feature == wanted);
                     if !wanted.is_empty() && !about {
                         continue;

@@ -28,3 +28,6 @@ pub mod sessions;
 
 pub use config::{Config, ConfigError};
 pub use serve::{Ready, ServeError, ServeOptions, serve, serve_until};
+/// A log filter for what fills pages while a node is away; to stand before the
+/// one that is asked for.
+pub use triad_raft::LOG_QUIET;

@@ -168,8 +168,9 @@ impl Node {
             Reason::LicensesExhausted | Reason::AllReserved | Reason::QueueNonempty
         );
         if is_taken && let Ok(feature) = FeatureName::parse(&refusal.feature) {
+            let now = (self.consensus.cluster_ms(), self.consensus.date_ms());
             let (waiting, holders) = self.consensus.read(|ledger| {
-                let holders = longest_holders(ledger, &feature, HOLDERS_TOLD_MAX);
+                let holders = longest_holders(ledger, &feature, now);
                 (ledger.waiting_for(&feature), holders)
             });
             refusal.waiting = waiting;
@@ -340,8 +341,11 @@ impl Node {
 }
 
 /// Who holds a feature longest, among the oldest checkouts.
-fn longest_holders(ledger: &Ledger, feature: &FeatureName, count: usize) -> Vec<v1::SeatHolder> {
-    let now = ledger.at();
+fn longest_holders(
+    ledger: &Ledger,
+    feature: &FeatureName,
+    (cluster_ms, date_ms): (u64, u64),
+) -> Vec<v1::SeatHolder> {
     let oldest = ledger.checkouts(CheckoutId(0)).take(HOLDERS_LOOKED_AT_MAX);
     let of_feature = oldest.filter_map(|(_, checkout)| {
         let items = ledger.granted_items(checkout);
@@ -352,20 +356,20 @@ fn longest_holders(ledger: &Ledger, feature: &FeatureName, count: usize) -> Vec<
             .sum();
         (seats > 0).then_some((checkout, seats))
     });
-    let told = of_feature.take(count).map(|(checkout, seats)| v1::SeatHolder {
+    let told = of_feature.take(HOLDERS_TOLD_MAX).map(|(checkout, seats)| v1::SeatHolder {
         user: checkout.holder.user.to_string(),
         host: checkout.holder.host.to_string(),
         seats,
-        held_ms: now.date_ms.saturating_sub(checkout.since_ms),
-        idle_ms: idle_ms(ledger, checkout),
+        held_ms: date_ms.saturating_sub(checkout.since_ms),
+        idle_ms: idle_ms(ledger, checkout, cluster_ms),
     });
     told.collect()
 }
 
 /// For how long the user of a checkout has been idle; 0 if he is not.
-pub(crate) fn idle_ms(ledger: &Ledger, checkout: &Checkout) -> u64 {
+pub(crate) fn idle_ms(ledger: &Ledger, checkout: &Checkout, now_ms: u64) -> u64 {
     let live = checkout.stay == triad_ledger::Stay::Live;
     let session = ledger.session(checkout.session).filter(|_| live);
     let since = session.and_then(|session| session.idle_since_ms);
-    since.map_or(0, |since| ledger.at().cluster_ms.saturating_sub(since).max(1))
+    since.map_or(0, |since| now_ms.saturating_sub(since).max(1))
 }

@@ -22,6 +22,7 @@ impl Admin {
         };
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
+        let now_ms = self.node.consensus.cluster_ms();
         let (freshness, (waiting, next)) = self
             .read(|ledger| {
                 let positions = ledger.queue_positions();
@@ -32,7 +33,10 @@ impl Admin {
                     if !wanted.is_empty() && !waiting.items.iter().any(about) {
                         continue;
                     }
-                    page.push((waiting.clone(), entry(ledger, &positions, ticket, waiting)));
+                    page.push((
+                        waiting.clone(),
+                        entry(ledger, &positions, ticket, waiting, now_ms),
+                    ));
                     if page.len() == rows {
                         last = ticket.to_string();
                         break;
@@ -93,8 +97,8 @@ fn entry(
     positions: &BTreeMap<u64, u64>,
     ticket: u64,
     waiting: &Waiting,
+    now_ms: u64,
 ) -> v1::QueueEntry {
-    let now_ms = ledger.at().cluster_ms;
     let session = ledger.session(waiting.session);
     v1::QueueEntry {
         session_id: waiting.session.to_string(),

@@ -244,12 +244,7 @@ pub struct ServeArguments {
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged, such as debug, or warn,triad_server=debug
-    #[arg(
-        long,
-        env = "TRIAD_LOG",
-        default_value = "warn,openraft=error,triad=info",
-        value_name = "FILTER"
-    )]
+    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
     pub log: String,
 }
 
