@@ -469,17 +469,19 @@ impl AdminService for Admin {
 
     async fn verify_history(
         &self,
-        _: Request<v1::VerifyHistoryRequest>,
+        request: Request<v1::VerifyHistoryRequest>,
     ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
-        Err(Status::unimplemented("verify_history"))
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.history_verified().await?))
     }
 
     type ListEventsStream = BoxStream<'static, Result<v1::ListEventsResponse, Status>>;
 
     async fn list_events(
         &self,
-        _: Request<v1::ListEventsRequest>,
+        request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<Self::ListEventsStream>, Status> {
-        Err(Status::unimplemented("list_events"))
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.events(request.into_inner()).await?))
     }
 }

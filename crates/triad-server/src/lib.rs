@@ -12,6 +12,7 @@ pub mod authority;
 pub mod certificates;
 pub mod config;
 mod convert;
+mod history_admin;
 pub mod hostids;
 pub mod init;
 mod leader;

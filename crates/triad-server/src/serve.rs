@@ -21,7 +21,7 @@ use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
 use triad_proto::v1::licensing_service_server::LicensingServiceServer;
 use triad_raft::disk::{Disk, RealDisk};
-use triad_raft::{Consensus, Options, StartError, SystemClock, WallClock};
+use triad_raft::{Consensus, Options, Simulation, StartError, SystemClock, WallClock};
 
 use crate::admin_service::Admin;
 use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
@@ -47,6 +47,12 @@ pub(crate) const NEWBORN: &str = "newborn";
 pub struct ServeOptions {
     /// Told once the node listens.
     pub ready: Option<oneshot::Sender<Ready>>,
+    /// The node's wall clock; the machine's by default.
+    pub wall_clock: Option<Arc<dyn WallClock>>,
+    /// The file system; the machine's by default.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Set where the node runs in a simulation.
+    pub simulation: Option<Simulation>,
 }
 
 /// Where a node listens.
@@ -157,16 +163,16 @@ pub async fn serve_until(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
-    let wall = SystemClock;
+    let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
-    let tls = tls(&config, &wall)?;
+    let tls = tls(&config, &*wall)?;
     // Ports first: a second instance must not come as far as the data.
     let clients = bind(&*network, "listen.clients", &config.listen_clients).await?;
     let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
     let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
     let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk = options.disk.unwrap_or_else(|| Arc::new(RealDisk));
     let newborn = is_newborn(&*disk, &config.data_dir)?;
     let desk = Arc::new(NewsDesk::default());
     let reporter = desk.clone();
@@ -178,12 +184,14 @@ pub async fn serve_until(
         newborn,
         timing: config.timing,
         death_notice: config.death_notice,
+        retention: config.retention,
         snapshot_entries: config.snapshot_entries,
         network: network.clone(),
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
         wall_clock: Box::new(wall),
         disk: disk.clone(),
         events: Box::new(move |events| reporter.report(events)),
+        simulation: options.simulation,
     })
     .await?;
     if newborn {
@@ -275,7 +283,7 @@ struct NodeTls {
 }
 
 /// Reads and checks the certificates. Peers must show one of their own.
-fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeError> {
+fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeError> {
     let Some(files) = &config.tls else {
         tracing::warn!("TLS is off: everything is sent in plain text, on loopback");
         return Ok(None);

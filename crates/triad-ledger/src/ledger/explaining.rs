@@ -213,7 +213,7 @@ impl Ledger {
         }
         for &rule in &rules.max {
             let (number, subject) = (self.rules.rule_id(rule), self.rules.subject(rule));
-            match self.rules.max(rule, &who) {
+            match self.rules.max(rules, rule, &who) {
                 Some((used, max)) => {
                     let numbers = format!("{used} of at most {max} held by {subject}");
                     steps.say(Asked::Max, Some(number), fresh == 0 || used + fresh <= max, numbers);
@@ -221,25 +221,18 @@ impl Ledger {
                 None => steps.not_meant(Asked::Max, number, subject),
             }
         }
-        for list in [&lists.include_all, &lists.include] {
-            let missing = !list.is_empty() && list.iter().all(|(_, means)| !means);
-            for (rule, means) in list {
-                let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
-                match (means, missing) {
-                    (true, _) => {
-                        steps.say(
-                            Asked::Include,
-                            Some(rule),
-                            true,
-                            format!("it includes {subject}"),
-                        );
-                    }
-                    (false, true) => {
-                        let numbers = format!("it includes only {subject}");
-                        steps.say(Asked::Include, Some(rule), false, numbers);
-                    }
-                    (false, false) => steps.not_meant(Asked::Include, rule, subject),
+        let missing = lists.include.iter().all(|(_, means)| !means);
+        for (rule, means) in &lists.include {
+            let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
+            match (means, missing) {
+                (true, _) => {
+                    steps.say(Asked::Include, Some(rule), true, format!("it includes {subject}"));
                 }
+                (false, true) => {
+                    let numbers = format!("it includes only {subject}");
+                    steps.say(Asked::Include, Some(rule), false, numbers);
+                }
+                (false, false) => steps.not_meant(Asked::Include, rule, subject),
             }
         }
         if let Some(named) = rules.named(&who) {

@@ -543,6 +543,7 @@ fn rule(number: u32, said: &Group) -> Spoken<Rule> {
             "group" => Subject::Group(GroupName::parse(value)?),
             "hosts" => Subject::HostGroup(GroupName::parse(value)?),
             "network" => Subject::Internet(Network::parse(value)?),
+            "each" if value == "user" => Subject::EachUser,
             _ => continue,
         };
     }
