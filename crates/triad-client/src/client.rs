@@ -138,6 +138,7 @@ impl Client {
             timeout_ms: wait.timeout.map_or(0, |timeout| millis(timeout).max(1)),
             places: told,
             is_queued: false,
+            has_waited: false,
             is_cancelled: false,
         };
         let answer = self.take(items, Some(queue))?;

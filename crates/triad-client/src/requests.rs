@@ -62,8 +62,11 @@ pub(crate) struct Queueing {
     /// What is left of that, as it is sent.
     pub(crate) timeout_ms: u64,
     pub(crate) places: watch::Sender<Option<Place>>,
-    /// The server has said that it waits.
+    /// This server has said that it waits.
     pub(crate) is_queued: bool,
+    /// Some server has said so. Since then it is waited for as long as wanted,
+    /// whatever becomes of that server.
+    pub(crate) has_waited: bool,
     /// The application does not want it any more.
     pub(crate) is_cancelled: bool,
 }
@@ -84,7 +87,7 @@ impl Waiting {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Waiting::Take { reply: Some(_), deadline, queue, .. } => match queue {
-                Some(queue) if queue.is_queued => queue.until.map(|until| until + WAIT_GRACE),
+                Some(queue) if queue.has_waited => queue.until.map(|until| until + WAIT_GRACE),
                 _ => Some(*deadline),
             },
             Waiting::Borrow { reply: Some(_), deadline, .. } => Some(*deadline),
@@ -184,6 +187,7 @@ impl Requests {
     pub(crate) fn queued(&mut self, id: u64, place: Place) {
         if let Some(Waiting::Take { queue: Some(queue), .. }) = self.waiting.get_mut(&id) {
             queue.is_queued = true;
+            queue.has_waited = true;
             // The same place with another guess is news too; the same word is not.
             queue.places.send_if_modified(|told| told.replace(place) != Some(place));
         }
@@ -445,6 +449,7 @@ mod tests {
             timeout_ms: 0,
             places,
             is_queued: false,
+            has_waited: false,
             is_cancelled: false,
         };
         let item = v1::Item { feature: "f".into(), version: String::new(), seats: 1 };
@@ -505,6 +510,30 @@ mod tests {
         assert_eq!(cancels(&again), [(1, false)]);
         requests.answered(1);
         assert!(!requests.has_unsent());
+    }
+
+    #[test]
+    fn who_waits_is_not_given_up_because_the_stream_is_new() {
+        let refusal = Refusal::because(v1::Reason::NotLeader, "");
+        let is_given_up =
+            |requests: &Requests| matches!(requests.waiting[&1], Waiting::Take { reply: None, .. });
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let mut requests = Requests::new();
+        requests.add(wanted(7).0);
+        requests.next_message();
+        requests.queued(1, THIRD);
+        requests.give_up_late(later, &refusal);
+        requests.resend();
+        requests.give_up_late(later, &refusal);
+        assert!(!is_given_up(&requests), "it waits as long as it takes");
+        requests.start_over("lost", later);
+        requests.give_up_late(later, &refusal);
+        assert!(!is_given_up(&requests), "in another session, too");
+        // One that nobody has taken in has the time of any request.
+        let mut requests = Requests::new();
+        requests.add(wanted(7).0);
+        requests.give_up_late(later, &refusal);
+        assert!(is_given_up(&requests));
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl Admin {
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let moved = node.consensus.transfer(to, deadline).await;
         let moved = moved.map_err(|error| node.refusal(&error))?;
+        if to.is_some_and(|to| moved.leader != Some(to)) {
+            // Another was faster. Whoever leads now can be asked the same.
+            return Err(node.not_leader());
+        }
         let leader_id = moved.leader.unwrap_or(0);
         Ok(v1::TransferLeaderResponse { leader_id, term: moved.term })
     }

@@ -166,11 +166,12 @@ pub async fn serve_until(
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
     let tls = tls(&config, &*wall)?;
-    // Ports first: a second instance must not come as far as the data.
-    let clients = bind(&*network, "listen.clients", &config.listen_clients).await?;
+    // Ports first: a second instance must not come as far as the data. That of
+    // the clients is given back until they can be answered: a port that refuses
+    // tells them that this node ends nobody's session, and one that is silent
+    // might be the leader that they have lost.
+    drop(bind(&*network, "listen.clients", &config.listen_clients).await?);
     let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
-    let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
-    let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
 
     let disk = options.disk.unwrap_or_else(|| Arc::new(RealDisk));
     let newborn = is_newborn(&*disk, &config.data_dir)?;
@@ -215,6 +216,9 @@ pub async fn serve_until(
         .max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX);
     let admin = AdminServiceServer::new(Admin { node: node.clone() })
         .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX);
+    let clients = bind(&*network, "listen.clients", &node.config.listen_clients).await?;
+    let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
+    let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
     let for_clients = server(Traffic::Clients)
         .add_service(licensing)
         .add_service(admin)
@@ -367,5 +371,72 @@ async fn report_health(node: Arc<Node>, health: tonic_health::server::HealthRepo
         if leadership.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use triad_proto::net::Connection;
+
+    use super::*;
+    use crate::init::{InitOptions, init_cluster};
+
+    /// A network that notes in which order ports are taken, and whether the data
+    /// was open by then.
+    struct Noting {
+        inner: TcpNetwork,
+        log: PathBuf,
+        bound: Mutex<Vec<(String, bool)>>,
+    }
+
+    impl Network for Noting {
+        fn connect<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
+            self.inner.connect(host_port)
+        }
+
+        fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+            let bind = async move {
+                let refused = self.inner.connect(host_port).await.err().map(|error| error.kind());
+                assert_eq!(refused, Some(io::ErrorKind::ConnectionRefused), "{host_port}");
+                let is_open = self.log.exists();
+                self.bound.lock().expect("no panic").push((host_port.to_owned(), is_open));
+                self.inner.bind(host_port).await
+            };
+            bind.boxed()
+        }
+    }
+
+    /// While a node opens its data, the clients' port refuses.
+    #[tokio::test]
+    async fn clients_are_refused_until_they_can_be_answered() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let network = TcpNetwork::new();
+        let mut ports = [0, 0];
+        for port in &mut ports {
+            let free = network.bind("127.0.0.1:0").await.expect("a free port");
+            *port = free.local_addr().expect("it is bound").port();
+        }
+        let spec = format!("a=127.0.0.1:{}/{}", ports[0], ports[1]).parse().expect("good");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock.wall_ms());
+        let created = init_cluster(folder.path(), &[spec], &InitOptions::new(now));
+        let created = created.expect("a cluster of one");
+        let directory = &created.nodes[0].directory;
+        let config = Config::load(&directory.join("triad.toml")).expect("as it was made");
+        let log = config.data_dir.join("log");
+        let noting = Arc::new(Noting { inner: network, log, bound: Mutex::default() });
+        let (ready, is_ready) = oneshot::channel();
+        let options = ServeOptions { ready: Some(ready), ..ServeOptions::default() };
+        let stop = async {
+            is_ready.await.expect("it listens");
+        };
+        serve_until(config, options, noting.clone(), stop).await.expect("it stops in order");
+        let [clients, peers] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let bound = noting.bound.lock().expect("no panic");
+        assert_eq!(*bound, [(clients.clone(), false), (peers, false), (clients, true)]);
     }
 }
