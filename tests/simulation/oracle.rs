@@ -131,6 +131,7 @@ impl Oracle {
         let (answers, returned) = desk.news();
         let now = seen.now.as_millis() as u64;
         for (application, checkout) in answers {
+            tracing::debug!(now, application, checkout, "answered");
             seen.trace.numbers(&[now, application as u64, checkout]);
         }
         for checkout in returned {
@@ -211,6 +212,7 @@ impl Seen {
         let entry = Entry { term, content: content.0, hash };
         self.applied.insert(node, index);
         let now = self.now.as_millis() as u64;
+        tracing::debug!(now, node, index, term, ?commands, ?answers, "applied");
         self.trace.numbers(&[now, node, index, term, content.0]);
         self.trace.note(&hash.0);
         match self.log.get(&index) {
