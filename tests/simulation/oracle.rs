@@ -183,6 +183,10 @@ impl Oracle {
         format!("the log ends at {last}, the nodes at {:?}", seen.applied)
     }
 
+    pub fn holders(&self) -> String {
+        self.seen().model.holders()
+    }
+
     pub fn seats_held(&self) -> u64 {
         self.seen().model.held()
     }

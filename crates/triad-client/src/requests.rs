@@ -10,6 +10,7 @@ use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
 
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::session::Held;
 
 /// Requests that wait for an answer, on the wire or not yet.
@@ -71,6 +72,11 @@ impl Requests {
     /// numbers.
     pub(crate) fn resend(&mut self) {
         self.sent_through = 0;
+        if mutation::is_on(Mutation::RetryIsNew) {
+            for (_, waiting) in std::mem::take(&mut self.waiting) {
+                self.add(waiting);
+            }
+        }
     }
 
     /// True if something waits to be sent and may be.

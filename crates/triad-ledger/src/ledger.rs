@@ -22,6 +22,7 @@ use crate::command::{
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening};
+use crate::mutation::{self, Mutation};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
@@ -177,7 +178,11 @@ impl Ledger {
             }
             Command::Close { session } => Ok(self.end(*session, EndReason::Closed)),
             // Another leader has promised this session a new lease since.
-            Command::End { term, .. } if *term != self.meta.at.term => Ok(Outcome::Void),
+            Command::End { term, .. }
+                if *term != self.meta.at.term && !mutation::is_on(Mutation::EndWithoutTerm) =>
+            {
+                Ok(Outcome::Void)
+            }
             Command::End { session, silence, .. } => {
                 Ok(self.end(*session, EndReason::Silent(*silence)))
             }
@@ -239,7 +244,8 @@ impl Ledger {
                 let position = ticket.map_or(position, |ticket| self.queue.position(ticket));
                 Ok(Outcome::Queued { position })
             }
-            Seen::Before(answer) => answer,
+            Seen::Before(answer) if !mutation::is_on(Mutation::ForgetReceipts) => answer,
+            Seen::Before(_) => decide(self, true),
             Seen::Full => decide(self, false),
             Seen::New => {
                 let answer = decide(self, true);

@@ -16,6 +16,10 @@ pub mod hostids;
 pub mod init;
 mod leader;
 mod licensing_service;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod node;
 pub mod node_spec;
 mod serve;

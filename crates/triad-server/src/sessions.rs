@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use triad_ledger::Silence;
 use triad_ledger::names::SessionId;
 
+use crate::mutation::{self, Mutation};
+
 /// A client's clock may run slower than ours, so it is given a little more than
 /// its lease: one part in this many. Clocks that differ by more are broken.
 const DRIFT_ALLOWANCE: u32 = 128;
@@ -166,6 +168,9 @@ impl Sessions {
             return Heard::Ending;
         }
         entry.lease = entry.lease.max(lease);
+        if mutation::is_on(Mutation::OpenDoesNotRefresh) {
+            return Heard::Kept;
+        }
         entry.hear(now, stalled);
         entry.closed = None;
         Heard::Kept
@@ -193,6 +198,7 @@ impl Sessions {
     /// A heartbeat arrived.
     pub fn heard(&mut self, id: SessionId, now: Instant) -> Heard {
         match self.entries.get_mut(&id) {
+            _ if mutation::is_on(Mutation::LateHeartbeatRevives) => Heard::Kept,
             None => Heard::Unknown,
             Some(entry) if entry.ending.is_some() => Heard::Ending,
             Some(entry) => {
@@ -222,7 +228,8 @@ impl Sessions {
         let open = entry.streams.len();
         entry.streams.retain(|other| *other != stream);
         let was_open = entry.streams.len() < open;
-        if was_open && closed && entry.streams.is_empty() {
+        let is_last = entry.streams.is_empty() || mutation::is_on(Mutation::OldStreamEndsSession);
+        if was_open && closed && is_last {
             entry.closed = Some(now);
             self.due.insert((now + self.disconnect_grace, id));
         }
@@ -250,7 +257,7 @@ impl Sessions {
     pub fn tick(&mut self, interval: Duration, now: Instant) {
         let late = (now - self.last_tick).saturating_sub(interval);
         self.last_tick = now;
-        if late < STALL_MIN {
+        if late < STALL_MIN || mutation::is_on(Mutation::NoStallForgiveness) {
             return;
         }
         self.stalled += late;

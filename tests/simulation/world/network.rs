@@ -149,6 +149,9 @@ impl Network {
     pub fn set_power(&self, machine: MachineId, on: bool) {
         let mut state = self.state();
         let kernel = &mut state.kernels[machine.0];
+        if kernel.has_power == on {
+            return;
+        }
         kernel.has_power = on;
         kernel.boot += 1;
         kernel.ports.clear();
