@@ -63,6 +63,8 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Entry {
+    /// The ledger has said that it is open.
+    is_known: bool,
     lease: Duration,
     heard: Instant,
     /// [`Sessions::stalled`] when it was last heard: later stalls are forgiven.
@@ -82,6 +84,7 @@ struct Entry {
 impl Entry {
     fn new(lease: Duration, now: Instant, stalled: Duration) -> Self {
         Entry {
+            is_known: false,
             lease,
             heard: now,
             stalled_before: stalled,
@@ -135,7 +138,8 @@ impl Sessions {
             stalled: Duration::ZERO,
         };
         for (id, lease) in open {
-            let entry = Entry { leader_before, ..Entry::new(lease, now, Duration::ZERO) };
+            let new = Entry::new(lease, now, Duration::ZERO);
+            let entry = Entry { is_known: true, leader_before, ..new };
             sessions.due.insert((entry.lease_ends(Duration::ZERO), id));
             sessions.entries.insert(id, entry);
         }
@@ -182,14 +186,15 @@ impl Sessions {
     pub fn opened(&mut self, id: SessionId, lease: Duration, now: Instant) {
         let stalled = self.stalled;
         let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now, stalled));
-        entry.lease = lease;
+        (entry.is_known, entry.lease) = (true, lease);
         self.due.insert((entry.lease_ends(stalled), id));
     }
 
-    /// The session was certainly not opened. If nobody speaks for it, it need
-    /// not be watched.
+    /// The session was certainly not opened by this. If nobody speaks for it, and
+    /// it was not open before, it need not be watched.
     pub fn not_opened(&mut self, id: SessionId) {
-        let idle = |entry: &Entry| entry.streams.is_empty() && entry.ending.is_none();
+        let idle =
+            |entry: &Entry| !entry.is_known && entry.streams.is_empty() && entry.ending.is_none();
         if self.entries.get(&id).is_some_and(idle) {
             self.entries.remove(&id);
         }
@@ -425,5 +430,26 @@ mod tests {
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, true, at(t, 29.9));
         assert_eq!(sessions.silent(at(t, 30.3)), [(id(1), Silence::Lease)]);
+    }
+
+    #[test]
+    fn a_session_that_could_not_be_resumed_is_watched_all_the_same() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        sessions.opened(id(1), LEASE, t);
+        sessions.attach(id(1), STREAM);
+        sessions.detach(id(1), STREAM, false, t);
+        // Its client comes back and is refused for want of a quorum, twice.
+        for seconds in [1.0, 2.0] {
+            sessions.opening(id(1), LEASE, at(t, seconds));
+            sessions.not_opened(id(1));
+        }
+        assert_eq!(sessions.silent(at(t, 33.0)), [(id(1), Silence::Lease)]);
+        // The same for one that an earlier leader opened.
+        let mut sessions = Sessions::promoted([(id(2), LEASE)], BEFORE, GRACE, t);
+        sessions.opening(id(2), LEASE, t);
+        sessions.not_opened(id(2));
+        assert_eq!(sessions.silent(at(t, 33.0)), [(id(2), Silence::Lease)]);
     }
 }
