@@ -11,6 +11,7 @@ use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
 
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::queue::Place;
 use crate::session::Held;
 
@@ -220,6 +221,11 @@ impl Requests {
                 if queue.is_cancelled {
                     self.words.push_back(cancel(*id, false));
                 }
+            }
+        }
+        if mutation::is_on(Mutation::RetryIsNew) {
+            for (_, waiting) in std::mem::take(&mut self.waiting) {
+                self.add(waiting);
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::command::{
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening, PoolUse};
+use crate::mutation::{self, Mutation};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
@@ -177,7 +178,11 @@ impl Ledger {
             }
             Command::Close { session } => Ok(self.end(*session, EndReason::Closed)),
             // Another leader has promised this session a new lease since.
-            Command::End { term, .. } if *term != self.meta.at.term => Ok(Outcome::Void),
+            Command::End { term, .. }
+                if *term != self.meta.at.term && !mutation::is_on(Mutation::EndWithoutTerm) =>
+            {
+                Ok(Outcome::Void)
+            }
             Command::End { session, silence, .. } => {
                 Ok(self.end(*session, EndReason::Silent(*silence)))
             }
@@ -236,6 +241,7 @@ impl Ledger {
         };
         self.records.touch(RecordKey::Session(session));
         match open.receipts.look_up(request, answered_through) {
+            Seen::Before(_) if mutation::is_on(Mutation::ForgetReceipts) => decide(self, true),
             Seen::Before(answer) => match self.queue.ticket(session, request) {
                 // Acknowledged or not, it waits, and is told its place of now.
                 Some(ticket) => Ok(Outcome::Queued { position: self.queue.position(ticket) }),

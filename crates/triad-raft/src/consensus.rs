@@ -25,6 +25,7 @@ use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
+use crate::mutation::{self, Mutation};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
@@ -386,7 +387,7 @@ impl Consensus {
     ///
     /// The node does not lead, or cannot reach a quorum before the deadline.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ProposeError> {
-        let confirmed = self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = self.0.raft.ensure_linearizable(read_policy());
         match timeout_at(deadline, confirmed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(error))) => Err(match error {
@@ -436,6 +437,12 @@ impl Consensus {
     /// The date, by the nodes' clocks, ms since 1970 UTC.
     pub fn date_ms(&self) -> u64 {
         self.0.timekeeper.stamp().date_ms
+    }
+
+    /// What this node's own clock on the wall shows, for a seeded bug.
+    #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+    pub fn wall_ms(&self) -> u64 {
+        self.0.clocks.wall_ms()
     }
 
     fn quorum_ago(&self) -> Option<Duration> {
@@ -673,10 +680,18 @@ async fn until(time: Option<Instant>) {
     }
 }
 
+/// Reads ask a quorum: a death notice starts elections inside the leader's lease.
+fn read_policy() -> ReadPolicy {
+    match mutation::is_on(Mutation::LeaseRead) {
+        true => ReadPolicy::LeaseRead,
+        false => ReadPolicy::ReadIndex,
+    }
+}
+
 /// A quorum confirms this leader, and its ledger has applied its own term's
 /// first entry and everything before.
 async fn confirmed(raft: &Raft) -> bool {
-    let confirmation = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+    let confirmation = raft.ensure_linearizable(read_policy());
     let result = timeout(CONFIRM_TIMEOUT, confirmation).await;
     if !matches!(result, Ok(Ok(_))) {
         // Refused at once, without a wait of its own.

@@ -23,6 +23,10 @@ mod history;
 mod image;
 pub mod log;
 mod machine;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod network;
 mod peers;
 mod proposer;

@@ -17,6 +17,10 @@ pub mod hostids;
 pub mod init;
 mod leader;
 mod licensing_service;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod news;
 mod node;
 pub mod node_spec;

@@ -15,6 +15,7 @@ use super::{CodecError, Result, counted};
 use crate::command::{Answer, HeldTokens, Holder};
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, HeldItem, Meta, Stay};
+use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
 use crate::rights::{About, LINES_MAX, License, Line, Terms};
@@ -269,7 +270,10 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
         lease_ms: session.lease_ms,
         opened_ms: session.opened_ms,
         answered_through: session.receipts.answered_through,
-        receipts: session.receipts.answers.iter().map(receipt).collect(),
+        receipts: match mutation::is_on(Mutation::ReceiptsNotRecorded) {
+            true => Vec::new(),
+            false => session.receipts.answers.iter().map(receipt).collect(),
+        },
         idle_since_ms: session.idle_since_ms,
     };
     m.encode_to_vec()
