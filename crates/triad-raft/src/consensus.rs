@@ -17,6 +17,7 @@ use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
 use crate::clock::{PeerClocks, WallClock};
+use crate::confirmed::Memory;
 use crate::death;
 use crate::disk::Disk;
 use crate::heard::Heard;
@@ -207,6 +208,7 @@ struct Inner {
     shared: Arc<Shared>,
     log: LogStore,
     image: ImageWriter,
+    memory: Arc<Memory>,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -279,12 +281,14 @@ impl Consensus {
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 
+        let memory = Arc::new(Memory::new());
         let service = Service {
             raft: raft.clone(),
             cluster_id,
             node_id: options.node_id,
             clocks: clocks.clone(),
             heard,
+            memory: memory.clone(),
             certified,
             lost,
         };
@@ -297,6 +301,7 @@ impl Consensus {
             shared,
             log,
             image,
+            memory,
             clocks,
             timekeeper,
             quorum_lease,
@@ -498,7 +503,7 @@ impl Consensus {
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
-    /// or consensus died. The process must then exit with an error.
+    /// its log lacks what it confirmed, or consensus died. The process must then exit with an error.
     pub async fn failure(&self) -> String {
         let mut metrics = self.0.raft.server_metrics();
         let dead = async {
@@ -514,6 +519,7 @@ impl Consensus {
         tokio::select! {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
+            forgotten = self.0.memory.forgotten() => forgotten.to_string(),
             error = dead => error,
         }
     }
