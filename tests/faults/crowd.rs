@@ -32,11 +32,12 @@ const HOLD: Duration = Duration::from_millis(5);
 /// Between two looks at one node.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// The lease of every session, and so the longest time in which nobody may be
+/// served while two nodes are well: after that it costs seats. It is a second or
+/// two on a machine that has nothing else to do; the figures are printed.
+pub const LEASE: Duration = Duration::from_secs(15);
 /// How long clients may take to be served again when the cluster is well.
-pub const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
-/// The longest time in which nobody may be served while two nodes are well: a
-/// second and a half on an idle machine, which this one need not be.
-pub const GAP_MAX: Duration = Duration::from_secs(5);
+pub const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ enum Order {
 /// Options of a lab with a crowd.
 pub fn options() -> Options {
     Options {
-        lease: Duration::from_secs(10),
+        lease: LEASE,
         features: vec![(FEATURE.into(), 100), (SCARCE.into(), SCARCE_SEATS)],
         ..Options::default()
     }
@@ -103,8 +104,17 @@ impl Crowd {
         let began = Instant::now();
         let wanted = self.book().tally.grants + more;
         let look = async || {
-            let granted = self.book().tally.grants;
-            if granted >= wanted { Ok(()) } else { Err(format!("{granted} of {wanted} grants")) }
+            let book = self.book();
+            if book.tally.grants >= wanted {
+                return Ok(());
+            }
+            let missing = wanted - book.tally.grants;
+            Err(format!(
+                "{} of {more} granted; {}; {:?}",
+                more - missing,
+                book.tally,
+                book.violations.last()
+            ))
         };
         wait::until("the crowd is served", RECOVERY_LIMIT, look).await;
         began.elapsed()

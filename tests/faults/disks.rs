@@ -5,7 +5,7 @@ use std::time::Duration;
 use triad_tests::Lab;
 use triad_tests::lab::{Gear, Syncs};
 
-use crate::crowd::{Crowd, GAP_MAX, options};
+use crate::crowd::{Crowd, LEASE, options};
 
 /// P2, P5, P16: the leader's disk is full. It keeps what it promised, another
 /// leads, and with room again the node comes back with the data that it has.
@@ -24,7 +24,7 @@ async fn full_disk() {
     let node = &mut lab.nodes[full];
     let runs = node.process_id().is_some();
     println!("full_disk: {} {}, gap {gap:.0?}", node.name, if runs { "runs" } else { "stopped" });
-    assert!(gap < GAP_MAX, "{gap:?}");
+    assert!(gap < LEASE, "{gap:?}");
     if !runs {
         let status = node.stopped().await;
         assert_eq!(status.code(), Some(1), "{status}: {}", node.log());
@@ -57,7 +57,7 @@ async fn failing_sync() {
         lab.nodes[sick].start();
     }
     println!("failing_sync: 3 nodes stopped; gaps {gaps:.0?}");
-    assert!(gaps.iter().all(|gap| *gap < GAP_MAX), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
     crowd.finish("failing_sync", &lab).await;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use triad_tests::Lab;
 
-use crate::crowd::{Crowd, GAP_MAX, options};
+use crate::crowd::{Crowd, LEASE, options};
 
 /// P5: a fifth of all packets is lost, everywhere, both ways.
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn connections_are_reset() {
         crowd.until_served(50).await;
         crowd.until_held().await;
         let gap = crowd.book().longest_gap();
-        assert!(gap < GAP_MAX, "{gap:?}");
+        assert!(gap < LEASE, "{gap:?}");
     }
     println!("connections_are_reset: {ROUNDS} times");
     crowd.finish("connections_are_reset", &lab).await;

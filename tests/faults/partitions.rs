@@ -11,7 +11,7 @@ use triad_tests::cluster::FEATURE;
 use triad_tests::lab::Host;
 use triad_tests::{Lab, RawSession, raw};
 
-use crate::crowd::{Crowd, GAP_MAX, options};
+use crate::crowd::{Crowd, LEASE, options};
 
 const ROUNDS: usize = 3;
 /// Long enough for an election and for those who still wait for the old leader.
@@ -57,7 +57,7 @@ async fn leader_cut_from_both() {
         }
     }
     println!("leader_cut_from_both: {ROUNDS} cuts; gaps {gaps:.0?}");
-    assert!(gaps.iter().all(|gap| *gap < GAP_MAX), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
     crowd.finish("leader_cut_from_both", &lab).await;
 }
 
@@ -80,7 +80,7 @@ async fn leader_cut_one_way() {
         crowd.until_held().await;
         let gap = crowd.book().longest_gap();
         println!("leader_cut_one_way: {} gap {gap:.0?}", if is_mute { "mute" } else { "deaf" });
-        assert!(gap < GAP_MAX, "{gap:?}");
+        assert!(gap < LEASE, "{gap:?}");
         lab.heal();
         lab.settled().await;
     }
@@ -105,7 +105,7 @@ async fn leader_vanishes() {
         crowd.go_on(CUT).await;
         crowd.until_held().await;
         println!("leader_vanishes: unplugged {is_unplugged}, gap {gap:.0?}");
-        assert!(gap < GAP_MAX, "{gap:?}");
+        assert!(gap < LEASE, "{gap:?}");
         lab.heal();
         lab.settled().await;
     }

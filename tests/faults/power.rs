@@ -3,7 +3,7 @@
 use triad_tests::Lab;
 use triad_tests::lab::Gear;
 
-use crate::crowd::{Crowd, GAP_MAX, options};
+use crate::crowd::{Crowd, LEASE, options};
 
 const ROUNDS: usize = 3;
 /// Room for the log's segments and the image.
@@ -29,7 +29,7 @@ async fn power_cut_of_one() {
         crowd.audit(&lab).await;
     }
     println!("power_cut_of_one: {} cuts; gaps {gaps:.0?}", gaps.len());
-    assert!(gaps.iter().all(|gap| *gap < GAP_MAX), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
     crowd.finish("power_cut_of_one", &lab).await;
 }
 
