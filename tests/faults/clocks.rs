@@ -67,6 +67,7 @@ async fn started_with_a_wrong_clock() {
     let crowd = Crowd::start(&lab).await;
     for offset_s in [HOUR_S, -HOUR_S] {
         let leader = lab.settled().await;
+        crowd.book().forget_gaps();
         lab.nodes[leader].kill9().await;
         lab.set_clock(leader, offset_s);
         lab.nodes[leader].start();
@@ -74,6 +75,8 @@ async fn started_with_a_wrong_clock() {
         until_clocks_differ_by(&lab, offset_s).await;
         crowd.until_served(50).await;
         crowd.until_held().await;
+        let gap = crowd.book().longest_gap();
+        println!("started_with_a_wrong_clock: {offset_s} s, gap {gap:.0?}");
         // Whoever leads, the one with the wrong clock too.
         assert_eq!(lab.triad("leader transfer").await.code(), 0);
         crowd.until_served(50).await;

@@ -21,9 +21,9 @@ use crate::book::Book;
 /// The feature of which there are fewer seats than clients that want one.
 pub const SCARCE: &str = "mesher";
 const SCARCE_SEATS: u32 = 3;
-const KEEPERS: usize = 20;
-const MOVERS: usize = 12;
-const RIVALS: usize = 8;
+const KEEPERS: usize = 12;
+const MOVERS: usize = 8;
+const RIVALS: usize = 6;
 /// A client begins a cycle so often at most. Together some hundred operations a
 /// second, as much as two processors do beside three nodes.
 const CYCLE: Duration = Duration::from_millis(40);
@@ -35,7 +35,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The lease of every session, and so the longest time in which nobody may be
 /// served while two nodes are well: after that it costs seats. It is a second or
 /// two on a machine that has nothing else to do; the figures are printed.
-pub const LEASE: Duration = Duration::from_secs(15);
+pub const LEASE: Duration = Duration::from_secs(20);
 /// How long clients may take to be served again when the cluster is well.
 pub const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 
