@@ -17,6 +17,7 @@ use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
 use crate::clock::{PeerClocks, WallClock};
+use crate::confirmed::Memory;
 use crate::death;
 use crate::disk::Disk;
 use crate::filling;
@@ -217,6 +218,7 @@ struct Inner {
     log: LogStore,
     image: ImageWriter,
     history: History,
+    memory: Arc<Memory>,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -294,12 +296,14 @@ impl Consensus {
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 
+        let memory = Arc::new(Memory::new());
         let service = Service {
             raft: raft.clone(),
             cluster_id,
             node_id: options.node_id,
             clocks: clocks.clone(),
             heard,
+            memory: memory.clone(),
             certified,
             lost,
             history: history.clone(),
@@ -317,6 +321,7 @@ impl Consensus {
             log,
             image,
             history,
+            memory,
             clocks,
             timekeeper,
             quorum_lease,
@@ -529,7 +534,7 @@ impl Consensus {
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
-    /// or consensus died. The process must then exit with an error.
+    /// its log lacks what it confirmed, or consensus died. The process must then exit with an error.
     pub async fn failure(&self) -> String {
         let mut metrics = self.0.raft.server_metrics();
         let dead = async {
@@ -545,6 +550,7 @@ impl Consensus {
         tokio::select! {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
+            forgotten = self.0.memory.forgotten() => forgotten.to_string(),
             error = dead => error,
         }
     }

@@ -14,6 +14,7 @@
 //! outside it knows that they exist.
 
 mod clock;
+mod confirmed;
 mod consensus;
 mod death;
 pub mod disk;
