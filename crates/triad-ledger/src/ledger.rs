@@ -1,6 +1,7 @@
 //! The ledger: applies commands in order, and keeps count.
 
 mod explaining;
+mod moving;
 mod queueing;
 mod reading;
 mod recording;
@@ -26,7 +27,7 @@ use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
 use crate::policy::{Policy, RuleId, Subject};
-use crate::pools::{Claim, Moving, Pool, Pools, Taken};
+use crate::pools::{Claim, Pool, Pools};
 use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
@@ -94,12 +95,6 @@ impl Checkout {
             core::iter::once((held.pool, claim(false, held.seats))).chain(tokens)
         })
     }
-}
-
-/// Where one claim of a checkout moves to.
-struct Place {
-    id: ClaimId,
-    to: PoolId,
 }
 
 /// Seats that came back since the queue was last served.
@@ -548,108 +543,6 @@ impl Ledger {
         let (license, serial) = (license.id.clone(), license.serial);
         self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
         Ok(Outcome::Installed { changed: true, overage })
-    }
-
-    /// Moves what is held of withdrawn pools to others of the same feature, so
-    /// that a renewal interrupts nobody. What finds no place stays.
-    fn move_withdrawn(&mut self) {
-        let withdrawn = self.pools.iter().filter(|(_, pool)| pool.withdrawn);
-        let left: BTreeSet<PoolId> = withdrawn.map(|(id, _)| id).collect();
-        for id in self.holding(&left) {
-            let places = self.places(id, &left, true);
-            self.move_claims(id, places.into_iter().flatten().collect());
-        }
-    }
-
-    /// Ends what is held of rights that are over, unless other pools of the
-    /// feature have room for it. A checkout moves whole or ends, so that none
-    /// that ends has taken room from one that could have gone on. The oldest
-    /// choose first; what an ended one gives back serves those after it. What
-    /// only lingers ends: nobody uses it.
-    fn expire(&mut self) {
-        let over = self.pools.over_at(self.meta.at.date_ms);
-        for id in self.holding(&over) {
-            let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
-            let places = self.places(id, &over, false);
-            if !lingers && places.iter().all(Option::is_some) {
-                self.move_claims(id, places.into_iter().flatten().collect());
-            } else {
-                self.release(id, EndReason::Expired);
-            }
-        }
-    }
-
-    /// The checkouts that hold seats of these pools, the oldest first.
-    fn holding(&self, pools: &BTreeSet<PoolId>) -> Vec<CheckoutId> {
-        if pools.is_empty() {
-            return Vec::new();
-        }
-        let holds = |(id, checkout): &(&CheckoutId, &Checkout)| {
-            checkout.claims(**id).any(|(pool, _)| pools.contains(&pool))
-        };
-        self.checkouts.iter().filter(holds).map(|(id, _)| *id).collect()
-    }
-
-    /// Where each claim of the checkout on the pools `left` may live on, `None`
-    /// if nowhere. Nothing is moved yet.
-    fn places(
-        &self,
-        id: CheckoutId,
-        left: &BTreeSet<PoolId>,
-        overdraw: bool,
-    ) -> Vec<Option<Place>> {
-        let date_ms = self.meta.at.date_ms;
-        let checkout = &self.checkouts[&id];
-        let mut taken: Vec<Taken> = Vec::new();
-        let leaving = checkout.claims(id).filter(|(pool, _)| left.contains(pool));
-        let place = |(from, claim): (PoolId, Claim<'_>)| {
-            let held = &checkout.items[claim.id.item];
-            let version = if claim.id.of_token {
-                let consumes = &self.pools.held(held.pool).key.terms.consumes;
-                consumes.as_ref().map_or(Version::default(), |cost| cost.version)
-            } else {
-                held.version
-            };
-            let moving = Moving { from, version, seats: claim.seats, holder: claim.holder };
-            let here = self.pools.refuge(moving, &taken, date_ms, overdraw)?;
-            taken.push(here);
-            Some(Place { id: claim.id, to: here.pool })
-        };
-        leaving.map(place).collect()
-    }
-
-    fn move_claims(&mut self, id: CheckoutId, places: Vec<Place>) {
-        if places.is_empty() {
-            return;
-        }
-        let before = self.checkouts[&id].clone();
-        let mut touched = self.touched(&before);
-        let mut after = before.clone();
-        for place in &places {
-            let held = &mut after.items[place.id.item];
-            match &mut held.tokens {
-                Some(tokens) if place.id.of_token => tokens.pool = place.to,
-                _ => held.pool = place.to,
-            }
-        }
-        for ((from, claim), (to, _)) in before.claims(id).zip(after.claims(id)) {
-            if from != to {
-                let shift = self.pools.add(to, claim);
-                self.rules.shift(to, &shift);
-                self.count_borrowed(to, &before, claim.seats, true);
-                self.count_borrowed(from, &before, claim.seats, false);
-                self.give_back(from, claim);
-            }
-        }
-        let (session, items) = (after.session, self.granted_items(&after));
-        touched.extend(self.touched(&after));
-        self.checkouts.insert(id, after);
-        self.records.touch(RecordKey::Checkout(id));
-        self.happened_to(
-            &before.holder,
-            touched,
-            Happening::Moved { session, checkout: id, items },
-        );
     }
 
     /// The pools of which a checkout holds seats.
