@@ -98,7 +98,8 @@ impl Asking<'_> {
         why: &mut Shortfall,
         with_tokens: bool,
     ) -> Result<Choice, (Stage, Option<Denial>)> {
-        self.permitted(item, pool, rules).map_err(|denial| (Stage::Refused, Some(denial)))?;
+        self.permitted(item, id, pool, rules, taken)
+            .map_err(|denial| (Stage::Refused, Some(denial)))?;
         let fresh = self.pools.fresh(id, item.seats, self.holder, taken);
         let of_this = taken_of(id, taken);
         let remaining = match rules {
@@ -147,8 +148,10 @@ impl Asking<'_> {
     fn permitted(
         &self,
         item: &Item,
+        id: PoolId,
         pool: &Pool,
         rules: Option<(&PoolRules, &Who)>,
+        taken: &[Taken],
     ) -> Result<(), Denial> {
         let feature = || item.feature.clone();
         if !pool.key.terms.open_to(self.holder) {
@@ -173,9 +176,13 @@ impl Asking<'_> {
             if let Some((rule, kept)) = rules.lowwater
                 && !pool.key.terms.uncounted
             {
-                let borrowed = pool.borrowed;
-                let rest = pool.licensed.saturating_sub(kept);
-                if borrowed.saturating_add(item.seats.get().into()) > rest {
+                let of_this = taken.iter().filter(|taken| taken.pool == id);
+                let of_this = of_this.map(|taken| taken.seats.get().into());
+                let with = of_this.clone().chain([item.seats.get().into()]);
+                let borrowed = self.pools.on_loan(id, self.holder, of_this);
+                let with = self.pools.on_loan(id, self.holder, with);
+                // Who shares what is out on loan takes nothing of what stays.
+                if with > borrowed && with > pool.licensed.saturating_sub(kept) {
                     let rule = self.rules.rule_id(rule);
                     return Err(Denial::BorrowLowwater {
                         feature: feature(),
@@ -246,10 +253,11 @@ impl Asking<'_> {
                     continue;
                 }
                 let rules = self.rules.of(id).map(|rules| (rules, &who));
-                let verdict = self.permitted(item, pool, rules).and_then(|()| match rules {
-                    Some((rules, who)) => self.included(item, rules, who),
-                    None => Ok(()),
-                });
+                let verdict =
+                    self.permitted(item, id, pool, rules, &[]).and_then(|()| match rules {
+                        Some((rules, who)) => self.included(item, rules, who),
+                        None => Ok(()),
+                    });
                 match verdict {
                     Ok(()) => return None,
                     Err(denial) => last = Some(denial),

@@ -401,7 +401,7 @@ impl Ledger {
         let checkout = self.checkouts.remove(&id).expect("only what is held is released");
         let touched = self.touched(&checkout);
         for (pool, claim) in checkout.claims(id) {
-            self.count_borrowed(pool, &checkout, claim.seats, false);
+            self.count_borrowed(pool, &checkout, claim, false);
             self.give_back(pool, claim);
         }
         self.forget_stay(id, &checkout);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::command::Holder;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
-use crate::rights::{License, Line, Terms};
+use crate::rights::{License, Line, Share, Terms};
 use crate::shares::{ClaimId, Group, ShareKey, Weight};
 
 /// What makes lines one pool. Lines that agree in all of this are counted
@@ -75,10 +75,7 @@ impl Pool {
     }
 
     fn count(&mut self, shift: &Shift) {
-        let seats = |weight: &Option<Weight>| weight.as_ref().map_or(0, |weight| weight.seats);
-        let with = self.held + seats(&shift.after);
-        let before = seats(&shift.before);
-        self.held = with.checked_sub(before).expect("no more seats return than were held");
+        self.held = shift.applied_to(self.held);
     }
 
     /// Whether its right is in force at this date.
@@ -133,6 +130,47 @@ pub(crate) struct Shift {
     pub(crate) after: Option<Weight>,
 }
 
+impl Shift {
+    fn applied_to(&self, counted: u64) -> u64 {
+        let seats = |weight: &Option<Weight>| weight.as_ref().map_or(0, |weight| weight.seats);
+        let with = counted + seats(&self.after);
+        with.checked_sub(seats(&self.before)).expect("no more seats return than were held")
+    }
+}
+
+type Groups = BTreeMap<(PoolId, ShareKey), Group>;
+
+/// Counts a claim, with the group that it shares its seats with.
+fn join(groups: &mut Groups, pool: PoolId, share: Share, claim: Claim<'_>) -> Shift {
+    let Claim { id, seats, holder } = claim;
+    let Some(key) = ShareKey::of(share, holder) else {
+        let seats = u64::from(seats.get());
+        return Shift { before: None, after: Some(Weight { owner: holder.clone(), seats }) };
+    };
+    let group = groups.entry((pool, key)).or_default();
+    let before = group.weight();
+    group.join(id, seats, holder);
+    Shift { before, after: group.weight() }
+}
+
+/// The inverse of [`join`].
+fn leave(groups: &mut Groups, pool: PoolId, share: Share, claim: Claim<'_>) -> Shift {
+    let Claim { id, seats, holder } = claim;
+    let Some(key) = ShareKey::of(share, holder) else {
+        let seats = u64::from(seats.get());
+        return Shift { before: Some(Weight { owner: holder.clone(), seats }), after: None };
+    };
+    let key = (pool, key);
+    let group = groups.get_mut(&key).expect("held seats are of a group");
+    let before = group.weight();
+    let empty = group.leave(id);
+    let after = group.weight();
+    if empty {
+        groups.remove(&key);
+    }
+    Shift { before, after }
+}
+
 /// All pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {
@@ -141,7 +179,9 @@ pub(crate) struct Pools {
     /// gone tomorrow are lent before those that stay.
     by_feature: BTreeMap<FeatureName, Vec<PoolId>>,
     /// Who shares seats with whom.
-    groups: BTreeMap<(PoolId, ShareKey), Group>,
+    groups: Groups,
+    /// The same of those claims that are out on loan.
+    loans: Groups,
     pub(crate) last_id: u32,
 }
 
@@ -209,19 +249,7 @@ impl Pools {
     /// and a smaller one is overdrawn until enough seats have come back.
     pub(crate) fn add(&mut self, id: PoolId, claim: Claim<'_>) -> Shift {
         let pool = self.pools.get_mut(&id).expect("a chosen pool exists");
-        let Claim { id: claim_id, seats, holder } = claim;
-        let shift = match ShareKey::of(pool.key.terms.share, holder) {
-            None => {
-                let seats = u64::from(seats.get());
-                Shift { before: None, after: Some(Weight { owner: holder.clone(), seats }) }
-            }
-            Some(key) => {
-                let group = self.groups.entry((id, key)).or_default();
-                let before = group.weight();
-                group.join(claim_id, seats, holder);
-                Shift { before, after: group.weight() }
-            }
-        };
+        let shift = join(&mut self.groups, id, pool.key.terms.share, claim);
         pool.count(&shift);
         shift
     }
@@ -229,24 +257,7 @@ impl Pools {
     /// Returns seats. True if the pool was withdrawn and is now gone.
     pub(crate) fn give_back(&mut self, id: PoolId, claim: Claim<'_>) -> (Shift, bool) {
         let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
-        let Claim { id: claim_id, seats, holder } = claim;
-        let shift = match ShareKey::of(pool.key.terms.share, holder) {
-            None => {
-                let seats = u64::from(seats.get());
-                Shift { before: Some(Weight { owner: holder.clone(), seats }), after: None }
-            }
-            Some(key) => {
-                let key = (id, key);
-                let group = self.groups.get_mut(&key).expect("held seats are of a group");
-                let before = group.weight();
-                let empty = group.leave(claim_id);
-                let after = group.weight();
-                if empty {
-                    self.groups.remove(&key);
-                }
-                Shift { before, after }
-            }
-        };
+        let shift = leave(&mut self.groups, id, pool.key.terms.share, claim);
         pool.count(&shift);
         let gone = pool.withdrawn && pool.held == 0;
         if gone {
@@ -336,16 +347,37 @@ impl Pools {
 
     /// The same pools, with nothing held.
     pub(crate) fn emptied(&self) -> Pools {
-        let mut pools = Pools { groups: BTreeMap::new(), ..self.clone() };
-        pools.pools.values_mut().for_each(|pool| pool.held = 0);
+        let (groups, loans) = Default::default();
+        let mut pools = Pools { groups, loans, ..self.clone() };
+        pools.pools.values_mut().for_each(|pool| (pool.held, pool.borrowed) = (0, 0));
         pools
     }
 
-    /// Counts seats that go out on loan or come back.
-    pub(crate) fn count_borrowed(&mut self, id: PoolId, seats: Seats, out: bool) {
+    /// Counts a claim that goes out on loan or comes back. Loans share seats as
+    /// claims do: they are not more than are held.
+    pub(crate) fn count_borrowed(&mut self, id: PoolId, claim: Claim<'_>, out: bool) {
         let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
-        let seats = u64::from(seats.get());
-        pool.borrowed = if out { pool.borrowed + seats } else { pool.borrowed - seats };
+        let count = if out { join } else { leave };
+        let shift = count(&mut self.loans, id, pool.key.terms.share, claim);
+        pool.borrowed = shift.applied_to(pool.borrowed);
+    }
+
+    /// How many seats of the pool are out on loan if the holder also borrows
+    /// these.
+    pub(crate) fn on_loan(
+        &self,
+        id: PoolId,
+        holder: &Holder,
+        seats: impl Iterator<Item = u64>,
+    ) -> u64 {
+        let pool = self.held(id);
+        match ShareKey::of(pool.key.terms.share, holder) {
+            None => pool.borrowed + seats.sum::<u64>(),
+            Some(key) => {
+                let group = self.loans.get(&(id, key)).map_or(0, Group::seats);
+                pool.borrowed + seats.max().unwrap_or(0).saturating_sub(group)
+            }
+        }
     }
 
     /// Puts a pool back as it was recorded.

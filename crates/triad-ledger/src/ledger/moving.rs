@@ -104,8 +104,8 @@ impl Ledger {
             if from != to {
                 let shift = self.pools.add(to, claim);
                 self.rules.shift(to, &shift);
-                self.count_borrowed(to, &before, claim.seats, true);
-                self.count_borrowed(from, &before, claim.seats, false);
+                self.count_borrowed(to, &before, claim, true);
+                self.count_borrowed(from, &before, claim, false);
                 self.give_back(from, claim);
             }
         }

@@ -66,7 +66,7 @@ impl Ledger {
                 let checkout = self.checkouts[&grant.checkout].clone();
                 self.remember_stay(grant.checkout, &checkout);
                 for (pool, claim) in checkout.claims(grant.checkout) {
-                    self.count_borrowed(pool, &checkout, claim.seats, true);
+                    self.count_borrowed(pool, &checkout, claim, true);
                 }
                 let borrowed = Happening::Borrowed {
                     session,

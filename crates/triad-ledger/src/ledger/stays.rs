@@ -9,7 +9,8 @@ use super::{Checkout, Ledger, Stay};
 use crate::command::{Answer, BLOCKS_MAX, Holder, Item, Outcome};
 use crate::denial::{Bound, Denial};
 use crate::events::{EndReason, Happening};
-use crate::names::{CheckoutId, FeatureName, Label, PoolId, Seats, SessionId};
+use crate::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
+use crate::pools::Claim;
 use crate::record::RecordKey;
 
 /// What was taken back, from whom and until when he does not get it again.
@@ -145,11 +146,11 @@ impl Ledger {
         &mut self,
         pool: PoolId,
         checkout: &Checkout,
-        seats: Seats,
+        claim: Claim<'_>,
         out: bool,
     ) {
         if matches!(checkout.stay, Stay::Borrowed { .. }) {
-            self.pools.count_borrowed(pool, seats, out);
+            self.pools.count_borrowed(pool, claim, out);
         }
     }
 

@@ -27,6 +27,7 @@ scripts!(
     acknowledged,
     atomic,
     borrow,
+    borrow_shared,
     clock,
     closing,
     counts_lowered,

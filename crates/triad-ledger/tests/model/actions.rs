@@ -452,7 +452,8 @@ fn terms(pick: u8) -> Terms {
     for kind in [pick % 16, pick / 16] {
         match kind {
             1 => terms.share = Share::USER,
-            2 => terms.share = Share::HOST,
+            // Else loans that share a seat are too rare.
+            2 => (terms.share, terms.borrow_max_ms) = (Share::HOST, Some(5 * DAY_MS)),
             3 => terms.share = Share::SITE,
             4 | 5 => terms.linger_ms = 60,
             6..=8 => terms.borrow_max_ms = Some(5 * DAY_MS),

@@ -230,6 +230,9 @@ impl History {
         };
         let installed = matches!(step.answer, Ok(Outcome::Installed { changed: true, .. }));
         for (id, pool) in &step.pools {
+            if pool.borrowed > pool.held {
+                return Err(format!("{id:?} lent more than is held: {pool:?}"));
+            }
             let before = self.pools.get(id).map_or(0, excess);
             if excess(pool) > before && !installed {
                 return Err(format!("P1: oversold: {id:?} without a license, {pool:?}"));

@@ -133,6 +133,13 @@ fn and(more: impl IntoIterator<Item = Command>) -> Vec<Step> {
 }
 
 #[test]
+fn loans_beyond_what_is_held_are_caught() {
+    assert_caught(and([open(2)]), "lent more than is held", |step| {
+        step.pools.get_mut(&PoolId(1)).expect("cad").borrowed = 2;
+    });
+}
+
+#[test]
 fn a_seat_sold_twice_is_caught() {
     assert_caught(and([open(2), checkout(2, 1)]), "P1: oversold: granted from", |step| {
         as_if_granted(step, 4, 2, 2);
