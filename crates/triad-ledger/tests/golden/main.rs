@@ -44,6 +44,7 @@ scripts!(
     idle,
     limits,
     linger,
+    linger_denied,
     named,
     overdraft,
     oversell,

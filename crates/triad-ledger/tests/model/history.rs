@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
 use triad_ledger::rights::Share;
 use triad_ledger::{
-    Answer, At, Auditor, ChainHash, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool,
-    PoolUse, encode_event,
+    Answer, At, Auditor, ChainHash, Command, Denial, EndReason, Event, GrantedItem, Happening,
+    Outcome, Pool, PoolUse, encode_event,
 };
 
 /// One entry of the log, and what came of it.
@@ -34,6 +34,8 @@ pub struct History {
     held: BTreeMap<CheckoutId, (SessionId, Vec<GrantedItem>)>,
     /// What no session keeps: it lingers or is borrowed.
     away: BTreeSet<CheckoutId>,
+    /// Until when what lingers does, in cluster time.
+    lingers: BTreeMap<CheckoutId, u64>,
     waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
     audit: Audited,
@@ -152,7 +154,10 @@ impl History {
                     }
                 }
             }
-            Happening::Returned { session, checkout, .. } => {
+            Happening::Returned { session, checkout, reason } => {
+                if *reason == EndReason::Lingered {
+                    self.check_linger(step, event, *checkout)?;
+                }
                 let whose = self.held.remove(checkout).map(|(whose, _)| whose);
                 if whose != Some(*session) {
                     return Err(format!("{checkout:?} returned, held by {whose:?}"));
@@ -166,7 +171,8 @@ impl History {
                 self.away.insert(*checkout);
                 self.held.insert(*checkout, (*session, items.clone()));
             }
-            Happening::Lingering { session, checkout, items, .. } => {
+            Happening::Lingering { session, checkout, items, until_ms } => {
+                self.lingers.insert(*checkout, *until_ms);
                 let Some((whose, held)) = self.held.get_mut(checkout) else {
                     return Err(format!("{checkout:?} lingers and was not held"));
                 };
@@ -192,6 +198,28 @@ impl History {
             | Happening::PolicySet { .. }
             | Happening::Revoked { .. }
             | Happening::MarkedLost { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A seat lingers for as long as was said, unless its holder gets others for
+    /// it in the same moment.
+    fn check_linger(
+        &mut self,
+        step: &Step,
+        ends: &Event,
+        checkout: CheckoutId,
+    ) -> Result<(), String> {
+        let until_ms = self.lingers.remove(&checkout).ok_or("it did not linger")?;
+        let desk = |event: &Event| {
+            event.whose().map(|h| (h.user.clone(), h.host.clone(), h.display.clone()))
+        };
+        let granted = step.events.iter().filter(|event| {
+            matches!(event.what, Happening::Granted { .. } | Happening::Borrowed { .. })
+        });
+        let mut later = granted.filter(|event| event.sequence > ends.sequence);
+        if until_ms > ends.at.cluster_ms && !later.any(|event| desk(event) == desk(ends)) {
+            return Err(format!("{checkout:?} lingered until {until_ms} ms, and was cut short"));
         }
         Ok(())
     }

@@ -140,6 +140,17 @@ fn loans_beyond_what_is_held_are_caught() {
 }
 
 #[test]
+fn a_seat_that_lingers_too_briefly_is_caught() {
+    assert_caught(and([open(2)]), "was cut short", |step| {
+        let (session, checkout) = (session_id(1), CheckoutId(1));
+        let (items, until_ms) = (granted().items, 1_000_000);
+        let lingering = Happening::Lingering { session, checkout, items, until_ms };
+        let ended = Happening::Returned { session, checkout, reason: EndReason::Lingered };
+        step.events = vec![event(4, step.at, lingering), event(5, step.at, ended)];
+    });
+}
+
+#[test]
 fn a_seat_sold_twice_is_caught() {
     assert_caught(and([open(2), checkout(2, 1)]), "P1: oversold: granted from", |step| {
         as_if_granted(step, 4, 2, 2);
