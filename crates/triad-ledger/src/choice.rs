@@ -27,8 +27,8 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Choice {
     pub(crate) seats: Taken,
     pub(crate) tokens: Option<Taken>,
-    /// It takes no seat from anybody who waits: nothing counts anew, or all of
-    /// it was reserved for the holder.
+    /// It takes no seat from anybody who waits: nothing counts anew, or nothing
+    /// counts at all, or all of it was reserved for the holder.
     pub(crate) out_of_turn: bool,
 }
 
@@ -75,8 +75,11 @@ impl Asking<'_> {
             }
             let rules = rules.zip(who.as_ref());
             match self.pool(item, id, pool, rules, taken, &mut why, with_tokens) {
-                // A seat that the holder has already costs nobody anything.
-                Ok(choice) if choice.seats.fresh == 0 => return Ok(choice),
+                // A seat that the holder has already, or that is not counted, costs
+                // nobody anything.
+                Ok(choice) if choice.seats.fresh == 0 || pool.key.terms.is_free() => {
+                    return Ok(choice);
+                }
                 Ok(choice) => {
                     found.get_or_insert(choice);
                 }
@@ -121,7 +124,8 @@ impl Asking<'_> {
             }
             return Err((Stage::Full, None));
         }
-        let mut out_of_turn = fresh == 0 || remaining.for_holder >= fresh + of_this;
+        let uncounted = pool.key.terms.uncounted;
+        let mut out_of_turn = fresh == 0 || uncounted || remaining.for_holder >= fresh + of_this;
         if let Some((rules, who)) = rules {
             self.within_max(item, fresh, rules, who, taken)
                 .map_err(|denial| (Stage::Max, Some(denial)))?;

@@ -338,8 +338,9 @@ impl Ledger {
 
     /// Whether some may pass others in the line for this pool.
     fn out_of_turn_is_possible(&self, pool: PoolId) -> bool {
-        let shared = self.pools.held(pool).key.terms.share != Share::NOTHING;
-        shared || self.rules.of(pool).is_some_and(|rules| rules.reserves())
+        let terms = &self.pools.held(pool).key.terms;
+        let costs_nothing = terms.uncounted || terms.share != Share::NOTHING;
+        costs_nothing || self.rules.of(pool).is_some_and(|rules| rules.reserves())
     }
 
     fn granted_item(&self, item: &HeldItem) -> GrantedItem {

@@ -175,7 +175,8 @@ fn leave(groups: &mut Groups, pool: PoolId, share: Share, claim: Claim<'_>) -> S
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {
     pools: BTreeMap<PoolId, Pool>,
-    /// The pools of a feature, the soonest-expiring first: seats that will be
+    /// The pools of a feature in the order in which they are lent: those of
+    /// which nobody needs a seat, then the soonest-expiring. Seats that will be
     /// gone tomorrow are lent before those that stay.
     by_feature: BTreeMap<FeatureName, Vec<PoolId>>,
     /// Who shares seats with whom.
@@ -394,7 +395,7 @@ impl Pools {
         for ids in self.by_feature.values_mut() {
             ids.sort_by_key(|id| {
                 let key = &self.pools[id].key;
-                (key.expires_ms.unwrap_or(u64::MAX), key.version, *id)
+                (!key.terms.is_free(), key.expires_ms.unwrap_or(u64::MAX), key.version, *id)
             });
         }
     }
@@ -439,6 +440,12 @@ fn superseded(lines: &[&Line]) -> BTreeMap<FeatureName, u64> {
 }
 
 impl Terms {
+    /// Whether using it takes a seat from nobody: it is not counted, and neither
+    /// by tokens.
+    pub(crate) fn is_free(&self) -> bool {
+        self.uncounted && self.consumes.is_none()
+    }
+
     /// Whether the line's host ids let this holder in.
     pub(crate) fn open_to(&self, holder: &Holder) -> bool {
         self.hostids.is_empty() || self.hostids.iter().any(|id| holder.hostids.contains(id))

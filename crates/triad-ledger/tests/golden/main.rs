@@ -69,6 +69,7 @@ scripts!(
     tokens,
     unacknowledged,
     uncounted,
+    uncounted_first,
     versions,
     withdrawn,
 );

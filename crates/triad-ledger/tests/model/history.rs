@@ -38,6 +38,7 @@ pub struct History {
     lingers: BTreeMap<CheckoutId, u64>,
     waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
+    policy: bool,
     audit: Audited,
 }
 
@@ -64,6 +65,7 @@ impl History {
         self.check_never_oversold(step)?;
         self.check_exactly_once(step)?;
         self.check_held(step)?;
+        self.check_own_right_first(step)?;
         self.check_audit(step)?;
         self.pools = step.pools.clone();
         Ok(())
@@ -193,9 +195,9 @@ impl History {
                 }
                 self.told.insert((*session, *request), answer.clone());
             }
+            Happening::PolicySet { .. } => self.policy = true,
             Happening::Denied { .. }
             | Happening::Installed { .. }
-            | Happening::PolicySet { .. }
             | Happening::Revoked { .. }
             | Happening::MarkedLost { .. } => {}
         }
@@ -299,6 +301,38 @@ impl History {
             }
         } else if decided {
             self.told.insert((*session, *request), step.answer.clone());
+        }
+        Ok(())
+    }
+
+    /// Who may use a pool that is not counted takes no seat of another; as long
+    /// as no policy keeps him from it.
+    fn check_own_right_first(&self, step: &Step) -> Result<(), String> {
+        let (Command::Checkout { items, .. }, Ok(Outcome::Granted(grant))) =
+            (&step.command, &step.answer)
+        else {
+            return Ok(());
+        };
+        let theirs = |event: &&Event| matches!(&event.what, Happening::Granted { checkout, .. } if *checkout == grant.checkout);
+        let Some(holder) = step.events.iter().find(theirs).and_then(Event::whose) else {
+            return Ok(());
+        };
+        for (item, granted) in items.iter().zip(&grant.items).filter(|_| !self.policy) {
+            let own = step.pools.iter().find(|(_, pool)| {
+                let terms = &pool.key.terms;
+                let named = terms.users_max.or(terms.hosts_max).is_some();
+                let here = |id| holder.hostids.contains(id);
+                pool.key.feature == item.feature
+                    && pool.key.version >= item.version
+                    && pool.valid_at(self.last.date_ms)
+                    && (terms.uncounted && terms.consumes.is_none() && !named)
+                    && (terms.hostids.is_empty() || terms.hostids.iter().any(here))
+            });
+            let counted =
+                step.pools.get(&granted.pool).is_some_and(|pool| !pool.key.terms.uncounted);
+            if let (Some((id, _)), true) = (own, counted) {
+                return Err(format!("{granted:?} was granted, and {id:?} is not counted"));
+            }
         }
         Ok(())
     }

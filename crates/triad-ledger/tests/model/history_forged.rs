@@ -151,6 +151,16 @@ fn a_seat_that_lingers_too_briefly_is_caught() {
 }
 
 #[test]
+fn a_seat_taken_by_one_who_needs_none_is_caught() {
+    assert_caught(and([install(2, 2), open(2), checkout(2, 1)]), "is not counted", |step| {
+        let mut own = step.pools[&PoolId(1)].clone();
+        own.key.terms.uncounted = true;
+        own.held = 0;
+        step.pools.insert(PoolId(2), own);
+    });
+}
+
+#[test]
 fn a_seat_sold_twice_is_caught() {
     assert_caught(and([open(2), checkout(2, 1)]), "P1: oversold: granted from", |step| {
         as_if_granted(step, 4, 2, 2);
