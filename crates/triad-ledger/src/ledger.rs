@@ -201,6 +201,7 @@ impl Ledger {
 
     /// Moves both clocks on, never back, and does what has come due.
     fn advance(&mut self, at: At) {
+        let before_ms = self.meta.at.date_ms;
         let now = &mut self.meta.at;
         now.index = at.index;
         now.term = at.term;
@@ -208,13 +209,25 @@ impl Ledger {
         now.date_ms = now.date_ms.max(at.date_ms);
         self.records.touch(RecordKey::Meta);
         if self.next_turn_ms.is_some_and(|turn| turn <= self.meta.at.date_ms) {
-            self.expire();
-            self.follow_rules();
-            self.freed.all = true;
+            self.turn(before_ms);
         }
         self.end_stays();
         self.end_waits();
         self.serve_queue();
+    }
+
+    /// Rights begin or end, since `before_ms`.
+    fn turn(&mut self, before_ms: u64) {
+        let begun = self.pools.next_superseding_ms(before_ms);
+        let supersedes = begun.is_some_and(|begun| begun <= self.meta.at.date_ms);
+        let rebuilt = if supersedes { self.rebuild_pools() } else { Vec::new() };
+        self.expire();
+        self.follow_rules();
+        if supersedes {
+            self.line_up();
+            self.announce_superseding(before_ms, &rebuilt);
+        }
+        self.freed.all = true;
     }
 
     /// Answers a request once: asked again, it gets the first answer. `decide`
@@ -524,9 +537,23 @@ impl Ledger {
         }
         self.licenses.insert(license.id.clone(), license.clone());
         self.records.touch(RecordKey::License(license.id.clone()));
+        let rebuilt = self.rebuild_pools();
+        self.expire();
+        self.follow_rules();
+        self.line_up();
+        self.freed.all = true;
+        let overage = self.pools.overage();
+        let (license, serial) = (license.id.clone(), license.serial);
+        self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
+        Ok(Outcome::Installed { changed: true, overage })
+    }
+
+    /// Makes the pools those of the licenses, and moves what is held of those
+    /// that lost their lines. Returns every pool that changed.
+    fn rebuild_pools(&mut self) -> Vec<(PoolId, FeatureName)> {
         let features = self.pools.iter().map(|(id, pool)| (id, pool.key.feature.clone()));
         let before: BTreeMap<PoolId, FeatureName> = features.collect();
-        let rebuilt = self.pools.rebuild(self.licenses.values());
+        let rebuilt = self.pools.rebuild(self.licenses.values(), self.meta.at.date_ms);
         let feature = |id| self.pools.pool(id).map(|pool| pool.key.feature.clone());
         let rebuilt = rebuilt
             .into_iter()
@@ -536,14 +563,26 @@ impl Ledger {
             self.records.touch(RecordKey::Pool(*pool));
         }
         self.move_withdrawn();
-        self.expire();
-        self.follow_rules();
-        self.line_up();
-        self.freed.all = true;
+        rebuilt
+    }
+
+    /// A line that has begun to make others void is as good as a license that
+    /// was installed now: the history says so, with the pools that changed.
+    fn announce_superseding(&mut self, before_ms: u64, rebuilt: &[(PoolId, FeatureName)]) {
+        let now_ms = self.meta.at.date_ms;
+        let begun = |license: &&License| {
+            license.lines.iter().any(|line| {
+                let begins = line.starts_ms.is_some_and(|at| before_ms < at && at <= now_ms);
+                begins && !line.about.supersedes.is_empty()
+            })
+        };
+        let begun = self.licenses.values().filter(begun);
+        let begun: Vec<_> = begun.map(|license| (license.id.clone(), license.serial)).collect();
         let overage = self.pools.overage();
-        let (license, serial) = (license.id.clone(), license.serial);
-        self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
-        Ok(Outcome::Installed { changed: true, overage })
+        for (license, serial) in begun {
+            let installed = Happening::Installed { license, serial, overage };
+            self.happened_with(None, rebuilt.to_vec(), installed);
+        }
     }
 
     /// The pools of which a checkout holds seats.

@@ -183,6 +183,8 @@ pub(crate) struct Pools {
     groups: Groups,
     /// The same of those claims that are out on loan.
     loans: Groups,
+    /// When lines begin that make others void. Derived from the licenses.
+    superseding_ms: BTreeSet<u64>,
     pub(crate) last_id: u32,
 }
 
@@ -303,16 +305,18 @@ impl Pools {
         Some(Taken { pool, seats, fresh: self.fresh(pool, seats, holder, taken) })
     }
 
-    /// Makes the pools those of `licenses`. Pools that keep their key keep
-    /// their id; pools that lost their lines are withdrawn, and vanish if
-    /// nobody holds seats of them. Returns every pool that changed.
+    /// Makes the pools those of `licenses` at this date. Pools that keep their
+    /// key keep their id; pools that lost their lines are withdrawn, and vanish
+    /// if nobody holds seats of them. Returns every pool that changed.
     pub(crate) fn rebuild<'a>(
         &mut self,
-        licenses: impl Iterator<Item = &'a License>,
+        licenses: impl Iterator<Item = &'a License> + Clone,
+        date_ms: u64,
     ) -> Vec<PoolId> {
+        self.note_superseding(licenses.clone());
         let mut wanted: BTreeMap<PoolKey, (u64, u64)> = BTreeMap::new();
         let lines: Vec<&Line> = licenses.flat_map(|license| &license.lines).collect();
-        let void = superseded(&lines);
+        let void = superseded(&lines, date_ms);
         let in_force = |line: &&&Line| {
             let before = void.get(&line.feature);
             before.is_none_or(|before| line.about.issued_ms.unwrap_or(0) >= *before)
@@ -344,6 +348,14 @@ impl Pools {
         }
         self.index();
         changed
+    }
+
+    /// Notes when lines begin that make others void, for
+    /// [`Pools::next_turn_ms`].
+    pub(crate) fn note_superseding<'a>(&mut self, licenses: impl Iterator<Item = &'a License>) {
+        let lines = licenses.flat_map(|license| &license.lines);
+        let superseding = lines.filter(|line| !line.about.supersedes.is_empty());
+        self.superseding_ms = superseding.filter_map(|line| line.starts_ms).collect();
     }
 
     /// The same pools, with nothing held.
@@ -404,7 +416,15 @@ impl Pools {
     pub(crate) fn next_turn_ms(&self, date_ms: u64) -> Option<u64> {
         let keys = self.pools.values().map(|pool| &pool.key);
         let turns = keys.flat_map(|key| [key.starts_ms, key.expires_ms]).flatten();
-        turns.filter(|turn| *turn > date_ms).min()
+        let turns = turns.filter(|turn| *turn > date_ms);
+        turns.chain(self.next_superseding_ms(date_ms)).min()
+    }
+
+    /// When the next line begins after this date that makes others void.
+    pub(crate) fn next_superseding_ms(&self, date_ms: u64) -> Option<u64> {
+        use core::ops::Bound;
+        let later = (Bound::Excluded(date_ms), Bound::Unbounded);
+        self.superseding_ms.range(later).next().copied()
     }
 
     /// When the next right ends after this date.
@@ -426,10 +446,12 @@ impl Pools {
     }
 }
 
-/// Before when the lines of a feature must have been issued to be void.
-fn superseded(lines: &[&Line]) -> BTreeMap<FeatureName, u64> {
+/// Before when the lines of a feature must have been issued to be void at this
+/// date. A line that has not begun makes none void: until then they are what
+/// the site has.
+fn superseded(lines: &[&Line], date_ms: u64) -> BTreeMap<FeatureName, u64> {
     let mut before: BTreeMap<FeatureName, u64> = BTreeMap::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| line.starts_ms.is_none_or(|starts| starts <= date_ms)) {
         for feature in &line.about.supersedes {
             let issued = line.about.issued_ms.unwrap_or(0);
             let known = before.entry(feature.clone()).or_default();

@@ -62,7 +62,8 @@ impl Ledger {
         let date_ms = self.meta.at.date_ms;
         let waited_for = self.rules.policy().is_some() || !self.queue.is_empty();
         let turn = if waited_for { self.next_turn_ms } else { self.pools.next_expiry_ms(date_ms) };
-        turn.into_iter().chain(self.stays.next_borrow_end_ms()).min()
+        let superseding = self.pools.next_superseding_ms(date_ms);
+        turn.into_iter().chain(superseding).chain(self.stays.next_borrow_end_ms()).min()
     }
 
     /// The cluster time at which something comes due, so that the leader lets

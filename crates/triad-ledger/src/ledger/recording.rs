@@ -109,6 +109,7 @@ impl Ledger {
         }
         ledger.restore_held()?;
         ledger.pools.index();
+        ledger.pools.note_superseding(ledger.licenses.values());
         ledger.follow_rules();
         // Brings the hash up to date; nothing of this needs to be written out.
         ledger.take_changes();

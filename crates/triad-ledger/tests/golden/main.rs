@@ -66,6 +66,7 @@ scripts!(
     sharing,
     soonest_expiring_first,
     supersede,
+    supersede_later,
     tokens,
     unacknowledged,
     uncounted,

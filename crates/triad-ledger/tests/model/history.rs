@@ -230,14 +230,17 @@ impl History {
     /// only a license makes the excess grow.
     fn check_never_oversold(&self, step: &Step) -> Result<(), String> {
         // What the passing of time has freed is granted before a license that
-        // comes at the same moment counts: then the pools are the old ones.
+        // comes at the same moment counts: then the pools are the old ones, or
+        // those that another license has made of them, which begins by the clock.
         let is_license = |event: &Event| matches!(event.what, Happening::Installed { .. });
-        let license = step.events.iter().position(is_license).unwrap_or(0);
+        let first = step.events.iter().position(is_license);
+        let last = step.events.iter().rposition(is_license).unwrap_or(0);
         for (place, event) in step.events.iter().enumerate() {
             let Happening::Granted { items, .. } = &event.what else { continue };
-            if place < license {
+            if place < last {
+                let rebuilt = first.is_some_and(|first| first < place);
                 let known = |item: &GrantedItem| {
-                    self.pools.get(&item.pool).is_some_and(|pool| !pool.withdrawn)
+                    rebuilt || self.pools.get(&item.pool).is_some_and(|pool| !pool.withdrawn)
                 };
                 if !items.iter().all(known) {
                     return Err(format!("P1: {items:?} granted from no pool"));
@@ -258,7 +261,7 @@ impl History {
             let beyond = pool.held.saturating_sub(pool.total());
             if pool.key.terms.uncounted { 0 } else { beyond }
         };
-        let installed = matches!(step.answer, Ok(Outcome::Installed { changed: true, .. }));
+        let installed = first.is_some();
         for (id, pool) in &step.pools {
             if pool.borrowed > pool.held {
                 return Err(format!("{id:?} lent more than is held: {pool:?}"));

@@ -27,6 +27,7 @@ pub enum Mistake {
     IgnoresMax,
     IgnoresReserve,
     IgnoresStarts,
+    IgnoresSupersedes,
     IgnoresVersions,
     KeepsHalfACheckout,
     LastDayTooLong,
@@ -36,9 +37,10 @@ pub enum Mistake {
     RenewalStrands,
     ReopensEnded,
     ResumeOpens,
+    SupersedesTooEarly,
 }
 
-const ALL: [Mistake; 25] = [
+const ALL: [Mistake; 27] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -55,6 +57,7 @@ const ALL: [Mistake; 25] = [
     Mistake::IgnoresMax,
     Mistake::IgnoresReserve,
     Mistake::IgnoresStarts,
+    Mistake::IgnoresSupersedes,
     Mistake::IgnoresVersions,
     Mistake::KeepsHalfACheckout,
     Mistake::LastDayTooLong,
@@ -64,10 +67,11 @@ const ALL: [Mistake; 25] = [
     Mistake::RenewalStrands,
     Mistake::ReopensEnded,
     Mistake::ResumeOpens,
+    Mistake::SupersedesTooEarly,
 ];
 
 /// Several times what the slowest mistake takes to be found.
-const HISTORIES_MAX: usize = 120;
+const HISTORIES_MAX: usize = 400;
 
 #[test]
 fn every_mistake_is_found() {

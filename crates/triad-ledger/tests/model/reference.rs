@@ -61,7 +61,13 @@ impl Reference {
 
     pub fn answer(&mut self, at: At, command: &Command) -> Answer {
         let backwards = self.makes(Mistake::DateRunsBack);
+        let before = self.date_ms;
         self.date_ms = if backwards { at.date_ms } else { self.date_ms.max(at.date_ms) };
+        let lines = || self.licenses.iter().flat_map(|license| &license.lines);
+        let begins = |line: &Line| line.starts_ms > Some(before) && self.has_begun(line);
+        if lines().any(|line| !line.about.supersedes.is_empty() && begins(line)) {
+            self.relicense();
+        }
         self.expire();
         match command {
             Command::Open { session, holder, lease_ms, resume } => {
@@ -402,8 +408,11 @@ impl Reference {
     }
 
     fn begun(&self, lot: &Lot) -> bool {
-        let early = self.makes(Mistake::IgnoresStarts);
-        early || lot.like.starts_ms.is_none_or(|starts| self.date_ms >= starts)
+        self.makes(Mistake::IgnoresStarts) || self.has_begun(&lot.like)
+    }
+
+    fn has_begun(&self, line: &Line) -> bool {
+        line.starts_ms.is_none_or(|starts| self.date_ms >= starts)
     }
 
     fn over(&self, lot: &Lot) -> bool {
@@ -460,16 +469,7 @@ impl Reference {
         }
         self.licenses.retain(|old| old.id != license.id);
         self.licenses.push(license.clone());
-        self.recount();
-        if !self.makes(Mistake::RenewalStrands) {
-            let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
-            let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
-            for index in 0..self.rows.len() {
-                if withdrawn.contains(&self.rows[index].lot) {
-                    self.move_row(index, true);
-                }
-            }
-        }
+        self.relicense();
         if self.makes(Mistake::EvictsWhenLowered) {
             while let Some(lot) = self
                 .lots
@@ -486,13 +486,38 @@ impl Reference {
         Ok(Outcome::Installed { changed: true, overage: self.overage() })
     }
 
+    /// Counts the lines, and moves what is held of those that are gone.
+    fn relicense(&mut self) {
+        self.recount();
+        if !self.makes(Mistake::RenewalStrands) {
+            let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
+            let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
+            for index in 0..self.rows.len() {
+                if withdrawn.contains(&self.rows[index].lot) {
+                    self.move_row(index, true);
+                }
+            }
+        }
+    }
+
     /// Counts all lines of all licenses anew.
     fn recount(&mut self) {
+        let mut fresh: Vec<Lot> = Vec::new();
+        let lines: Vec<&Line> = self.licenses.iter().flat_map(|license| &license.lines).collect();
+        let voids = |by: &Line, line: &Line| {
+            let begun = self.makes(Mistake::SupersedesTooEarly) || self.has_begun(by);
+            let older = line.about.issued_ms < by.about.issued_ms;
+            by.about.supersedes.contains(&line.feature) && begun && older
+        };
+        let void = |line: &Line| {
+            !self.makes(Mistake::IgnoresSupersedes) && lines.iter().any(|by| voids(by, line))
+        };
+        let valid: Vec<Line> =
+            lines.iter().filter(|line| !void(line)).map(|line| Line::clone(line)).collect();
         for lot in &mut self.lots {
             (lot.seats, lot.overdraft, lot.withdrawn) = (0, 0, true);
         }
-        let mut fresh: Vec<Lot> = Vec::new();
-        for line in self.licenses.iter().flat_map(|license| &license.lines) {
+        for line in &valid {
             let known = self.lots.iter_mut().chain(&mut fresh).find(|lot| alike(&lot.like, line));
             if let Some(lot) = known {
                 lot.seats += u64::from(line.seats);
