@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
-# a Python with gRPC (the client in tests/python), buf (the proto style) and cargo-deny (the
-# dependencies). Quiet when all is there; without a network it says what is missing and goes on.
+# a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
+# dependencies), and the system's tools with which tests/faults breaks networks, disks and clocks. Quiet when all is there; without a network it says what is missing and goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
 
@@ -43,10 +43,19 @@ has_deny() { "$tools/bin/cargo-deny" --version; }
 # From the tools' folder: the flags in this tree's .cargo/config.toml are not meant for it.
 install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-deny --version 0.20.2); }
 
+# What tests/faults needs of Linux. Only root can use it, so only root needs it.
+has_lab() {
+    [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
+    ip -V && ss --version && nft --version && nsenter --version && losetup --version &&
+        command -v mkfs.ext4 cc && ls /usr/lib/*/faketime/libfaketimeMT.so.1
+}
+install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev libfaketime; }
+
 requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
 : >"$log"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
+ensure "tools of the lab" has_lab install_lab
 ensure cargo-deny has_deny install_deny
 
 if [ ${#missing[@]} -gt 0 ]; then

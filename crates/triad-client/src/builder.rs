@@ -153,6 +153,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The process id, if not this process's.
+    pub fn pid(mut self, pid: u32) -> Self {
+        self.holder.pid = pid;
+        self
+    }
+
     /// The project to account to.
     pub fn project(mut self, name: impl Into<String>) -> Self {
         self.holder.project = name.into();

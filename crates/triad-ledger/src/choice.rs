@@ -218,7 +218,7 @@ impl Asking<'_> {
             return Ok(());
         }
         for &rule in &rules.max {
-            let Some((used, max)) = self.rules.max(rule, who) else { continue };
+            let Some((used, max)) = self.rules.max(rules, rule, who) else { continue };
             let counted = |taken: &&Taken| {
                 self.rules.of(taken.pool).is_some_and(|rules| rules.max.contains(&rule))
             };

@@ -28,6 +28,8 @@ use triad_proto::v1;
 use triad_proto::v1::peer_service_client::PeerServiceClient;
 
 use crate::clock::PeerClocks;
+use crate::filling::part_from_wire;
+use crate::history::Part;
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
     Member, TypeConfig, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire, membership_to_wire,
@@ -78,6 +80,18 @@ impl Peers {
         clocks: Arc<PeerClocks>,
     ) -> Self {
         Peers { cluster_id, node_id, network, tls, clocks, channels: Arc::default() }
+    }
+
+    /// A part of a peer's history.
+    pub(crate) async fn fetch_history(
+        &self,
+        target: u64,
+        address: &str,
+        after_sequence: u64,
+    ) -> Result<Part, tonic::Status> {
+        let peer = self.client(target, address);
+        let request = peer.request(v1::FetchHistoryRequest { after_sequence });
+        part_from_wire(peer.client.clone().fetch_history(request).await?.into_inner())
     }
 
     /// The way to a peer; it connects when first used, and again after a loss.

@@ -51,6 +51,17 @@ impl Ledger {
         self.checkouts.range(after).map(|(id, checkout)| (*id, checkout))
     }
 
+    /// One checkout, if it is held.
+    pub fn find_checkout(&self, id: CheckoutId) -> Option<&Checkout> {
+        self.checkouts.get(&id)
+    }
+
+    /// How often clients are told to send a heartbeat by the policy: at least
+    /// and at most, ms. The servers follow it.
+    pub fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
+        self.rules.heartbeat_bounds_ms()
+    }
+
     /// What a checkout holds, in the words of a grant.
     pub fn granted_items(&self, checkout: &Checkout) -> Vec<GrantedItem> {
         checkout.items.iter().map(|item| self.granted_item(item)).collect()
@@ -110,10 +121,13 @@ impl Ledger {
         self.sessions.get(&session)?.receipts.answers.get(&request)
     }
 
-    /// What is kept of a pool, by which rule and for whom.
-    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64)> {
+    /// What is kept of a pool: by which rule, for whom, how many seats, and how
+    /// many of them are held by those they are kept for.
+    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64, u64)> {
         let reserved = self.rules.reservations(pool);
-        reserved.map(|(rule, seats)| (self.rules.rule_id(rule), self.rules.subject(rule), seats))
+        reserved.map(|(rule, seats, drawn)| {
+            (self.rules.rule_id(rule), self.rules.subject(rule), seats, drawn)
+        })
     }
 
     /// The head of the event chain.

@@ -309,7 +309,7 @@ impl Conversation {
             "reservations" => {
                 let of = |(id, _): (PoolId, _)| {
                     let kept = ledger.reservations(id);
-                    kept.map(move |(rule, whose, n)| {
+                    kept.map(move |(rule, whose, n, _)| {
                         format!("pool {}: {n} for {whose}, {rule}", id.0)
                     })
                 };
@@ -543,6 +543,7 @@ fn rule(number: u32, said: &Group) -> Spoken<Rule> {
             "group" => Subject::Group(GroupName::parse(value)?),
             "hosts" => Subject::HostGroup(GroupName::parse(value)?),
             "network" => Subject::Internet(Network::parse(value)?),
+            "each" if value == "user" => Subject::EachUser,
             _ => continue,
         };
     }

@@ -221,7 +221,7 @@ pub fn event(event: &Event) -> String {
 }
 
 pub fn step(step: &Step) -> String {
-    let Step { what, pool, rule, verdict, numbers } = step;
+    let Step { what, pool, rule, verdict, numbers, .. } = step;
     let verdict = match verdict {
         Verdict::Passes => "passes",
         Verdict::Denies => "denies",

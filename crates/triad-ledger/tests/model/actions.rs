@@ -142,7 +142,7 @@ fn rich() -> impl Strategy<Value = Rich> {
         0u8..5,
         prop::option::weighted(0.8, 0u8..9),
         prop::option::weighted(0.2, 0u8..3),
-        0u8..8,
+        0u8..9,
         0u8..5,
     );
     let rule = rule.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
@@ -211,7 +211,7 @@ const PLAIN_RULES: [u8; 7] = [0, 1, 2, 3, 6, 8, 9];
 fn rule_of(kinds: &'static [u8]) -> impl Strategy<Value = RulePick> {
     let name = prop::option::weighted(0.8, 0u8..9);
     let version = prop::option::weighted(0.2, 0u8..3);
-    let picks = (prop::sample::select(kinds), 0u8..5, name, version, 0u8..8, 0u8..5);
+    let picks = (prop::sample::select(kinds), 0u8..5, name, version, 0u8..9, 0u8..5);
     picks.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
         kind,
         amount,
@@ -520,7 +520,8 @@ fn policy(version: u64, picks: &[RulePick], case_insensitive: bool) -> Policy {
             4 => Subject::Display(label("wall")),
             5 => Subject::Group(group("evens")),
             6 => Subject::HostGroup(group("lab")),
-            _ => Subject::Internet(Network::parse("10.0.0.0/31").expect("good")),
+            7 => Subject::Internet(Network::parse("10.0.0.0/31").expect("good")),
+            _ => Subject::EachUser,
         };
         let selector = name.map(|name| FeatureSelector {
             version: of.map(|pick| crate::actions::version(2 * pick)),
