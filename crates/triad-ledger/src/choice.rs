@@ -9,7 +9,8 @@ use crate::denial::{Denial, FreeSeats};
 use crate::names::{PoolId, Seats, Version};
 use crate::policy::RuleId;
 use crate::pools::{Pool, Pools, Taken, taken_of};
-use crate::rulebook::{Named, PoolRules, Rulebook, Who};
+use crate::reservations::Kept;
+use crate::rulebook::{Named, PoolRules, Remaining, Rulebook, Who};
 
 /// Who asks, and for how long.
 #[derive(Clone, Copy)]
@@ -30,6 +31,14 @@ pub(crate) struct Choice {
     /// It takes no seat from anybody who waits: nothing counts anew, or nothing
     /// counts at all, or all of it was reserved for the holder.
     pub(crate) out_of_turn: bool,
+}
+
+/// A pool that may serve an item, the rules about it, and what is kept of it.
+struct LookedAt<'a> {
+    id: PoolId,
+    pool: &'a Pool,
+    rules: Option<(&'a PoolRules, &'a Who)>,
+    remaining: Remaining,
 }
 
 /// How far a pool went before it said no. The furthest is what is told.
@@ -62,6 +71,7 @@ impl Asking<'_> {
         let mut why = Shortfall::default();
         let mut found: Option<Choice> = None;
         let mut who: Option<Who> = None;
+        let mut kept: Option<Kept> = None;
         for (id, pool) in self.pools.candidates(&item.feature) {
             if found.is_some() && pool.key.terms.share == crate::rights::Share::NOTHING {
                 continue;
@@ -74,7 +84,16 @@ impl Asking<'_> {
                 who = Some(self.rules.who(self.holder));
             }
             let rules = rules.zip(who.as_ref());
-            match self.pool(item, id, pool, rules, taken, &mut why, with_tokens) {
+            let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
+                Some((_, who)) => {
+                    let kept = kept
+                        .get_or_insert_with(|| self.rules.kept(self.pools, &item.feature, None));
+                    self.rules.remaining(kept, id, pool, who)
+                }
+                None => Remaining::default(),
+            };
+            let looked_at = LookedAt { id, pool, rules, remaining };
+            match self.pool(item, looked_at, taken, &mut why, with_tokens) {
                 // A seat that the holder has already, or that is not counted, costs
                 // nobody anything.
                 Ok(choice) if choice.seats.fresh == 0 || pool.key.terms.is_free() => {
@@ -90,25 +109,19 @@ impl Asking<'_> {
     }
 
     /// Whether this pool serves the item.
-    #[expect(clippy::too_many_arguments, reason = "one step of the search above")]
-    pub(crate) fn pool(
+    fn pool(
         &self,
         item: &Item,
-        id: PoolId,
-        pool: &Pool,
-        rules: Option<(&PoolRules, &Who)>,
+        looked_at: LookedAt<'_>,
         taken: &[Taken],
         why: &mut Shortfall,
         with_tokens: bool,
     ) -> Result<Choice, (Stage, Option<Denial>)> {
+        let LookedAt { id, pool, rules, remaining } = looked_at;
         self.permitted(item, id, pool, rules, taken)
             .map_err(|denial| (Stage::Refused, Some(denial)))?;
         let fresh = self.pools.fresh(id, item.seats, self.holder, taken);
         let of_this = taken_of(id, taken);
-        let remaining = match rules {
-            Some((rules, who)) => self.rules.remaining(rules, who),
-            None => Default::default(),
-        };
         let free = pool.free().saturating_sub(of_this);
         why.total += pool.lendable();
         why.in_use += pool.held + of_this;

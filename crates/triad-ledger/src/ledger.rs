@@ -353,7 +353,7 @@ impl Ledger {
     fn out_of_turn_is_possible(&self, pool: PoolId) -> bool {
         let terms = &self.pools.held(pool).key.terms;
         let costs_nothing = terms.uncounted || terms.share != Share::NOTHING;
-        costs_nothing || self.rules.of(pool).is_some_and(|rules| rules.reserves())
+        costs_nothing || self.rules.reserves(&self.pools.held(pool).key.feature)
     }
 
     fn granted_item(&self, item: &HeldItem) -> GrantedItem {

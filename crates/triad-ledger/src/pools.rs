@@ -223,6 +223,12 @@ impl Pools {
         self.groups.iter().filter_map(|((pool, _), group)| Some((*pool, group.weight()?)))
     }
 
+    /// What the holder's group weighs in a pool.
+    pub(crate) fn group_of(&self, id: PoolId, holder: &Holder) -> Option<Weight> {
+        let key = ShareKey::of(self.held(id).key.terms.share, holder)?;
+        self.groups.get(&(id, key))?.weight()
+    }
+
     /// How many of these seats would count anew, beside those that the holder's
     /// group has and those that the same checkout takes already.
     pub(crate) fn fresh(&self, id: PoolId, seats: Seats, holder: &Holder, taken: &[Taken]) -> u64 {

@@ -122,9 +122,10 @@ impl Ledger {
     }
 
     /// What is kept of a pool: by which rule, for whom, how many seats, and how
-    /// many of them are held by those they are kept for.
+    /// many of them are held by those they are kept for. The others lie on free
+    /// seats of this pool.
     pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64, u64)> {
-        let reserved = self.rules.reservations(pool);
+        let reserved = self.rules.reserved_of(&self.pools, pool).into_iter();
         reserved.map(|(rule, seats, drawn)| {
             (self.rules.rule_id(rule), self.rules.subject(rule), seats, drawn)
         })

@@ -53,6 +53,7 @@ scripts!(
     policy_max,
     policy_order,
     policy_reserve,
+    policy_reserve_pools,
     policy_subjects,
     queue,
     queue_acknowledged,

@@ -36,11 +36,12 @@ pub enum Mistake {
     Oversells,
     RenewalStrands,
     ReopensEnded,
+    ReservesWhatIsHeld,
     ResumeOpens,
     SupersedesTooEarly,
 }
 
-const ALL: [Mistake; 27] = [
+const ALL: [Mistake; 28] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -66,6 +67,7 @@ const ALL: [Mistake; 27] = [
     Mistake::Oversells,
     Mistake::RenewalStrands,
     Mistake::ReopensEnded,
+    Mistake::ReservesWhatIsHeld,
     Mistake::ResumeOpens,
     Mistake::SupersedesTooEarly,
 ];

@@ -2,9 +2,9 @@
 //! per item, every count is a sum over the rows, and what a session was told is
 //! a list of everything. Slow and plain, and written from the rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use triad_ledger::names::{CheckoutId, PoolId, RequestId, Seats, SessionId};
+use triad_ledger::names::{CheckoutId, PoolId, RequestId, Seats, SessionId, Version};
 use triad_ledger::policy::{Policy, Rule, RuleId, RuleKind, Subject};
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
@@ -269,7 +269,7 @@ impl Reference {
                     !each || of.is_some_and(|open| open.holder.user == me.user)
                 };
                 let rows = self.rows.iter().filter(|row| self.counted(row, rule));
-                let in_use: u64 = rows.filter(his).map(seats).sum();
+                let in_use: u64 = rows.filter(his).map(seats_of).sum();
                 let own = |rule: &&Rule| rule.subject == Subject::User(me.user.clone());
                 let means = self.means(&rule.subject, me) && !(each && max_rules.iter().any(own));
                 let over = means && in_use + wanted > u64::from(max);
@@ -350,50 +350,65 @@ impl Reference {
     fn kept_from(&self, me: &Holder, lot: &Lot, checkout: u64) -> (u64, Option<RuleId>) {
         let like = Item {
             feature: lot.like.feature.clone(),
-            version: lot.like.version,
+            version: Version::default(),
             seats: Seats::MIN,
         };
         let mut lots = self.lots_of(&like);
         lots.retain(|lot| self.begun(lot) && !self.over(lot));
-        let mut unreserved: Vec<u64> = lots.iter().map(|lot| lot.seats).collect();
-        let mut kept: Vec<(&Rule, u64)> = Vec::new();
-        for rule in &self.policy.rules {
-            let RuleKind::Reserve(seats) = rule.kind else { continue };
-            let mut left = u64::from(seats.get());
-            for (place, other) in
-                lots.iter().enumerate().filter(|(_, other)| about(rule, &other.like))
-            {
-                let here = left.min(unreserved[place]);
-                unreserved[place] -= here;
-                left -= here;
-                if other.id == lot.id && here > 0 {
-                    kept.push((rule, here));
-                }
-            }
-        }
+        let reserve = |rule: &Rule| match rule.kind {
+            RuleKind::Reserve(seats) => usize::try_from(seats.get()).expect("few"),
+            _ => 0,
+        };
+        let rules: Vec<&Rule> = self.policy.rules.iter().filter(|r| reserve(r) > 0).collect();
+        // One entry for each seat that is reserved at all.
+        let mut bought: Vec<u64> = lots.iter().map(|lot| lot.seats).collect();
+        let wanted: Vec<usize> = rules.iter().map(|rule| reserve(rule)).collect();
+        let seats = lay(&rules, &wanted, &lots, bought.clone());
+        let mut left: Vec<usize> = (0..rules.len())
+            .map(|place| seats.iter().filter(|(rule, _)| *rule == place).count())
+            .collect();
         // Who may draw from the fewest draws first.
-        let mut draws: Vec<(usize, Vec<usize>, u64)> = Vec::new();
-        for row in self.rows.iter().filter(|row| row.lot == lot.id && row.checkout != checkout) {
+        let mut draws: Vec<(usize, Vec<usize>, usize)> = Vec::new();
+        let known = left.clone();
+        for row in self.rows.iter().filter(|row| row.checkout != checkout) {
+            let Some(place) = lots.iter().position(|lot| lot.id == row.lot) else { continue };
             let holder =
                 &self.sessions.iter().find(|open| open.id == row.session).expect("open").holder;
-            let own: Vec<usize> = (0..kept.len())
-                .filter(|place| self.means(&kept[*place].0.subject, holder))
-                .collect();
-            draws.push((own.len(), own, seats(row)));
+            let draws_from = |rule: &usize| {
+                let rule = (known[*rule] > 0).then_some(rules[*rule]);
+                rule.is_some_and(|r| about(r, &lots[place].like) && self.means(&r.subject, holder))
+            };
+            let own: Vec<usize> = (0..rules.len()).filter(draws_from).collect();
+            let one = (own.len(), own, place);
+            draws.extend(std::iter::repeat_n(one, row.item.seats.get() as usize));
         }
         draws.sort();
-        for (_, own, mut seats) in draws {
-            for place in own {
-                let drawn = seats.min(kept[place].1);
-                kept[place].1 -= drawn;
-                seats -= drawn;
+        for (_, own, place) in draws {
+            if let Some(rule) = own.into_iter().find(|rule| left[*rule] > 0) {
+                left[rule] -= 1;
+                bought[place] = bought[place].saturating_sub(1);
             }
         }
-        kept.retain(|(rule, left)| *left > 0 && !self.means(&rule.subject, me));
+        // The rest lies on seats that are free.
+        let free = lots.iter().map(|lot| {
+            let others = self.rows.iter().filter(|r| r.lot == lot.id && r.checkout != checkout);
+            (lot.seats + lot.overdraft).saturating_sub(others.map(seats_of).sum())
+        });
+        let blind = self.makes(Mistake::ReservesWhatIsHeld);
+        let room = bought.iter().zip(free).map(
+            |(bought, free)| {
+                if blind { *bought } else { free.min(*bought) }
+            },
+        );
+        let mut kept = lay(&rules, &left, &lots, room.collect());
+        kept.retain(|(rule, place)| {
+            lots[*place].id == lot.id && !self.means(&rules[*rule].subject, me)
+        });
         if self.makes(Mistake::IgnoresReserve) {
             kept.clear();
         }
-        (kept.iter().map(|(_, left)| left).sum(), kept.first().map(|(rule, _)| rule.id))
+        let first = kept.iter().map(|(rule, _)| *rule).min();
+        (kept.len() as u64, first.map(|rule| rules[rule].id))
     }
 
     /// The lots in the order in which they are lent.
@@ -651,7 +666,7 @@ impl Reference {
     }
 }
 
-fn seats(row: &Row) -> u64 {
+fn seats_of(row: &Row) -> u64 {
     row.item.seats.get().into()
 }
 
@@ -659,6 +674,48 @@ fn about(rule: &Rule, line: &Line) -> bool {
     rule.selector.as_ref().is_none_or(|selector| {
         selector.feature == line.feature && selector.version.is_none_or(|v| v == line.version)
     })
+}
+
+/// Lays seats of these rules on the lots, one after the other: the rule, and the
+/// lot. A seat for which no lot of its rule has room takes the place of another
+/// that finds one elsewhere, in as few steps as can be.
+fn lay(rules: &[&Rule], seats: &[usize], lots: &[&Lot], mut room: Vec<u64>) -> Vec<(usize, usize)> {
+    let mut laid: Vec<(usize, usize)> = Vec::new();
+    for (rule, seats) in seats.iter().enumerate() {
+        for _ in 0..*seats {
+            // Each way is a list of rules and the lots into which they come.
+            let mut ways = VecDeque::from([Vec::new()]);
+            let mut seen = BTreeSet::new();
+            while let Some(way) = ways.pop_front() {
+                let end = way.last().map(|(_, lot): &(usize, usize)| *lot);
+                if let Some(lot) = end.filter(|lot| room[*lot] > 0) {
+                    room[lot] -= 1;
+                    for step in way.windows(2) {
+                        let moves = (step[1].0, step[0].1);
+                        let index = laid.iter().position(|seat| *seat == moves);
+                        laid[index.expect("it lay there")] = step[1];
+                    }
+                    laid.push(way[0]);
+                    break;
+                }
+                let here = laid.iter().filter(|(_, lot)| Some(*lot) == end);
+                let mut next: Vec<usize> = here.map(|(rule, _)| *rule).collect();
+                next.sort();
+                if end.is_none() {
+                    next = vec![rule];
+                }
+                for comes in next {
+                    for (place, lot) in lots.iter().enumerate() {
+                        if about(rules[comes], &lot.like) && seen.insert(place) {
+                            let step = [(comes, place)];
+                            ways.push_back(way.iter().copied().chain(step).collect());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    laid
 }
 
 fn alike(one: &Line, two: &Line) -> bool {
