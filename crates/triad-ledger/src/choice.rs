@@ -21,6 +21,9 @@ pub(crate) struct Asking<'a> {
     pub(crate) date_ms: u64,
     /// Until when it is to be borrowed, ms since 1970 UTC.
     pub(crate) borrow_until_ms: Option<u64>,
+    /// As if all others had returned what they hold; those with whom he shares
+    /// seats had not.
+    pub(crate) alone: bool,
 }
 
 /// The pool that serves an item.
@@ -86,8 +89,10 @@ impl Asking<'_> {
             let rules = rules.zip(who.as_ref());
             let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
                 Some((_, who)) => {
-                    let kept = kept
-                        .get_or_insert_with(|| self.rules.kept(self.pools, &item.feature, None));
+                    let kept = kept.get_or_insert_with(|| {
+                        let alone = self.alone.then_some(&**self.holder);
+                        self.rules.kept(self.pools, &item.feature, alone)
+                    });
                     self.rules.remaining(kept, id, pool, who)
                 }
                 None => Remaining::default(),
@@ -122,7 +127,7 @@ impl Asking<'_> {
             .map_err(|denial| (Stage::Refused, Some(denial)))?;
         let fresh = self.pools.fresh(id, item.seats, self.holder, taken);
         let of_this = taken_of(id, taken);
-        let free = pool.free().saturating_sub(of_this);
+        let free = self.free(id, pool).saturating_sub(of_this);
         why.total += pool.lendable();
         why.in_use += pool.held + of_this;
         why.largest = why.largest.max(pool.lendable());
@@ -237,7 +242,8 @@ impl Asking<'_> {
             };
             let of_this: u64 = taken.iter().filter(counted).map(|taken| taken.fresh).sum();
             let in_use = used + of_this;
-            if in_use + fresh > max {
+            let counts = if self.alone { of_this } else { in_use };
+            if counts + fresh > max {
                 let (feature, wanted) = (item.feature.clone(), item.seats);
                 let rule = self.rules.rule_id(rule);
                 return Err(Denial::PolicyMax { feature, wanted, in_use, max, rule });
@@ -259,29 +265,44 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether no pool would let the holder in even if all seats were free:
-    /// then there is nothing to wait for.
+    /// The denial, if there is nothing to wait for: no pool would let the holder
+    /// in, or none would serve him even if all others had returned what they
+    /// hold.
     pub(crate) fn never(&self, items: &[Item]) -> Option<Denial> {
+        let kept_out = items.iter().find_map(|item| self.kept_out(item));
+        kept_out.or_else(|| Asking { alone: true, ..*self }.choose(items).err())
+    }
+
+    /// Why no pool lets the holder in, however many seats are free.
+    fn kept_out(&self, item: &Item) -> Option<Denial> {
         let who = self.rules.who(self.holder);
-        items.iter().find_map(|item| {
-            let mut last = None;
-            for (id, pool) in self.pools.candidates(&item.feature) {
-                if pool.key.version < item.version || !pool.valid_at(self.date_ms) {
-                    continue;
-                }
-                let rules = self.rules.of(id).map(|rules| (rules, &who));
-                let verdict =
-                    self.permitted(item, id, pool, rules, &[]).and_then(|()| match rules {
-                        Some((rules, who)) => self.included(item, rules, who),
-                        None => Ok(()),
-                    });
-                match verdict {
-                    Ok(()) => return None,
-                    Err(denial) => last = Some(denial),
-                }
+        let mut last = None;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            if pool.key.version < item.version || !pool.valid_at(self.date_ms) {
+                continue;
             }
-            last
-        })
+            match self.lets_in(item, id, pool, &who) {
+                Ok(()) => return None,
+                Err(denial) => last = Some(denial),
+            }
+        }
+        last
+    }
+
+    /// Whether a pool would let the holder in if it had seats.
+    fn lets_in(&self, item: &Item, id: PoolId, pool: &Pool, who: &Who) -> Result<(), Denial> {
+        let rules = self.rules.of(id).map(|rules| (rules, who));
+        self.permitted(item, id, pool, rules, &[])?;
+        rules.map_or(Ok(()), |(rules, who)| self.included(item, rules, who))
+    }
+
+    /// Seats of the pool that may be granted.
+    fn free(&self, id: PoolId, pool: &Pool) -> u64 {
+        if !self.alone || pool.key.terms.uncounted {
+            return pool.free();
+        }
+        let own = self.pools.group_of(id, self.holder).map_or(0, |group| group.seats);
+        pool.lendable().saturating_sub(own)
     }
 }
 

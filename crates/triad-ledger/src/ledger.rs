@@ -100,6 +100,8 @@ impl Checkout {
 /// Seats that came back since the queue was last served.
 #[derive(Clone, Debug, Default)]
 struct Freed {
+    /// Policy or rights have changed: some may wait in vain from now on.
+    anew: bool,
     all: bool,
     features: BTreeSet<FeatureName>,
 }
@@ -227,7 +229,7 @@ impl Ledger {
             self.line_up();
             self.announce_superseding(before_ms, &rebuilt);
         }
-        self.freed.all = true;
+        (self.freed.anew, self.freed.all) = (true, true);
     }
 
     /// Answers a request once: asked again, it gets the first answer. `decide`
@@ -307,7 +309,7 @@ impl Ledger {
 
     fn asking<'a>(&'a self, holder: &'a Arc<Holder>) -> Asking<'a> {
         let (pools, rules, date_ms) = (&self.pools, &self.rules, self.meta.at.date_ms);
-        Asking { pools, rules, holder, date_ms, borrow_until_ms: None }
+        Asking { pools, rules, holder, date_ms, borrow_until_ms: None, alone: false }
     }
 
     /// Takes the seats that were chosen.
@@ -477,7 +479,7 @@ impl Ledger {
         self.rules.set(policy.clone());
         self.records.touch(RecordKey::Policy);
         self.follow_rules();
-        self.freed.all = true;
+        (self.freed.anew, self.freed.all) = (true, true);
         // How much of each overdraft is lent may be different now.
         let overdrawn = self.pools.iter().filter(|(_, pool)| pool.overdraft > 0);
         let overdrawn = overdrawn.map(|(id, pool)| (id, pool.key.feature.clone()));
@@ -541,7 +543,7 @@ impl Ledger {
         self.expire();
         self.follow_rules();
         self.line_up();
-        self.freed.all = true;
+        (self.freed.anew, self.freed.all) = (true, true);
         let overage = self.pools.overage();
         let (license, serial) = (license.id.clone(), license.serial);
         self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
@@ -722,6 +724,23 @@ mod tests {
     fn a_checkout_without_its_pool_unbalances_the_books() {
         let mut ledger = one_of_two_held();
         ledger.pools = Pools::default();
+        ledger.assert_balanced();
+    }
+
+    #[test]
+    #[should_panic(expected = "waits for ever")]
+    fn a_request_that_can_never_be_granted_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        let feature = FeatureName::parse("cad").expect("good");
+        let seats = Seats::new(2).expect("not zero");
+        let items = vec![Item { feature, version: Version::default(), seats }];
+        let (request, answered_through) = (RequestId(2), RequestId(1));
+        let wait = Some(crate::command::QueueWait { timeout_ms: None, priority: None });
+        let command = Command::Checkout { session: ANN, request, answered_through, items, wait };
+        let queued = ledger.apply(At::default(), &command);
+        assert_eq!(queued, Ok(Outcome::Queued { position: 1 }));
+        ledger.assert_balanced();
+        ledger.pools.rebuild(core::iter::empty(), 0);
         ledger.assert_balanced();
     }
 

@@ -278,6 +278,9 @@ impl Ledger {
             self.freed = Default::default();
             return;
         }
+        if core::mem::take(&mut self.freed.anew) {
+            self.deny_the_hopeless();
+        }
         let all = core::mem::take(&mut self.freed.all);
         if all {
             let features = self.queue.features();
@@ -287,6 +290,17 @@ impl Ledger {
         // features: so there may come more to look at, but never without end.
         while let Some(feature) = self.freed.features.pop_first() {
             self.serve(&feature);
+        }
+    }
+
+    /// Those who would wait for ever, wherever they stand.
+    fn deny_the_hopeless(&mut self) {
+        let never = |(ticket, waiting): (u64, &Waiting)| {
+            let holder = &self.sessions[&waiting.session].holder;
+            Some((ticket, self.asking(holder).never(&waiting.items)?))
+        };
+        for (ticket, denial) in self.queue.iter().filter_map(never).collect::<Vec<_>>() {
+            self.settle(ticket, Err(denial));
         }
     }
 
@@ -304,8 +318,8 @@ impl Ledger {
         }
     }
 
-    /// Panics if somebody waits who could be served. For tests and for the
-    /// node's self-check.
+    /// Panics if somebody waits who could be served, or never can be. For tests
+    /// and for the node's self-check.
     pub(super) fn assert_nobody_waits_in_vain(&self) {
         for (ticket, waiting) in self.queue.iter() {
             let Some(open) = self.sessions.get(&waiting.session) else {
@@ -319,6 +333,8 @@ impl Ledger {
                 }),
             };
             assert!(choices.is_err(), "{waiting:?} waits in vain");
+            let never = self.asking(&open.holder).never(&waiting.items);
+            assert!(never.is_none(), "{waiting:?} waits for ever: {never:?}");
         }
     }
 

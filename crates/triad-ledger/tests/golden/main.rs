@@ -58,6 +58,7 @@ scripts!(
     queue,
     queue_acknowledged,
     queue_fairness,
+    queue_never,
     receipts,
     renewal,
     resume,
