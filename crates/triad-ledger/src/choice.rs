@@ -289,8 +289,21 @@ impl Asking<'_> {
         last
     }
 
+    /// Whether the publisher's terms let the holder in: host ids, and named users
+    /// and hosts.
+    pub(crate) fn is_sold_to(&self, id: PoolId, pool: &Pool, who: &Who) -> bool {
+        let named = self.rules.of(id).and_then(|rules| rules.named(who));
+        pool.key.terms.open_to(self.holder) && named.is_none_or(|named| named == Named::Yes)
+    }
+
     /// Whether a pool would let the holder in if it had seats.
-    fn lets_in(&self, item: &Item, id: PoolId, pool: &Pool, who: &Who) -> Result<(), Denial> {
+    pub(crate) fn lets_in(
+        &self,
+        item: &Item,
+        id: PoolId,
+        pool: &Pool,
+        who: &Who,
+    ) -> Result<(), Denial> {
         let rules = self.rules.of(id).map(|rules| (rules, who));
         self.permitted(item, id, pool, rules, &[])?;
         rules.map_or(Ok(()), |(rules, who)| self.included(item, rules, who))

@@ -222,9 +222,13 @@ impl Ledger {
     fn turn(&mut self, before_ms: u64) {
         let begun = self.pools.next_superseding_ms(before_ms);
         let supersedes = begun.is_some_and(|begun| begun <= self.meta.at.date_ms);
-        let rebuilt = if supersedes { self.rebuild_pools() } else { Vec::new() };
+        let rebuilt = if supersedes {
+            self.rebuild_pools()
+        } else {
+            self.follow_rules();
+            Vec::new()
+        };
         self.expire();
-        self.follow_rules();
         if supersedes {
             self.line_up();
             self.announce_superseding(before_ms, &rebuilt);
@@ -541,7 +545,6 @@ impl Ledger {
         self.records.touch(RecordKey::License(license.id.clone()));
         let rebuilt = self.rebuild_pools();
         self.expire();
-        self.follow_rules();
         self.line_up();
         (self.freed.anew, self.freed.all) = (true, true);
         let overage = self.pools.overage();
@@ -564,6 +567,9 @@ impl Ledger {
         for (pool, _) in &rebuilt {
             self.records.touch(RecordKey::Pool(*pool));
         }
+        // Whom the new pools let in, and what of them is kept, is to be known
+        // before anybody moves there.
+        self.follow_rules();
         self.move_withdrawn();
         rebuilt
     }

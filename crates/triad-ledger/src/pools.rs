@@ -100,15 +100,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) holder: &'a Arc<Holder>,
 }
 
-/// A claim that is to live on elsewhere.
-#[derive(Clone, Copy)]
-pub(crate) struct Moving<'a> {
-    pub(crate) from: PoolId,
-    pub(crate) version: Version,
-    pub(crate) seats: Seats,
-    pub(crate) holder: &'a Holder,
-}
-
 /// What a checkout in the making takes already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
@@ -273,42 +264,6 @@ impl Pools {
             self.pools.remove(&id);
         }
         (shift, gone)
-    }
-
-    /// Where a claim on `from` may live on: another pool of its feature that is
-    /// valid, serves its version and is lent on the same terms to this holder,
-    /// with room beside what is `taken` already. With `overdraw`, the largest
-    /// will do if none has room.
-    pub(crate) fn refuge(
-        &self,
-        moving: Moving<'_>,
-        taken: &[Taken],
-        date_ms: u64,
-        overdraw: bool,
-    ) -> Option<Taken> {
-        let Moving { from, version, seats, holder } = moving;
-        let left = self.pools.get(&from)?;
-        let mut largest: Option<(PoolId, u64)> = None;
-        for (id, pool) in self.candidates(&left.key.feature) {
-            let terms = &pool.key.terms;
-            let fits = pool.valid_at(date_ms)
-                && pool.key.version >= version
-                && terms.consumes == left.key.terms.consumes
-                && terms.open_to(holder);
-            if id == from || !fits {
-                continue;
-            }
-            let fresh = self.fresh(id, seats, holder, taken);
-            let here = Taken { pool: id, seats, fresh };
-            if fresh == 0 || pool.free() >= fresh + taken_of(id, taken) {
-                return Some(here);
-            }
-            if overdraw && largest.is_none_or(|(_, total)| pool.total() > total) {
-                largest = Some((id, pool.total()));
-            }
-        }
-        let (pool, _) = largest?;
-        Some(Taken { pool, seats, fresh: self.fresh(pool, seats, holder, taken) })
     }
 
     /// Makes the pools those of `licenses` at this date. Pools that keep their

@@ -487,11 +487,11 @@ impl Rulebook {
 
     /// How often clients are told to send a heartbeat, at least and at most.
     pub(crate) fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
-        let bounds = self.folded.rules.iter().filter_map(|rule| match rule.kind {
+        let mut bounds = self.folded.rules.iter().rev().filter_map(|rule| match rule.kind {
             RuleKind::HeartbeatBoundsMs { min, max } => Some((min, max)),
             _ => None,
         });
-        bounds.last()
+        bounds.next()
     }
 
     /// For tests: equal if the same was counted.

@@ -2,14 +2,36 @@
 //! it ends.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Checkout, Ledger, Stay};
+use crate::command::{Holder, Item};
 use crate::events::{EndReason, Happening};
-use crate::names::{CheckoutId, PoolId, Version};
-use crate::pools::{Claim, Moving, Taken};
+use crate::names::{CheckoutId, PoolId, Seats, Version};
+use crate::pools::{Claim, Taken, taken_of};
 use crate::record::RecordKey;
+use crate::reservations::Kept;
 use crate::shares::ClaimId;
+
+/// Why a claim has to leave its pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// The right is over. It goes on where its holder would be let in today.
+    Expired,
+    /// The license was replaced: the policy interrupts nobody by that, and what
+    /// is held may be more than there is. The publisher's terms hold.
+    Withdrawn,
+}
+
+/// A claim that is to live on elsewhere.
+#[derive(Clone, Copy)]
+struct Moving<'a> {
+    from: PoolId,
+    version: Version,
+    seats: Seats,
+    holder: &'a Arc<Holder>,
+}
 
 /// Where one claim of a checkout moves to.
 struct Place {
@@ -19,18 +41,19 @@ struct Place {
 
 impl Ledger {
     /// Moves what is held of withdrawn pools to others of the same feature, so
-    /// that a renewal interrupts nobody. What finds no place stays.
+    /// that a renewal interrupts nobody. What finds no place stays, until it is
+    /// returned or its date comes.
     pub(super) fn move_withdrawn(&mut self) {
         let withdrawn = self.pools.iter().filter(|(_, pool)| pool.withdrawn);
         let left: BTreeSet<PoolId> = withdrawn.map(|(id, _)| id).collect();
         for id in self.holding(&left) {
-            let places = self.places(id, &left, true);
+            let places = self.places(id, &left, Leaving::Withdrawn);
             self.move_claims(id, places.into_iter().flatten().collect());
         }
     }
 
     /// Ends what is held of rights that are over, unless other pools of the
-    /// feature have room for it. A checkout moves whole or ends, so that none
+    /// feature would take it. A checkout moves whole or ends, so that none
     /// that ends has taken room from one that could have gone on. The oldest
     /// choose first; what an ended one gives back serves those after it. What
     /// only lingers ends: nobody uses it.
@@ -38,7 +61,7 @@ impl Ledger {
         let over = self.pools.over_at(self.meta.at.date_ms);
         for id in self.holding(&over) {
             let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
-            let places = self.places(id, &over, false);
+            let places = self.places(id, &over, Leaving::Expired);
             if !lingers && places.iter().all(Option::is_some) {
                 self.move_claims(id, places.into_iter().flatten().collect());
             } else {
@@ -60,13 +83,7 @@ impl Ledger {
 
     /// Where each claim of the checkout on the pools `left` may live on, `None`
     /// if nowhere. Nothing is moved yet.
-    fn places(
-        &self,
-        id: CheckoutId,
-        left: &BTreeSet<PoolId>,
-        overdraw: bool,
-    ) -> Vec<Option<Place>> {
-        let date_ms = self.meta.at.date_ms;
+    fn places(&self, id: CheckoutId, left: &BTreeSet<PoolId>, why: Leaving) -> Vec<Option<Place>> {
         let checkout = &self.checkouts[&id];
         let mut taken: Vec<Taken> = Vec::new();
         let leaving = checkout.claims(id).filter(|(pool, _)| left.contains(pool));
@@ -79,11 +96,51 @@ impl Ledger {
                 held.version
             };
             let moving = Moving { from, version, seats: claim.seats, holder: claim.holder };
-            let here = self.pools.refuge(moving, &taken, date_ms, overdraw)?;
+            let here = self.refuge(moving, &taken, why)?;
             taken.push(here);
             Some(Place { id: claim.id, to: here.pool })
         };
         leaving.map(place).collect()
+    }
+
+    /// Where a claim may live on: another pool of its feature that is valid,
+    /// serves its version, takes the same tokens and would take this holder in,
+    /// with room beside what is `taken` already. In place of a withdrawn pool the
+    /// largest will do if none has room.
+    fn refuge(&self, moving: Moving<'_>, taken: &[Taken], why: Leaving) -> Option<Taken> {
+        let Moving { from, version, seats, holder } = moving;
+        let left = &self.pools.held(from).key;
+        let item = Item { feature: left.feature.clone(), version, seats };
+        let (asking, who) = (self.asking(holder), self.rules.who(holder));
+        let kept = match why {
+            Leaving::Expired => self.rules.kept(&self.pools, &item.feature, None),
+            Leaving::Withdrawn => Kept::default(),
+        };
+        let mut largest: Option<(PoolId, u64)> = None;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            let fits = id != from
+                && pool.valid_at(self.meta.at.date_ms)
+                && pool.key.version >= version
+                && pool.key.terms.consumes == left.terms.consumes
+                && match why {
+                    Leaving::Expired => asking.lets_in(&item, id, pool, &who).is_ok(),
+                    Leaving::Withdrawn => asking.is_sold_to(id, pool, &who),
+                };
+            if !fits {
+                continue;
+            }
+            let fresh = self.pools.fresh(id, seats, holder, taken);
+            let here = Taken { pool: id, seats, fresh };
+            let for_others = self.rules.remaining(&kept, id, pool, &who).for_others;
+            if fresh == 0 || pool.free() >= fresh + taken_of(id, taken) + for_others {
+                return Some(here);
+            }
+            if why == Leaving::Withdrawn && largest.is_none_or(|(_, total)| pool.total() > total) {
+                largest = Some((id, pool.total()));
+            }
+        }
+        let (pool, _) = largest?;
+        Some(Taken { pool, seats, fresh: self.pools.fresh(pool, seats, holder, taken) })
     }
 
     fn move_claims(&mut self, id: CheckoutId, places: Vec<Place>) {
@@ -112,6 +169,8 @@ impl Ledger {
         let (session, items) = (after.session, self.granted_items(&after));
         touched.extend(self.touched(&after));
         self.checkouts.insert(id, after);
+        // Another pool may have another idle timeout.
+        self.schedule_idle(session);
         self.records.touch(RecordKey::Checkout(id));
         self.happened_to(
             &before.holder,

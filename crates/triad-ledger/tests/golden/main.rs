@@ -38,6 +38,8 @@ scripts!(
     ends_are_fenced,
     expiry_ends,
     expiry_moves,
+    expiry_named,
+    expiry_policy,
     explain,
     features,
     foreign_checkin,

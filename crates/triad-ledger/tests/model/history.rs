@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::names::{CheckoutId, FeatureName, Label, PoolId, RequestId, SessionId};
+use triad_ledger::policy::{Policy, RuleKind, Subject};
 use triad_ledger::rights::Share;
 use triad_ledger::{
     Answer, At, Auditor, ChainHash, Command, Denial, EndReason, Event, GrantedItem, Happening,
-    Outcome, Pool, PoolUse, encode_event,
+    Holder, Outcome, Pool, PoolUse, encode_event,
 };
 
 /// One entry of the log, and what came of it.
@@ -38,7 +39,7 @@ pub struct History {
     lingers: BTreeMap<CheckoutId, u64>,
     waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
-    policy: bool,
+    policy: Option<Policy>,
     audit: Audited,
 }
 
@@ -146,6 +147,7 @@ impl History {
                 let seats = |items: &[GrantedItem]| -> Vec<_> {
                     items.iter().map(|item| (item.feature.clone(), item.seats)).collect()
                 };
+                self.check_terms(step, event, *checkout, items)?;
                 let held = self.held.get_mut(checkout);
                 match held
                     .filter(|(whose, before)| whose == session && seats(before) == seats(items))
@@ -195,13 +197,59 @@ impl History {
                 }
                 self.told.insert((*session, *request), answer.clone());
             }
-            Happening::PolicySet { .. } => self.policy = true,
+            Happening::PolicySet { .. } => {
+                if let Command::SetPolicy { policy } = &step.command {
+                    self.policy = Some(policy.clone());
+                }
+            }
             Happening::Denied { .. }
             | Happening::Installed { .. }
             | Happening::Revoked { .. }
             | Happening::MarkedLost { .. } => {}
         }
         Ok(())
+    }
+
+    /// What moves comes to no line that is sold to others: to other hosts, or to
+    /// users whom the policy names.
+    fn check_terms(
+        &self,
+        step: &Step,
+        event: &Event,
+        checkout: CheckoutId,
+        items: &[GrantedItem],
+    ) -> Result<(), String> {
+        let before = self.held.get(&checkout).map_or(&[][..], |(_, items)| items);
+        let stayed = |pool| before.iter().any(|item| item.pool == pool);
+        let holder = event.whose().ok_or("moved, and nobody's")?;
+        let new = items.iter().filter(|item| !stayed(item.pool));
+        for pool in new.filter_map(|item| step.pools.get(&item.pool)) {
+            let terms = &pool.key.terms;
+            let here = |id| holder.hostids.contains(id);
+            let host = terms.hostids.is_empty() || terms.hostids.iter().any(here);
+            let user = terms.users_max.is_none() || self.names(&pool.key.feature, holder);
+            if !host || !user {
+                return Err(format!("{checkout:?} of {} moved to {pool:?}", holder.user));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an INCLUDE of the feature has the user's name.
+    fn names(&self, feature: &FeatureName, holder: &Holder) -> bool {
+        let Some(policy) = &self.policy else { return false };
+        let same = |name: &Label| name.as_str().eq_ignore_ascii_case(holder.user.as_str());
+        policy.rules.iter().any(|rule| {
+            let about = rule.selector.as_ref().is_none_or(|chosen| chosen.feature == *feature);
+            let named = match &rule.subject {
+                Subject::User(user) => same(user),
+                Subject::Group(group) => {
+                    policy.groups.get(group).is_some_and(|users| users.iter().any(same))
+                }
+                _ => false,
+            };
+            rule.kind == RuleKind::Include && about && named
+        })
     }
 
     /// A seat lingers for as long as was said, unless its holder gets others for
@@ -320,7 +368,7 @@ impl History {
         let Some(holder) = step.events.iter().find(theirs).and_then(Event::whose) else {
             return Ok(());
         };
-        for (item, granted) in items.iter().zip(&grant.items).filter(|_| !self.policy) {
+        for (item, granted) in items.iter().zip(&grant.items).filter(|_| self.policy.is_none()) {
             let own = step.pools.iter().find(|(_, pool)| {
                 let terms = &pool.key.terms;
                 let named = terms.users_max.or(terms.hosts_max).is_some();

@@ -229,6 +229,21 @@ fn a_move_that_changes_what_is_held_is_caught() {
 }
 
 #[test]
+fn a_move_to_a_line_for_others_is_caught() {
+    let renewed = || and([install_until(2, 1, Some(9_000))]);
+    let to = |step: &mut Step, forge: fn(&mut Terms)| {
+        let pool = step.pools.values_mut().next().expect("the renewed one");
+        forge(&mut pool.key.terms);
+    };
+    assert_caught(renewed(), "moved to", |step| {
+        to(step, |terms| terms.users_max = Seats::new(1));
+    });
+    assert_caught(renewed(), "moved to", |step| {
+        to(step, |terms| terms.hostids = vec![Label::parse("ID:1").expect("good")]);
+    });
+}
+
+#[test]
 fn a_retry_that_gets_a_second_seat_is_caught() {
     assert_caught(and([install(2, 2), checkout(1, 1)]), "P3: first", |step| {
         as_if_granted(step, 4, 1, 2);

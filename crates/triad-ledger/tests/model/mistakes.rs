@@ -32,6 +32,7 @@ pub enum Mistake {
     KeepsHalfACheckout,
     LastDayTooLong,
     LendsTheLastingFirst,
+    MovesPastThePolicy,
     NoOverdraft,
     Oversells,
     RenewalStrands,
@@ -41,7 +42,7 @@ pub enum Mistake {
     SupersedesTooEarly,
 }
 
-const ALL: [Mistake; 28] = [
+const ALL: [Mistake; 29] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -63,6 +64,7 @@ const ALL: [Mistake; 28] = [
     Mistake::KeepsHalfACheckout,
     Mistake::LastDayTooLong,
     Mistake::LendsTheLastingFirst,
+    Mistake::MovesPastThePolicy,
     Mistake::NoOverdraft,
     Mistake::Oversells,
     Mistake::RenewalStrands,

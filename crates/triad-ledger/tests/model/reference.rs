@@ -52,6 +52,8 @@ struct Row {
     session: SessionId,
     item: Item,
     lot: PoolId,
+    /// It has just moved, and the rest of its checkout has not yet.
+    moving: bool,
 }
 
 impl Reference {
@@ -191,7 +193,8 @@ impl Reference {
             match self.find(item, session, checkout) {
                 Ok(lot) => {
                     granted.push(self.in_words(lot, item));
-                    self.rows.push(Row { checkout, session, item: item.clone(), lot });
+                    let (item, moving) = (item.clone(), false);
+                    self.rows.push(Row { checkout, session, item, lot, moving });
                 }
                 Err(denial) => {
                     if self.makes(Mistake::KeepsHalfACheckout) {
@@ -240,14 +243,12 @@ impl Reference {
         let mut largest = 0;
         for lot in valid.iter().copied().copied().copied() {
             let rules = |kind: fn(&RuleKind) -> bool| self.rules_of(lot, kind);
-            let excludes = rules(|k| matches!(k, RuleKind::Exclude | RuleKind::ExcludeAll));
-            let hit = excludes.iter().find(|rule| self.means(&rule.subject, me));
-            if let Some(rule) = hit.filter(|_| !self.makes(Mistake::IgnoresExclude)) {
+            if let Some(rule) = self.excluded_by(me, lot) {
                 let feature = feature.clone();
-                excluded.get_or_insert(Denial::Excluded { feature, rule: rule.id });
+                excluded.get_or_insert(Denial::Excluded { feature, rule });
                 continue;
             }
-            let (kept, by) = self.kept_from(me, lot, checkout);
+            let (kept, by) = self.kept_from(me, lot, &|row| row.checkout == checkout);
             let room = self.free(lot).saturating_sub(kept);
             in_use_all += self.held(lot.id);
             total_all += lot.seats + lot.overdraft;
@@ -281,11 +282,7 @@ impl Reference {
                 over_max.get_or_insert(Denial::PolicyMax { feature, wanted, in_use, max, rule });
                 continue;
             }
-            let list = rules(|k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
-            let missing =
-                list.first().filter(|_| list.iter().all(|rule| !self.means(&rule.subject, me)));
-            let missing = missing.map(|first| first.id);
-            if let Some(rule) = missing.filter(|_| !self.makes(Mistake::IgnoresInclude)) {
+            if let Some(rule) = self.left_out_by(me, lot) {
                 left_out.get_or_insert(Denial::NotIncluded { feature: feature.clone(), rule });
                 continue;
             }
@@ -311,6 +308,18 @@ impl Reference {
             largest: open.iter().copied().max().unwrap_or(0),
         };
         Err(Denial::NoSeat { feature, wanted, in_use, total, free })
+    }
+
+    fn excluded_by(&self, me: &Holder, lot: &Lot) -> Option<RuleId> {
+        let list = self.rules_of(lot, |k| matches!(k, RuleKind::Exclude | RuleKind::ExcludeAll));
+        let hit = list.iter().find(|rule| self.means(&rule.subject, me));
+        hit.filter(|_| !self.makes(Mistake::IgnoresExclude)).map(|rule| rule.id)
+    }
+
+    fn left_out_by(&self, me: &Holder, lot: &Lot) -> Option<RuleId> {
+        let list = self.rules_of(lot, |k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
+        let first = list.first().filter(|_| !self.makes(Mistake::IgnoresInclude))?;
+        list.iter().all(|rule| !self.means(&rule.subject, me)).then_some(first.id)
     }
 
     /// The rules of this kind about this lot.
@@ -346,8 +355,13 @@ impl Reference {
     }
 
     /// How many free seats of the lot are kept from somebody, and by which rule
-    /// first.
-    fn kept_from(&self, me: &Holder, lot: &Lot, checkout: u64) -> (u64, Option<RuleId>) {
+    /// first. The rows of what is only `in_the_making` are not held yet.
+    fn kept_from(
+        &self,
+        me: &Holder,
+        lot: &Lot,
+        in_the_making: &dyn Fn(&Row) -> bool,
+    ) -> (u64, Option<RuleId>) {
         let like = Item {
             feature: lot.like.feature.clone(),
             version: Version::default(),
@@ -370,7 +384,7 @@ impl Reference {
         // Who may draw from the fewest draws first.
         let mut draws: Vec<(usize, Vec<usize>, usize)> = Vec::new();
         let known = left.clone();
-        for row in self.rows.iter().filter(|row| row.checkout != checkout) {
+        for row in self.rows.iter().filter(|row| !in_the_making(row)) {
             let Some(place) = lots.iter().position(|lot| lot.id == row.lot) else { continue };
             let holder =
                 &self.sessions.iter().find(|open| open.id == row.session).expect("open").holder;
@@ -391,7 +405,7 @@ impl Reference {
         }
         // The rest lies on seats that are free.
         let free = lots.iter().map(|lot| {
-            let others = self.rows.iter().filter(|r| r.lot == lot.id && r.checkout != checkout);
+            let others = self.rows.iter().filter(|r| r.lot == lot.id && !in_the_making(r));
             (lot.seats + lot.overdraft).saturating_sub(others.map(seats_of).sum())
         });
         let blind = self.makes(Mistake::ReservesWhatIsHeld);
@@ -515,6 +529,7 @@ impl Reference {
                     self.move_row(index, true);
                 }
             }
+            self.rows.iter_mut().for_each(|row| row.moving = false);
         }
     }
 
@@ -565,15 +580,24 @@ impl Reference {
         self.lots.retain(|lot| !lot.withdrawn || in_use.contains(&lot.id));
     }
 
-    /// Moves one row to another lot, if there is a place for it.
+    /// Moves one row to another lot, if there is a place for it: at a renewal
+    /// whether or not it is free and the policy likes it.
     fn move_row(&mut self, index: usize, overdraw: bool) -> bool {
-        let Row { item, lot: from, .. } = &self.rows[index];
+        let Row { item, lot: from, session, .. } = &self.rows[index];
+        let open = self.sessions.iter().find(|open| open.id == *session).expect("it holds");
+        let me = &open.holder;
+        let asked = !overdraw && !self.makes(Mistake::MovesPastThePolicy);
         let lots = self.lots_of(item);
         let fits = |lot: &&&Lot| {
             let valid = lot.id != *from && self.begun(lot) && !self.over(lot);
-            valid && lot.like.version >= item.version
+            let barred = self.excluded_by(me, lot).or_else(|| self.left_out_by(me, lot));
+            valid && lot.like.version >= item.version && !(asked && barred.is_some())
         };
-        let roomy = |lot: &&Lot| self.free(lot) >= u64::from(item.seats.get());
+        let roomy = |lot: &&Lot| {
+            let (kept, _) = self.kept_from(me, lot, &|row| row.moving);
+            let kept = if asked { kept } else { 0 };
+            self.free(lot) >= u64::from(item.seats.get()) + kept
+        };
         let fitting: Vec<&Lot> = lots.iter().filter(fits).copied().collect();
         let largest = fitting.iter().map(|lot| lot.seats + lot.overdraft).max();
         let crowded =
@@ -581,6 +605,7 @@ impl Reference {
         let to = fitting.iter().copied().find(roomy).or(crowded.copied());
         let to = to.map(|lot| lot.id);
         self.rows[index].lot = to.unwrap_or(self.rows[index].lot);
+        self.rows[index].moving = to.is_some();
         to.is_some()
     }
 
@@ -600,6 +625,7 @@ impl Reference {
                     whole &= self.move_row(index, false);
                 }
             }
+            self.rows.iter_mut().for_each(|row| row.moving = false);
             if whole {
                 continue;
             }
