@@ -58,8 +58,16 @@ impl Ledger {
     /// choose first; what an ended one gives back serves those after it. What
     /// only lingers ends: nobody uses it.
     pub(super) fn expire(&mut self) {
-        let over = self.pools.over_at(self.meta.at.date_ms);
+        let date_ms = self.meta.at.date_ms;
+        let over = self.pools.over_at(date_ms);
         for id in self.holding(&over) {
+            // A loan may last as long as its right. It is over too, and takes no
+            // room from those who work on.
+            if matches!(self.checkouts[&id].stay, Stay::Borrowed { until_ms, .. } if until_ms <= date_ms)
+            {
+                self.release(id, EndReason::BorrowEnded);
+                continue;
+            }
             let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
             let places = self.places(id, &over, Leaving::Expired);
             if !lingers && places.iter().all(Option::is_some) {
