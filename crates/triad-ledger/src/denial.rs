@@ -183,7 +183,8 @@ pub enum Denial {
         in_use: u64,
         /// Seats of those pools.
         total: u64,
-        /// Kept for others and not held by them.
+        /// Kept for others and not held by them; or all that is kept for them, if
+        /// that alone is why it can never be granted.
         reserved: u64,
         /// The first of the rules.
         rule: RuleId,
@@ -273,7 +274,8 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// Whether waiting may help: seats may come free.
+    /// Whether waiting may help: seats may come free. Some of these can never be
+    /// granted all the same, which is found out before anybody waits.
     pub fn may_pass(&self) -> bool {
         match self {
             Denial::NoSeat { .. } | Denial::AllReserved { .. } | Denial::QueueNonempty { .. } => {

@@ -33,6 +33,7 @@ pub mod policy;
 mod pools;
 mod queue;
 mod record;
+mod reservations;
 pub mod rights;
 mod rulebook;
 mod sessions;

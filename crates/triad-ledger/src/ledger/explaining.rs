@@ -204,7 +204,9 @@ impl Ledger {
         };
         steps.say(Asked::Seats, None, fresh <= free, numbers);
         let Some(rules) = rules else { return };
-        let Remaining { for_others, for_holder, rule } = self.rules.remaining(rules, &who);
+        let kept = self.rules.kept(&self.pools, &item.feature, None);
+        let Remaining { for_others, for_holder, rule } =
+            self.rules.remaining(&kept, id, pool, &who);
         if rules.reserves() {
             let numbers = format!("{for_others} kept for others, {for_holder} for this holder");
             let rule = rule.map(|rule| self.rules.rule_id(rule));

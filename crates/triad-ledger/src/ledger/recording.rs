@@ -109,6 +109,7 @@ impl Ledger {
         }
         ledger.restore_held()?;
         ledger.pools.index();
+        ledger.pools.note_superseding(ledger.licenses.values());
         ledger.follow_rules();
         // Brings the hash up to date; nothing of this needs to be written out.
         ledger.take_changes();
@@ -132,7 +133,7 @@ impl Ledger {
         }
         for (id, checkout) in core::mem::take(&mut self.checkouts) {
             for (pool, claim) in checkout.claims(id) {
-                self.count_borrowed(pool, &checkout, claim.seats, true);
+                self.count_borrowed(pool, &checkout, claim, true);
             }
             self.remember_stay(id, &checkout);
             self.checkouts.insert(id, checkout);
@@ -157,10 +158,14 @@ impl Ledger {
             for (pool, claim) in checkout.claims(*id) {
                 assert!(fresh.pool(pool).is_some(), "seats of unknown pools: {pool:?}");
                 fresh.add(pool, claim);
+                if matches!(checkout.stay, Stay::Borrowed { .. }) {
+                    fresh.count_borrowed(pool, claim, true);
+                }
             }
         }
         for (id, pool) in self.pools.iter() {
-            assert_eq!(Some(pool.held), fresh.pool(id).map(|pool| pool.held), "{id:?} miscounts");
+            let counted = fresh.pool(id).map(|pool| (pool.held, pool.borrowed));
+            assert_eq!(Some((pool.held, pool.borrowed)), counted, "{id:?} miscounts");
         }
         let by_session: usize = self.sessions.values().map(|open| open.checkouts.len()).sum();
         assert_eq!(by_session, live);
