@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
-# a Python with gRPC (the client in tests/python), buf (the proto style) and cargo-deny (the
-# dependencies). Quiet when all is there; without a network it says what is missing and goes on.
+# a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
+# dependencies) and cargo-fuzz (tests/fuzz). Quiet when all is there; without a network it says what is missing and goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
 
@@ -43,11 +43,15 @@ has_deny() { "$tools/bin/cargo-deny" --version; }
 # From the tools' folder: the flags in this tree's .cargo/config.toml are not meant for it.
 install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-deny --version 0.20.2); }
 
+has_fuzz() { "$tools/bin/cargo-fuzz" --version; }
+install_fuzz() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-fuzz --version 0.13.1); }
+
 requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
 : >"$log"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
 ensure cargo-deny has_deny install_deny
+ensure cargo-fuzz has_fuzz install_fuzz
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: could not install: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')."

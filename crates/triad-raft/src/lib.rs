@@ -17,6 +17,8 @@ mod clock;
 mod consensus;
 mod death;
 pub mod disk;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod heard;
 mod image;
 pub mod log;
