@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
 # a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
-# dependencies) and cargo-fuzz (tests/fuzz). Quiet when all is there; without a network it says what is missing and goes on.
+# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks, and
+# cargo-fuzz (tests/fuzz). Quiet when all is there; without a network it says what is missing and
+# goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
 
@@ -46,10 +48,19 @@ install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" 
 has_fuzz() { "$tools/bin/cargo-fuzz" --version; }
 install_fuzz() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-fuzz --version 0.13.1); }
 
+# What tests/faults needs of Linux. Only root can use it, so only root needs it.
+has_lab() {
+    [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
+    ip -V && ss --version && nft --version && nsenter --version && losetup --version &&
+        command -v mkfs.ext4 cc && ls /usr/lib/*/faketime/libfaketimeMT.so.1
+}
+install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev libfaketime; }
+
 requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
 : >"$log"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
+ensure "tools of the lab" has_lab install_lab
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 

@@ -33,6 +33,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a command of `triad` may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(20);
 
+/// What the nodes are called.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
 /// The feature that everybody wants.
 pub const FEATURE: &str = "solver";
 
@@ -67,6 +70,14 @@ impl Default for Options {
     }
 }
 
+/// Where the nodes run, if not beside this test on loopback.
+pub(crate) struct Site {
+    /// The address of each.
+    pub hosts: Vec<String>,
+    /// What the program of each is started with.
+    pub wrappers: Vec<Vec<String>>,
+}
+
 /// Three node processes on this machine. They are gone when this is dropped, and
 /// their logs are shown if a test failed.
 pub struct Cluster {
@@ -79,20 +90,25 @@ pub struct Cluster {
     token: String,
     tls: ClientTls,
     _folder: TempDir,
-    _ports: Ports,
+    _ports: Option<Ports>,
 }
 
 impl Cluster {
     /// Makes a cluster, starts it, and puts its license in force.
     pub async fn start(options: Options) -> Self {
         let mut cluster = Self::create(options).await;
-        for node in &mut cluster.nodes {
+        cluster.run().await;
+        cluster
+    }
+
+    /// Starts the nodes of a new cluster, and puts its license in force.
+    pub(crate) async fn run(&mut self) {
+        for node in &mut self.nodes {
             node.start();
         }
-        cluster.settled().await;
-        let license = licenses::document(&cluster.draft(), &cluster.publisher);
-        cluster.license(&license).await;
-        cluster
+        self.settled().await;
+        let license = licenses::document(&self.draft(), &self.publisher);
+        self.license(&license).await;
     }
 
     /// Makes a cluster; no node runs yet.
@@ -101,26 +117,23 @@ impl Cluster {
     ///
     /// If its files cannot be made.
     pub async fn create(options: Options) -> Self {
+        Self::create_at(options, None).await
+    }
+
+    pub(crate) async fn create_at(options: Options, site: Option<Site>) -> Self {
         let folder = tempfile::Builder::new().prefix("triad-tests-").tempdir().unwrap();
-        let mut ports = Ports::reserve();
         let publisher = licenses::key();
-        let mut specs = Vec::new();
-        let mut listens = Vec::new();
-        for name in ["a", "b", "c"] {
-            let (listen, peers) = (ports.take(), ports.take());
-            let public = if options.with_proxies { ports.take() } else { listen };
-            let spec: NodeSpec = format!("{name}=127.0.0.1:{public}/{peers}").parse().unwrap();
-            specs.push(spec);
-            listens.push(listen);
-        }
+        let (ports, specs, listens) = match &site {
+            Some(site) => at_hosts(&site.hosts, &options),
+            None => on_loopback(&options),
+        };
         let mut init = InitOptions::new(clock::now());
         init.publisher_keys = vec![publisher.public().to_string()];
         let created = init_cluster(folder.path(), &specs, &init).unwrap();
         let token = fs::read_to_string(&created.admin_token).unwrap().trim().to_owned();
         let tls = ClientTls::new(&fs::read(&created.ca).unwrap(), None).unwrap();
         let mut nodes = Vec::new();
-        for (node, listen) in created.nodes.iter().zip(listens) {
-            let address = format!("127.0.0.1:{listen}");
+        for (n, (node, address)) in created.nodes.iter().zip(listens).enumerate() {
             let public_address = node.spec.client_address();
             let proxy = match options.with_proxies {
                 true => Some(Proxy::start(node.spec.client_port, address.clone()).await),
@@ -135,6 +148,7 @@ impl Cluster {
                 peer_address: node.spec.peer_address(),
                 directory: node.directory.clone(),
                 proxy,
+                wrapper: site.as_ref().map_or(Vec::new(), |site| site.wrappers[n].clone()),
                 process: None,
             };
             node.edit("triad.toml", |text| configured(&text, &node, &options));
@@ -355,6 +369,30 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// Ports that nobody else uses, what is told of each node, and where it listens.
+type Addresses = (Option<Ports>, Vec<NodeSpec>, Vec<String>);
+
+fn on_loopback(options: &Options) -> Addresses {
+    let mut ports = Ports::reserve();
+    let mut specs = Vec::new();
+    let mut listens = Vec::new();
+    for name in NAMES {
+        let (listen, peers) = (ports.take(), ports.take());
+        let public = if options.with_proxies { ports.take() } else { listen };
+        specs.push(format!("{name}=127.0.0.1:{public}/{peers}").parse().unwrap());
+        listens.push(format!("127.0.0.1:{listen}"));
+    }
+    (Some(ports), specs, listens)
+}
+
+fn at_hosts(hosts: &[String], options: &Options) -> Addresses {
+    assert!(!options.with_proxies, "the network itself obeys the test");
+    let spec = |(name, host)| format!("{name}={host}").parse().unwrap();
+    let specs: Vec<NodeSpec> = NAMES.into_iter().zip(hosts).map(spec).collect();
+    let listens = specs.iter().map(NodeSpec::client_address).collect();
+    (None, specs, listens)
 }
 
 fn configured(text: &str, node: &Node, options: &Options) -> String {

@@ -19,6 +19,8 @@
 pub mod clock;
 pub mod cluster;
 pub mod holders;
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod licenses;
 pub mod node;
 pub mod ports;
@@ -26,10 +28,13 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod sightings;
+pub mod skip;
 pub mod wait;
 
 pub use cluster::{Cluster, Options};
 pub use holders::Holders;
+#[cfg(target_os = "linux")]
+pub use lab::Lab;
 pub use node::Node;
 pub use proxy::Proxy;
 pub use raw::RawSession;

@@ -46,6 +46,8 @@ pub struct Node {
     /// What stands between it and its clients, if anything.
     pub proxy: Option<Proxy>,
     pub(crate) channel: Channel,
+    /// What its program is started with: a program that becomes it.
+    pub(crate) wrapper: Vec<String>,
     pub(crate) process: Option<Child>,
 }
 
@@ -166,7 +168,14 @@ impl Node {
     }
 
     fn serve(&self, stderr: Stdio) -> Command {
-        let mut command = command();
+        let mut command = match self.wrapper.split_first() {
+            None => command(),
+            Some((wrapper, arguments)) => {
+                let mut command = clean_command(wrapper.as_ref());
+                command.args(arguments).arg(program::triad());
+                command
+            }
+        };
         command.arg("serve").arg("--config").arg(self.config());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         command
@@ -243,7 +252,11 @@ impl Node {
 /// The program, with nothing of the environment that could change what it does,
 /// killed when it is dropped.
 pub fn command() -> Command {
-    let mut command = Command::new(program::triad());
+    clean_command(program::triad())
+}
+
+fn clean_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRIAD_") {
             command.env_remove(name);

@@ -42,7 +42,12 @@ pub fn open(session_id: [u8; 16], resume: bool) -> v1::Open {
 /// One seat of a feature.
 pub fn take(request_id: u64, feature: &str, seats: u32) -> Call {
     let item = v1::Item { feature: feature.into(), version: String::new(), seats };
-    Call::Take(v1::Take { request_id, answered_through: request_id - 1, items: vec![item] })
+    Call::Take(v1::Take {
+        request_id,
+        answered_through: request_id - 1,
+        items: vec![item],
+        wait: None,
+    })
 }
 
 impl RawSession {

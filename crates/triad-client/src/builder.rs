@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use triad_proto::machine;
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
 use triad_proto::v1;
 
@@ -54,14 +55,15 @@ impl ClientBuilder {
     pub(crate) fn new() -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let user = ["USER", "LOGNAME", "USERNAME"].map(variable);
-        let host = hostname::get().map(|name| name.to_string_lossy().into_owned());
         let holder = v1::Holder {
             user: user.into_iter().find(|name| !name.is_empty()).unwrap_or("unknown".into()),
-            host: host.unwrap_or_default(),
+            host: machine::host_name(),
             display: variable("DISPLAY"),
             project: variable("TRIAD_PROJECT"),
             application: program_name(),
             pid: std::process::id(),
+            hostids: machine::hostids(),
+            ..v1::Holder::default()
         };
         ClientBuilder {
             servers: None,
@@ -128,6 +130,32 @@ impl ClientBuilder {
     /// The host, if not this machine's name.
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.holder.host = name.into();
+        self
+    }
+
+    /// The host ids of this machine, `TYPE:value`, if not those that it says by
+    /// itself; at most 16.
+    pub fn hostids(mut self, ids: impl IntoIterator<Item = String>) -> Self {
+        self.holder.hostids = ids.into_iter().collect();
+        self
+    }
+
+    /// The display or terminal, if not that of the environment.
+    pub fn display(mut self, name: impl Into<String>) -> Self {
+        self.holder.display = name.into();
+        self
+    }
+
+    /// The application's own word for who shares a seat, where a license is
+    /// shared by vendor data.
+    pub fn vendor_data(mut self, data: impl Into<String>) -> Self {
+        self.holder.vendor_data = data.into();
+        self
+    }
+
+    /// The process id, if not this process's.
+    pub fn pid(mut self, pid: u32) -> Self {
+        self.holder.pid = pid;
         self
     }
 

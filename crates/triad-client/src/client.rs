@@ -1,5 +1,6 @@
 //! The client and the checkout: what an application holds in its hands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use tokio::time::Instant;
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
+use crate::borrow::{BorrowEnd, Borrowed};
 use crate::builder::{ClientBuilder, Settings};
 use crate::error::Error;
 use crate::lease::State;
+use crate::queue::{Ticket, Wait};
+use crate::requests::Queueing;
 use crate::session::{Ask, Held, Session};
 
 /// The most items in one checkout, as the server bounds it.
@@ -55,6 +59,7 @@ pub struct Client {
     asks: mpsc::UnboundedSender<Ask>,
     watch: Watch,
     checkout_timeout: Duration,
+    tickets: Arc<AtomicU64>,
 }
 
 /// Seats of one feature that are wanted.
@@ -80,7 +85,8 @@ impl Client {
         let (believe, belief) = watch::channel(Belief::default());
         let checkout_timeout = settings.checkout_timeout;
         tokio::spawn(Session::new(settings, announce, believe, random).run(queue));
-        Client { asks, watch: Watch { states, belief }, checkout_timeout }
+        let tickets = Arc::new(AtomicU64::new(1));
+        Client { asks, watch: Watch { states, belief }, checkout_timeout, tickets }
     }
 
     /// Checks out `seats` seats of `feature`, in at least `version`. They are
@@ -109,22 +115,104 @@ impl Client {
     ///
     /// As [`Client::checkout`].
     pub async fn checkout_all(&self, items: Vec<Item>) -> Result<Checkout, Error> {
-        well_formed(&items)?;
-        let wire = |item: Item| v1::Item {
-            feature: item.feature,
-            version: item.version,
-            seats: item.seats,
+        let mut answer = self.take(items, None)?;
+        answer.wait().await.map(|held| self.holding(held))
+    }
+
+    /// Asks for seats, and waits for them in the queue if they are taken. The
+    /// [`Ticket`] says where the request stands, through failovers too; dropping
+    /// it gives the request up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] at once for what no server would accept.
+    pub fn queue(&self, items: Vec<Item>, wait: Wait) -> Result<Ticket, Error> {
+        let number = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (told, places) = watch::channel(None);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let queue = Queueing {
+            ticket: number,
+            priority: wait.priority,
+            // What has no end that a clock can show has none.
+            until: wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            timeout_ms: wait.timeout.map_or(0, |timeout| millis(timeout).max(1)),
+            places: told,
+            is_queued: false,
+            is_cancelled: false,
         };
+        let answer = self.take(items, Some(queue))?;
+        Ok(Ticket { number, answer, places, client: self.clone(), is_over: false })
+    }
+
+    fn take(&self, items: Vec<Item>, queue: Option<Queueing>) -> Result<Answer, Error> {
+        well_formed(&items)?;
         let (reply, answer) = oneshot::channel();
-        let ask = Ask::Take {
+        let items = items.into_iter().map(wire).collect();
+        let deadline = Instant::now() + self.checkout_timeout;
+        self.asks.send(Ask::Take { items, deadline, reply, queue }).map_err(|_| Error::Closed)?;
+        Ok(Answer { answer, asks: self.asks.clone() })
+    }
+
+    pub(crate) fn holding(&self, held: Held) -> Checkout {
+        Checkout { held, asks: Some(self.asks.clone()), watch: self.watch.clone() }
+    }
+
+    pub(crate) fn ask(&self, ask: Ask) {
+        // Nobody listens any more if the session is over.
+        let _ = self.asks.send(ask);
+    }
+
+    /// Borrows seats, to be used without a server until `end`. They belong to no
+    /// session, and come back at the end or by [`Client::return_borrowed`].
+    ///
+    /// Dropping the future is safe: what is lent after all is returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::checkout`].
+    pub async fn borrow(&self, items: Vec<Item>, end: BorrowEnd) -> Result<Borrowed, Error> {
+        well_formed(&items)?;
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask::Borrow {
             items: items.into_iter().map(wire).collect(),
+            end: end.to_wire(),
             deadline: Instant::now() + self.checkout_timeout,
             reply,
         };
         self.asks.send(ask).map_err(|_| Error::Closed)?;
-        let mut answer = Answer { answer, asks: &self.asks };
-        let held = (&mut answer.answer).await.map_err(|_| Error::Closed)??;
-        Ok(Checkout { held, asks: Some(self.asks.clone()), watch: self.watch.clone() })
+        answer.await.map_err(|_| Error::Closed)?.map(Borrowed::of)
+    }
+
+    /// Returns borrowed seats before their end; only the same user on the same
+    /// host can. False if they were not out on loan any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if nobody answered in time: they may be returned
+    /// or not; ask again.
+    pub async fn return_borrowed(&self, checkout_id: u64) -> Result<bool, Error> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask::Return { id: checkout_id, reply };
+        self.asks.send(ask).map_err(|_| Error::Closed)?;
+        match tokio::time::timeout(self.checkout_timeout, answer).await {
+            Ok(answer) => answer.map_err(|_| Error::Closed)?,
+            Err(_) => {
+                let message = "nobody answered in time whether the seats are returned";
+                Err(Error::unavailable(Refusal::because(Reason::Deadline, message)))
+            }
+        }
+    }
+
+    /// Says that the user has been idle for so long: seats that are not used may
+    /// be taken back by the site's policy. Heartbeats go on.
+    pub fn set_idle(&self, idle: Duration) {
+        let now = Instant::now();
+        self.ask(Ask::Idle { since: Some(now.checked_sub(idle).unwrap_or(now)) });
+    }
+
+    /// Says that the user is active again. A checkout says so too.
+    pub fn set_active(&self) {
+        self.ask(Ask::Idle { since: None });
     }
 
     /// The state of the session, from now on.
@@ -202,7 +290,7 @@ impl Checkout {
         let (reply, done) = oneshot::channel();
         let ask = Ask::GiveBack { id: self.held.id, epoch: self.held.epoch, reply: Some(reply) };
         asks.send(ask).map_err(|_| Error::Closed)?;
-        done.await.map_err(|_| Error::Closed)?
+        done.await.map_err(|_| Error::Closed)?.map(|_| ())
     }
 }
 
@@ -224,12 +312,19 @@ impl std::fmt::Debug for Checkout {
 
 /// An answer that is awaited. Given up, it returns what was granted all the
 /// same.
-struct Answer<'a> {
+pub(crate) struct Answer {
     answer: oneshot::Receiver<Result<Held, Error>>,
-    asks: &'a mpsc::UnboundedSender<Ask>,
+    asks: mpsc::UnboundedSender<Ask>,
 }
 
-impl Drop for Answer<'_> {
+impl Answer {
+    /// Cancel safe.
+    pub(crate) async fn wait(&mut self) -> Result<Held, Error> {
+        (&mut self.answer).await.map_err(|_| Error::Closed)?
+    }
+}
+
+impl Drop for Answer {
     fn drop(&mut self) {
         self.answer.close();
         if let Ok(Ok(held)) = self.answer.try_recv() {
@@ -237,6 +332,10 @@ impl Drop for Answer<'_> {
             let _ = self.asks.send(ask);
         }
     }
+}
+
+fn wire(item: Item) -> v1::Item {
+    v1::Item { feature: item.feature, version: item.version, seats: item.seats }
 }
 
 /// Says at once what the server would say, and spares it requests that would

@@ -18,24 +18,33 @@
 //! again with the same number, so that they are answered once. The application
 //! sees nothing of it, unless it asks: [`Client::states`].
 //!
+//! Seats that are taken can be waited for ([`Client::queue`]), and some may be
+//! borrowed and used without a server ([`Client::borrow`]).
+//!
 //! A seat is yours until [`State::Lost`], which comes no later than the server
 //! may give it to somebody else: the library counts the lease on its own clock
 //! from when it *sent* the last heartbeat that was acknowledged.
 
+mod borrow;
 mod builder;
 mod client;
 mod error;
 mod lease;
+mod queue;
 mod requests;
 mod route;
 mod servers;
 mod session;
 
+pub use borrow::{BorrowEnd, BorrowError, Borrowed, Here, read_token, verify_borrowed};
 pub use builder::ClientBuilder;
 pub use client::{Checkout, Client, Item};
 pub use error::Error;
 pub use lease::State;
+pub use queue::{Place, Ticket, Wait};
 pub use servers::{ServersError, parse_servers};
+/// What a borrow token says.
+pub use triad_proto::v1::BorrowTerms;
 /// Seats that were granted, as the server describes them.
 pub use triad_proto::v1::GrantedItem;
 /// Why something was not done.

@@ -1,25 +1,33 @@
 //! The requests of a session: numbered once, sent again on every new stream,
 //! and kept until they are answered. Pure: `now` is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use triad_proto::v1;
 use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
 
 use crate::error::Error;
+use crate::queue::Place;
 use crate::session::Held;
 
 /// Requests that wait for an answer, on the wire or not yet.
 pub(crate) const REQUESTS_WAITING_MAX: usize = 1_024;
 /// How far the newest request on the wire may be ahead of the oldest without an
-/// answer. The server remembers twice as many answers.
+/// answer. The server remembers twice as many answers. One that waits in the
+/// queue has been answered so far, and holds up no others.
 const WINDOW: u64 = 128;
 /// What one message carries: far less than a server takes.
 const CALLS_PER_MESSAGE: usize = 64;
 const BYTES_PER_MESSAGE: usize = 16 << 10;
+/// Words about requests that were answered late, which may have been lost with
+/// the stream and are said again on the next. As many as may wait at once.
+const SEEN_MAX: usize = 256;
+/// The server ends a wait; only if it is silent do we, so much later.
+const WAIT_GRACE: Duration = Duration::from_secs(10);
 
 /// A request without an answer yet.
 pub(crate) enum Waiting {
@@ -30,9 +38,88 @@ pub(crate) enum Waiting {
         /// `None` once the application has given up: what is granted then is
         /// returned.
         reply: Option<oneshot::Sender<Result<Held, Error>>>,
+        /// In the queue, if they are taken.
+        queue: Option<Queueing>,
     },
-    /// A checkout is returned.
-    GiveBack { id: u64, reply: Option<oneshot::Sender<Result<(), Error>>> },
+    /// A checkout is returned; answered with whether it was held.
+    GiveBack { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
+    /// Seats are to be borrowed.
+    Borrow {
+        items: Vec<v1::Item>,
+        end: v1::borrow::End,
+        deadline: Instant,
+        reply: Option<oneshot::Sender<Result<v1::BorrowGrant, Error>>>,
+    },
+}
+
+/// How a request waits in the queue.
+pub(crate) struct Queueing {
+    /// The application's handle on it.
+    pub(crate) ticket: u64,
+    pub(crate) priority: Option<u32>,
+    /// Until when; `None`: as long as it takes.
+    pub(crate) until: Option<Instant>,
+    /// What is left of that, as it is sent.
+    pub(crate) timeout_ms: u64,
+    pub(crate) places: watch::Sender<Option<Place>>,
+    /// The server has said that it waits.
+    pub(crate) is_queued: bool,
+    /// The application does not want it any more.
+    pub(crate) is_cancelled: bool,
+}
+
+impl Waiting {
+    fn queue(&self) -> Option<&Queueing> {
+        match self {
+            Waiting::Take { queue, .. } => queue.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn is_queued(&self) -> bool {
+        self.queue().is_some_and(|queue| queue.is_queued)
+    }
+
+    /// Until when somebody waits for the answer.
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Waiting::Take { reply: Some(_), deadline, queue, .. } => match queue {
+                Some(queue) if queue.is_queued => queue.until.map(|until| until + WAIT_GRACE),
+                _ => Some(*deadline),
+            },
+            Waiting::Borrow { reply: Some(_), deadline, .. } => Some(*deadline),
+            _ => None,
+        }
+    }
+
+    /// Tells whoever waits for it.
+    fn fail(&mut self, error: Error) {
+        match self {
+            Waiting::Take { reply, .. } => {
+                if let Some(reply) = reply.take() {
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Waiting::GiveBack { reply, .. } => {
+                if let Some(reply) = reply.take() {
+                    let _ = reply.send(Err(error));
+                }
+            }
+            Waiting::Borrow { reply, .. } => {
+                if let Some(reply) = reply.take() {
+                    let _ = reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self {
+            Waiting::Take { reply, .. } => reply.is_some(),
+            Waiting::Borrow { reply, .. } => reply.is_some(),
+            Waiting::GiveBack { .. } => true,
+        }
+    }
 }
 
 /// All requests of a session that have no answer yet.
@@ -41,11 +128,24 @@ pub(crate) struct Requests {
     next: u64,
     /// On the current stream everything up to here has been sent.
     sent_through: u64,
+    /// The highest number that the server was told everything is answered up to.
+    acknowledged: u64,
+    /// Calls about requests that wait in the queue, to be sent.
+    words: VecDeque<Call>,
+    /// Late answers that the server was told about lately.
+    seen: VecDeque<u64>,
 }
 
 impl Requests {
     pub(crate) fn new() -> Self {
-        Requests { waiting: BTreeMap::new(), next: 1, sent_through: 0 }
+        Requests {
+            waiting: BTreeMap::new(),
+            next: 1,
+            sent_through: 0,
+            acknowledged: 0,
+            words: VecDeque::new(),
+            seen: VecDeque::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -56,6 +156,11 @@ impl Requests {
         self.waiting.len() >= REQUESTS_WAITING_MAX
     }
 
+    /// Whether the server owes an answer. It owes none to who waits in the queue.
+    pub(crate) fn are_owed(&self) -> bool {
+        self.waiting.values().any(|waiting| !waiting.is_queued())
+    }
+
     /// Numbers a request. It is sent when there is a stream and room on it.
     pub(crate) fn add(&mut self, request: Waiting) {
         self.waiting.insert(self.next, request);
@@ -64,24 +169,70 @@ impl Requests {
 
     /// The request that this answer is to, if it is still waited for.
     pub(crate) fn answered(&mut self, id: u64) -> Option<Waiting> {
-        self.waiting.remove(&id)
+        let answered = self.waiting.remove(&id)?;
+        if answered.queue().is_some() && id <= self.acknowledged {
+            self.seen.push_back(id);
+            if self.seen.len() > SEEN_MAX {
+                self.seen.pop_front();
+            }
+            self.words.push_back(cancel(id, true));
+        }
+        Some(answered)
+    }
+
+    /// The server says that a request waits, and where.
+    pub(crate) fn queued(&mut self, id: u64, place: Place) {
+        if let Some(Waiting::Take { queue: Some(queue), .. }) = self.waiting.get_mut(&id) {
+            queue.is_queued = true;
+            queue.places.send_replace(Some(place));
+        }
+    }
+
+    /// The application does not want to wait any more.
+    pub(crate) fn give_up(&mut self, ticket: u64) {
+        for (id, waiting) in &mut self.waiting {
+            if let Waiting::Take { queue: Some(queue), reply, .. } = waiting
+                && queue.ticket == ticket
+            {
+                *reply = None;
+                queue.is_cancelled = true;
+                if *id <= self.sent_through {
+                    self.words.push_back(cancel(*id, false));
+                }
+            }
+        }
     }
 
     /// A new stream: everything without an answer is sent again, under the same
     /// numbers.
     pub(crate) fn resend(&mut self) {
         self.sent_through = 0;
+        self.words = self.seen.iter().map(|id| cancel(*id, true)).collect();
+        for (id, waiting) in &mut self.waiting {
+            if let Waiting::Take { queue: Some(queue), .. } = waiting {
+                // Until it is said again: this server may not know of it.
+                queue.is_queued = false;
+                if queue.is_cancelled {
+                    self.words.push_back(cancel(*id, false));
+                }
+            }
+        }
     }
 
     /// True if something waits to be sent and may be.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.next_unsent().is_some()
+        self.next_unsent().is_some() || !self.words.is_empty()
+    }
+
+    /// The first request that has had no answer at all.
+    fn oldest_unanswered(&self) -> u64 {
+        let mut unanswered = self.waiting.iter().filter(|(_, waiting)| !waiting.is_queued());
+        unanswered.next().map_or(self.next, |(id, _)| *id)
     }
 
     fn next_unsent(&self) -> Option<u64> {
-        let oldest = *self.waiting.keys().next()?;
         let (id, _) = self.waiting.range(self.sent_through + 1..).next()?;
-        (*id < oldest + WINDOW).then_some(*id)
+        (*id < self.oldest_unanswered() + WINDOW).then_some(*id)
     }
 
     /// The calls of the next message. They count as sent; [`Requests::unsend`]
@@ -90,11 +241,19 @@ impl Requests {
         let mut calls = Vec::new();
         let mut bytes = 0;
         while calls.len() < CALLS_PER_MESSAGE && bytes < BYTES_PER_MESSAGE {
-            let Some(id) = self.next_unsent() else { break };
-            let call = self.call(id);
+            let call = match self.next_unsent() {
+                Some(id) => {
+                    self.sent_through = id;
+                    self.call(id)
+                }
+                // After the requests that they are about.
+                None => match self.words.pop_front() {
+                    Some(call) => call,
+                    None => break,
+                },
+            };
             bytes += prost_len(&call);
             calls.push(call);
-            self.sent_through = id;
         }
         calls
     }
@@ -104,93 +263,110 @@ impl Requests {
         let first = calls.iter().find_map(|call| match call {
             Call::Take(take) => Some(take.request_id),
             Call::GiveBack(give_back) => Some(give_back.request_id),
+            Call::Borrow(borrow) => Some(borrow.request_id),
             _ => None,
         });
         if let Some(first) = first {
             self.sent_through = first - 1;
         }
+        for call in calls.iter().rev().filter(|call| matches!(call, Call::Cancel(_))) {
+            self.words.push_front(call.clone());
+        }
     }
 
-    fn call(&self, request_id: u64) -> Call {
-        let oldest = self.waiting.keys().next().copied().unwrap_or(self.next);
-        let answered_through = oldest - 1;
+    fn call(&mut self, request_id: u64) -> Call {
+        let answered_through = self.oldest_unanswered() - 1;
+        self.acknowledged = self.acknowledged.max(answered_through);
         match &self.waiting[&request_id] {
-            Waiting::Take { items, .. } => {
-                Call::Take(v1::Take { request_id, answered_through, items: items.clone() })
+            Waiting::Take { items, queue, .. } => {
+                let wait = queue.as_ref().map(|queue| v1::Wait {
+                    timeout_ms: queue.timeout_ms,
+                    priority: queue.priority,
+                });
+                Call::Take(v1::Take { request_id, answered_through, items: items.clone(), wait })
             }
             Waiting::GiveBack { id, .. } => {
                 Call::GiveBack(v1::GiveBack { request_id, answered_through, checkout_id: *id })
             }
+            Waiting::Borrow { items, end, .. } => Call::Borrow(v1::Borrow {
+                request_id,
+                answered_through,
+                items: items.clone(),
+                end: Some(*end),
+            }),
         }
     }
 
     /// Tells everybody whose time is up.
     pub(crate) fn give_up_late(&mut self, now: Instant, refusal: &Refusal) {
-        for waiting in self.waiting.values_mut() {
-            if let Waiting::Take { deadline, reply, .. } = waiting
-                && *deadline <= now
-                && let Some(reply) = reply.take()
-            {
-                let _ = reply.send(Err(Error::unavailable(refusal.clone())));
+        for (id, waiting) in &mut self.waiting {
+            if waiting.deadline().is_none_or(|deadline| deadline > now) {
+                continue;
+            }
+            waiting.fail(Error::unavailable(refusal.clone()));
+            if let Waiting::Take { queue: Some(queue), .. } = waiting {
+                queue.is_cancelled = true;
+                if *id <= self.sent_through {
+                    self.words.push_back(cancel(*id, false));
+                }
             }
         }
     }
 
     /// Forgets what nobody waits for, where nothing was ever sent.
     pub(crate) fn forget_unwanted(&mut self) {
-        self.waiting.retain(|_, waiting| match waiting {
-            Waiting::Take { reply, .. } => reply.is_some(),
-            Waiting::GiveBack { .. } => true,
-        });
+        self.waiting.retain(|_, waiting| waiting.is_wanted());
     }
 
     /// The first deadline that somebody waits for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let deadlines = self.waiting.values().filter_map(|waiting| match waiting {
-            Waiting::Take { deadline, reply: Some(_), .. } => Some(*deadline),
-            Waiting::Take { .. } | Waiting::GiveBack { .. } => None,
-        });
-        deadlines.min()
+        self.waiting.values().filter_map(Waiting::deadline).min()
     }
 
     /// The session is gone. What is returned is free already; what is still
-    /// wanted is asked for anew, by another session, from number 1.
-    pub(crate) fn start_over(&mut self, reason: &str) {
+    /// wanted is asked for anew, by another session, from number 1, and at the
+    /// end of the queue.
+    pub(crate) fn start_over(&mut self, reason: &str, now: Instant) {
         let before = std::mem::replace(self, Requests::new());
-        for waiting in before.waiting.into_values() {
-            match waiting {
-                Waiting::GiveBack { reply: Some(reply), .. } => {
-                    let _ = reply.send(Err(Error::Lost(reason.to_owned())));
+        for mut waiting in before.waiting.into_values() {
+            if let Waiting::Take { queue: Some(queue), .. } = &mut waiting {
+                queue.is_queued = false;
+                queue.places.send_replace(None);
+                if let Some(until) = queue.until {
+                    let left = until.saturating_duration_since(now);
+                    // 0 would be for ever.
+                    queue.timeout_ms = (left.as_millis() as u64).max(1);
                 }
-                Waiting::Take { reply: Some(_), .. } => self.add(waiting),
-                Waiting::GiveBack { .. } | Waiting::Take { .. } => {}
+            }
+            match waiting {
+                Waiting::GiveBack { .. } => waiting.fail(Error::Lost(reason.to_owned())),
+                _ if waiting.is_wanted() => self.add(waiting),
+                _ => {}
             }
         }
     }
 
     /// Nobody gets anything any more.
     pub(crate) fn refuse_all(&mut self, error: &Error) {
-        for waiting in std::mem::take(&mut self.waiting).into_values() {
-            match waiting {
-                Waiting::Take { reply: Some(reply), .. } => {
-                    let _ = reply.send(Err(error.clone()));
-                }
-                Waiting::GiveBack { reply: Some(reply), .. } => {
-                    let _ = reply.send(Err(error.clone()));
-                }
-                Waiting::Take { .. } | Waiting::GiveBack { .. } => {}
-            }
+        for mut waiting in std::mem::take(&mut self.waiting).into_values() {
+            waiting.fail(error.clone());
         }
     }
 }
 
+fn cancel(request_id: u64, answer_received: bool) -> Call {
+    Call::Cancel(v1::Cancel { request_id, answer_received })
+}
+
 /// A good guess at a call's bytes.
 fn prost_len(call: &Call) -> usize {
+    let items = |items: &[v1::Item]| {
+        let item = |item: &v1::Item| 16 + item.feature.len() + item.version.len();
+        32 + items.iter().map(item).sum::<usize>()
+    };
     match call {
-        Call::Take(take) => {
-            let item = |item: &v1::Item| 16 + item.feature.len() + item.version.len();
-            32 + take.items.iter().map(item).sum::<usize>()
-        }
+        Call::Take(take) => items(&take.items),
+        Call::Borrow(borrow) => items(&borrow.items),
         _ => 32,
     }
 }
@@ -252,9 +428,99 @@ mod tests {
         for _ in 0..100 {
             let item = v1::Item { feature: "f".repeat(64), version: String::new(), seats: 1 };
             let items = vec![item; 64];
-            requests.add(Waiting::Take { items, deadline: Instant::now(), reply: None });
+            let deadline = Instant::now();
+            requests.add(Waiting::Take { items, deadline, reply: None, queue: None });
         }
         let bytes: usize = requests.next_message().iter().map(prost_len).sum();
         assert!(bytes < 2 * BYTES_PER_MESSAGE, "{bytes}");
+    }
+
+    fn wanted(ticket: u64) -> (Waiting, watch::Receiver<Option<Place>>) {
+        let (places, told) = watch::channel(None);
+        let queue = Queueing {
+            ticket,
+            priority: None,
+            until: None,
+            timeout_ms: 0,
+            places,
+            is_queued: false,
+            is_cancelled: false,
+        };
+        let item = v1::Item { feature: "f".into(), version: String::new(), seats: 1 };
+        let (reply, _) = oneshot::channel();
+        let deadline = Instant::now();
+        let (reply, queue) = (Some(reply), Some(queue));
+        (Waiting::Take { items: vec![item], deadline, reply, queue }, told)
+    }
+
+    fn cancels(calls: &[Call]) -> Vec<(u64, bool)> {
+        let cancel = |call: &Call| match call {
+            Call::Cancel(cancel) => Some((cancel.request_id, cancel.answer_received)),
+            _ => None,
+        };
+        calls.iter().filter_map(cancel).collect()
+    }
+
+    const THIRD: Place = Place { place: 3, estimate: None };
+
+    #[test]
+    fn who_waits_in_the_queue_holds_up_no_others() {
+        let mut requests = Requests::new();
+        let (waiting, told) = wanted(7);
+        requests.add(waiting);
+        assert_eq!(ids(&requests.next_message()), [(1, 0)]);
+        assert!(requests.are_owed());
+        requests.queued(1, THIRD);
+        assert_eq!(*told.borrow(), Some(THIRD));
+        assert!(!requests.are_owed());
+        for id in 2..=500 {
+            requests.add(Waiting::GiveBack { id, reply: None });
+            assert_eq!(ids(&requests.next_message()), [(id, id - 1)]);
+            requests.answered(id);
+        }
+        // The late answer is acknowledged by a word of its own, which is said
+        // again on the next stream.
+        assert!(requests.answered(1).is_some());
+        assert_eq!(cancels(&requests.next_message()), [(1, true)]);
+        assert!(!requests.has_unsent());
+        requests.resend();
+        assert_eq!(cancels(&requests.next_message()), [(1, true)]);
+    }
+
+    #[test]
+    fn who_gives_up_says_so_until_it_is_answered() {
+        let mut requests = Requests::new();
+        let (waiting, _told) = wanted(7);
+        requests.add(waiting);
+        requests.next_message();
+        requests.queued(1, THIRD);
+        requests.give_up(8);
+        assert!(!requests.has_unsent());
+        requests.give_up(7);
+        assert_eq!(cancels(&requests.next_message()), [(1, false)]);
+        requests.resend();
+        let again = requests.next_message();
+        assert_eq!(again.len(), 2, "the request, so that it is known, and then the word");
+        assert_eq!(cancels(&again), [(1, false)]);
+        requests.answered(1);
+        assert!(!requests.has_unsent());
+    }
+
+    #[test]
+    fn a_new_session_waits_for_what_is_left_of_the_time() {
+        let mut requests = Requests::new();
+        let (mut waiting, told) = wanted(7);
+        let now = Instant::now();
+        if let Waiting::Take { queue: Some(queue), .. } = &mut waiting {
+            queue.until = Some(now + Duration::from_secs(60));
+            queue.timeout_ms = 60_000;
+        }
+        requests.add(waiting);
+        requests.queued(1, THIRD);
+        requests.start_over("lost", now + Duration::from_secs(20));
+        assert_eq!(*told.borrow(), None);
+        let calls = requests.next_message();
+        let [Call::Take(take)] = &calls[..] else { panic!("{calls:?}") };
+        assert_eq!(take.wait.as_ref().map(|wait| wait.timeout_ms), Some(40_000));
     }
 }

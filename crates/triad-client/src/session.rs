@@ -23,7 +23,8 @@ use crate::builder::Settings;
 use crate::client::{Belief, EndMark};
 use crate::error::Error;
 use crate::lease::{Lease, State};
-use crate::requests::{REQUESTS_WAITING_MAX, Requests, Waiting};
+use crate::queue::Place;
+use crate::requests::{Queueing, REQUESTS_WAITING_MAX, Requests, Waiting};
 use crate::route::{NotFound, OpenStream, find_leader};
 
 /// The protocol that this library speaks.
@@ -49,9 +50,27 @@ const EARLY_ENDS_MAX: usize = 1_024;
 /// application's own calls: one per checkout that waits or is returned.
 pub(crate) enum Ask {
     /// Seats, please.
-    Take { items: Vec<v1::Item>, deadline: Instant, reply: oneshot::Sender<Result<Held, Error>> },
+    Take {
+        items: Vec<v1::Item>,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<Held, Error>>,
+        queue: Option<Queueing>,
+    },
+    /// A request that waits in the queue is not wanted any more.
+    GiveUp { ticket: u64 },
     /// Here they are back.
-    GiveBack { id: u64, epoch: u64, reply: Option<oneshot::Sender<Result<(), Error>>> },
+    GiveBack { id: u64, epoch: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
+    /// Seats to be used without a server, please.
+    Borrow {
+        items: Vec<v1::Item>,
+        end: v1::borrow::End,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<v1::BorrowGrant, Error>>,
+    },
+    /// Borrowed seats are back.
+    Return { id: u64, reply: oneshot::Sender<Result<bool, Error>> },
+    /// Since when the user is idle.
+    Idle { since: Option<Instant> },
     /// End the session.
     Close { reply: oneshot::Sender<()> },
 }
@@ -100,6 +119,10 @@ pub(crate) struct Session {
     requests: Requests,
     next_beat: u64,
     held: HashMap<u64, EndMark>,
+    /// Since when the user is idle.
+    idle_since: Option<Instant>,
+    /// The leader is to be told of it.
+    idle_unsaid: bool,
     early_ends: BTreeMap<u64, String>,
     last_refusal: Refusal,
     closing: Option<Closing>,
@@ -151,6 +174,8 @@ impl Session {
             requests: Requests::new(),
             next_beat: 1,
             held: HashMap::new(),
+            idle_since: None,
+            idle_unsaid: false,
             early_ends: BTreeMap::new(),
             last_refusal: Refusal::because(Reason::NodeUnreachable, "no node was reached yet"),
             closing: None,
@@ -288,7 +313,7 @@ impl Session {
         for (_, mark) in self.held.drain() {
             let _ = mark.set(reason.to_owned());
         }
-        self.requests.start_over(reason);
+        self.requests.start_over(reason, now);
         self.say(State::Lost { reason: reason.to_owned() });
     }
 
@@ -365,6 +390,8 @@ impl Session {
             full: false,
         });
         self.requests.resend();
+        // The last word may have been lost with the stream.
+        self.idle_unsaid |= self.idle_since.is_some();
         if self.closing.is_some() {
             self.send_close(now);
         }
@@ -456,12 +483,27 @@ impl Session {
     fn take_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Take { reply, .. } if self.requests.is_full() => {
-                let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
-                let refusal = Refusal::because(Reason::Overloaded, message);
-                let _ = reply.send(Err(Error::unavailable(refusal)));
+                let _ = reply.send(Err(too_many_requests()));
             }
-            Ask::Take { items, deadline, reply } => {
-                self.requests.add(Waiting::Take { items, deadline, reply: Some(reply) });
+            Ask::Borrow { reply, .. } if self.requests.is_full() => {
+                let _ = reply.send(Err(too_many_requests()));
+            }
+            Ask::Take { items, deadline, reply, queue } => {
+                self.idle_since = None;
+                let reply = Some(reply);
+                self.requests.add(Waiting::Take { items, deadline, reply, queue });
+            }
+            Ask::Borrow { items, end, deadline, reply } => {
+                let reply = Some(reply);
+                self.requests.add(Waiting::Borrow { items, end, deadline, reply });
+            }
+            Ask::GiveUp { ticket } => self.requests.give_up(ticket),
+            Ask::Return { id, reply } => {
+                self.requests.add(Waiting::GiveBack { id, reply: Some(reply) });
+            }
+            Ask::Idle { since } => {
+                self.idle_since = since;
+                self.idle_unsaid = true;
             }
             Ask::GiveBack { id, epoch, reply } if epoch == self.epoch => {
                 self.held.remove(&id);
@@ -489,6 +531,12 @@ impl Session {
                 return;
             }
         }
+        if self.idle_unsaid {
+            let idle_ms = self.idle_since.map_or(0, |since| (now - since).as_millis() as u64);
+            let idle = v1::Idle { is_idle: self.idle_since.is_some(), idle_ms };
+            self.idle_unsaid = !stream.say(vec![Call::Idle(idle)]);
+            stream.full |= self.idle_unsaid;
+        }
     }
 
     fn take_events(&mut self, message: v1::SessionResponse, now: Instant) {
@@ -510,9 +558,15 @@ impl Session {
             Event::GivenBack(given_back) => {
                 let waiting = self.requests.answered(given_back.request_id);
                 if let Some(Waiting::GiveBack { reply: Some(reply), .. }) = waiting {
-                    let _ = reply.send(Ok(()));
+                    let _ = reply.send(Ok(given_back.was_held));
                 }
             }
+            Event::Queued(queued) => {
+                let estimate = Duration::from_millis(queued.estimate_ms);
+                let estimate = Some(estimate).filter(|estimate| !estimate.is_zero());
+                self.requests.queued(queued.request_id, Place { place: queued.place, estimate });
+            }
+            Event::Borrowed(borrowed) => self.borrowed(borrowed),
             Event::Ended(v1::Ended { checkout_id: 0, message, .. }) => {
                 if self.closing.is_some() {
                     // As we asked.
@@ -524,8 +578,8 @@ impl Session {
                     self.lose(&message, now);
                 }
             }
-            Event::Ended(v1::Ended { checkout_id, reason, .. }) => {
-                self.checkout_ended(checkout_id, reason);
+            Event::Ended(v1::Ended { checkout_id, reason, message }) => {
+                self.checkout_ended(checkout_id, reason, &message);
             }
             Event::Moving(v1::Moving { to_address }) => {
                 self.hint = Some(to_address).filter(|address| !address.is_empty());
@@ -534,10 +588,11 @@ impl Session {
         }
     }
 
-    fn checkout_ended(&mut self, checkout_id: u64, reason: i32) {
+    fn checkout_ended(&mut self, checkout_id: u64, reason: i32, words: &str) {
         let reason = v1::EndReason::try_from(reason).unwrap_or_default();
         let name = reason.as_str_name().trim_start_matches("END_REASON_");
-        let reason = format!("the server ended the checkout: {name}");
+        let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
+        let reason = format!("the server ended the checkout: {name}{words}");
         match self.held.remove(&checkout_id) {
             Some(mark) => {
                 let _ = mark.set(reason);
@@ -569,7 +624,7 @@ impl Session {
         let Some(stream) = &mut self.stream else { return };
         let oldest_beat = stream.beats.values().next().copied();
         // It has just answered something; what else waits, waits from now on.
-        let requests = (!self.requests.is_empty()).then_some(now);
+        let requests = self.requests.are_owed().then_some(now);
         stream.owed_since = match (requests, oldest_beat) {
             (Some(now), Some(beat)) => Some(now.min(beat)),
             (requests, beat) => requests.or(beat),
@@ -612,6 +667,32 @@ impl Session {
         }
     }
 
+    fn borrowed(&mut self, borrowed: v1::Borrowed) {
+        use v1::borrowed::Outcome;
+        let waiting = self.requests.answered(borrowed.request_id);
+        let Some(Waiting::Borrow { reply, .. }) = waiting else { return };
+        let reply = reply.filter(|reply| !reply.is_closed());
+        match (borrowed.outcome, reply) {
+            (Some(Outcome::Grant(lent)), Some(reply)) => {
+                if let Err(Ok(lent)) = reply.send(Ok(lent)) {
+                    self.return_unwanted(&lent);
+                }
+            }
+            // Lent to nobody: the application has given up.
+            (Some(Outcome::Grant(lent)), None) => self.return_unwanted(&lent),
+            (Some(Outcome::Denial(denial)), Some(reply)) => {
+                let _ = reply.send(Err(Error::denied(denial)));
+            }
+            _ => {}
+        }
+    }
+
+    fn return_unwanted(&mut self, lent: &v1::BorrowGrant) {
+        if let Some(grant) = &lent.grant {
+            self.requests.add(Waiting::GiveBack { id: grant.checkout_id, reply: None });
+        }
+    }
+
     fn wake_at(&self, now: Instant) -> Instant {
         // Often enough that nothing depends on an exact list of causes.
         let mut wake = now + Duration::from_secs(1);
@@ -635,9 +716,18 @@ impl Session {
 }
 
 impl Stream {
-    /// Puts calls on the wire; false if there is no room for them.
+    /// Puts calls on the wire that are to be answered; false if there is no room
+    /// for them.
     fn send(&mut self, calls: Vec<Call>, now: Instant) -> bool {
-        self.owed_since.get_or_insert(now);
+        // A word about a request is not answered by itself.
+        if calls.iter().any(|call| !matches!(call, Call::Cancel(_))) {
+            self.owed_since.get_or_insert(now);
+        }
+        self.say(calls)
+    }
+
+    /// Puts calls on the wire; false if there is no room for them.
+    fn say(&mut self, calls: Vec<Call>) -> bool {
         let calls = calls.into_iter().map(|call| v1::SessionCall { call: Some(call) }).collect();
         self.open.calls.try_send(v1::SessionRequest { calls }).is_ok()
     }
@@ -657,6 +747,11 @@ async fn searched(search: &mut Option<Search>) -> Result<OpenStream, NotFound> {
         Some(search) => search.await,
         None => std::future::pending().await,
     }
+}
+
+fn too_many_requests() -> Error {
+    let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
+    Error::unavailable(Refusal::because(Reason::Overloaded, message))
 }
 
 /// An id that nobody else draws or guesses.

@@ -169,7 +169,10 @@ impl Asking<'_> {
                 return Err(Denial::BorrowNotAllowed { feature: feature(), rule });
             }
             max_ms = max_ms.min(rules.borrow_max.map_or(u64::MAX, |(_, ms)| ms));
-            if let Some((rule, kept)) = rules.lowwater {
+            // Of what is not counted there is always enough.
+            if let Some((rule, kept)) = rules.lowwater
+                && !pool.key.terms.uncounted
+            {
                 let borrowed = pool.borrowed;
                 let rest = pool.licensed.saturating_sub(kept);
                 if borrowed.saturating_add(item.seats.get().into()) > rest {
@@ -204,7 +207,7 @@ impl Asking<'_> {
             return Ok(());
         }
         for &rule in &rules.max {
-            let Some((used, max)) = self.rules.max(rule, who) else { continue };
+            let Some((used, max)) = self.rules.max(rules, rule, who) else { continue };
             let counted = |taken: &&Taken| {
                 self.rules.of(taken.pool).is_some_and(|rules| rules.max.contains(&rule))
             };

@@ -204,6 +204,10 @@ pub enum Command {
         session: SessionId,
         /// Which request.
         request: RequestId,
+        /// It is not given up: the client has its final answer, and acknowledged
+        /// others after it while it waited. Nothing is changed but that the
+        /// answer is forgotten.
+        answered: bool,
     },
     /// The client's user is idle, or is active again.
     Idle {
@@ -265,7 +269,18 @@ pub struct GrantedItem {
     /// The publisher's string of the line.
     pub vendor_string: Label,
     /// What the seats take of another feature.
-    pub tokens: Option<HeldTokens>,
+    pub tokens: Option<GrantedTokens>,
+}
+
+/// Tokens that were granted beside the seats of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantedTokens {
+    /// The pool they come from.
+    pub pool: PoolId,
+    /// Its feature.
+    pub feature: FeatureName,
+    /// How many.
+    pub seats: Seats,
 }
 
 /// Tokens that an item takes beside its seats.

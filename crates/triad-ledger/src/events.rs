@@ -1,11 +1,14 @@
 //! What happened: one event per final outcome, hash-chained, the one usage
 //! history.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::{Answer, At, GrantedItem, Holder, Item, Silence};
 use crate::denial::Denial;
-use crate::names::{CheckoutId, Label, LicenseId, RequestId, SessionId};
+use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
+use crate::pools::Pool;
+use crate::rights::Share;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,66 @@ pub struct Event {
     pub sequence: u64,
     /// When, and at which log index.
     pub at: At,
+    /// Who asked, or whose seats it is about; `None` where [`Event::what`] says
+    /// it, or it is about nobody.
+    pub holder: Option<Arc<Holder>>,
+    /// How the pools that it touched stand after it, so that the use at any time
+    /// can be read from any part of the history.
+    pub pools: Vec<PoolUse>,
     /// What.
     pub what: Happening,
+}
+
+impl Event {
+    /// Whom it is about.
+    pub fn whose(&self) -> Option<&Holder> {
+        match &self.what {
+            Happening::Opened { holder, .. }
+            | Happening::Ended { holder, .. }
+            | Happening::Borrowed { holder, .. } => Some(holder),
+            _ => self.holder.as_deref(),
+        }
+    }
+}
+
+/// How a pool stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Which pool.
+    pub pool: PoolId,
+    /// Its feature.
+    pub feature: FeatureName,
+    /// Seats held.
+    pub held: u64,
+    /// Seats bought; 0 once the pool is withdrawn.
+    pub licensed: u64,
+    /// Seats that may be held: overdraft included, as far as the policy lends it.
+    pub total: u64,
+    /// Whoever may have it has it.
+    pub uncounted: bool,
+    /// Whose checkouts count as one.
+    pub share: Share,
+}
+
+impl PoolUse {
+    /// How this pool stands now.
+    pub(crate) fn of(id: PoolId, pool: &Pool) -> Self {
+        PoolUse {
+            pool: id,
+            feature: pool.key.feature.clone(),
+            held: pool.held,
+            licensed: pool.licensed,
+            total: pool.lendable(),
+            uncounted: pool.key.terms.uncounted,
+            share: pool.key.terms.share,
+        }
+    }
+
+    /// A pool that went with its last seat.
+    pub(crate) fn gone(id: PoolId, feature: FeatureName) -> Self {
+        let share = Share::NOTHING;
+        PoolUse { pool: id, feature, held: 0, licensed: 0, total: 0, uncounted: false, share }
+    }
 }
 
 /// What happened.

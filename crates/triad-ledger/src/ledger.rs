@@ -16,12 +16,12 @@ use self::stays::Stays;
 use crate::choice::{Asking, Choice};
 use crate::codec::{self, CodecError};
 use crate::command::{
-    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem, HeldTokens,
-    Holder, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    Answer, At, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem,
+    GrantedTokens, HeldTokens, Holder, Item, Outcome, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
-use crate::events::{ChainHash, EndReason, Event, Happening};
+use crate::events::{ChainHash, EndReason, Event, Happening, PoolUse};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
@@ -192,7 +192,9 @@ impl Ledger {
                     ledger.borrow(*session, items, *until_ms)
                 })
             }
-            Command::Cancel { session, request } => Ok(self.cancel(*session, *request)),
+            Command::Cancel { session, request, answered } => {
+                Ok(self.cancel(*session, *request, *answered))
+            }
             Command::Idle { session, since_ms } => self.idle(*session, *since_ms),
             Command::Revoke { checkout, reason, block_ms } => {
                 self.revoke(*checkout, reason, *block_ms)
@@ -234,12 +236,11 @@ impl Ledger {
         };
         self.records.touch(RecordKey::Session(session));
         match open.receipts.look_up(request, answered_through) {
-            Seen::Before(Ok(Outcome::Queued { position })) => {
-                let ticket = self.queue.ticket(session, request);
-                let position = ticket.map_or(position, |ticket| self.queue.position(ticket));
-                Ok(Outcome::Queued { position })
-            }
-            Seen::Before(answer) => answer,
+            Seen::Before(answer) => match self.queue.ticket(session, request) {
+                // Acknowledged or not, it waits, and is told its place of now.
+                Some(ticket) => Ok(Outcome::Queued { position: self.queue.position(ticket) }),
+                None => answer,
+            },
             Seen::Full => decide(self, false),
             Seen::New => {
                 let answer = decide(self, true);
@@ -349,6 +350,10 @@ impl Ledger {
     fn granted_item(&self, item: &HeldItem) -> GrantedItem {
         let HeldItem { pool, seats, tokens, .. } = *item;
         let key = &self.pools.held(pool).key;
+        let tokens = tokens.map(|HeldTokens { pool, seats }| {
+            let feature = self.pools.held(pool).key.feature.clone();
+            GrantedTokens { pool, feature, seats }
+        });
         GrantedItem {
             pool,
             feature: key.feature.clone(),
@@ -399,6 +404,7 @@ impl Ledger {
     /// Ends one checkout and returns its seats.
     fn release(&mut self, id: CheckoutId, reason: EndReason) {
         let checkout = self.checkouts.remove(&id).expect("only what is held is released");
+        let touched = self.touched(&checkout);
         for (pool, claim) in checkout.claims(id) {
             self.count_borrowed(pool, &checkout, claim.seats, false);
             self.give_back(pool, claim);
@@ -411,7 +417,8 @@ impl Ledger {
             }
         }
         self.records.touch(RecordKey::Checkout(id));
-        self.happened(Happening::Returned { session: checkout.session, checkout: id, reason });
+        let returned = Happening::Returned { session: checkout.session, checkout: id, reason };
+        self.happened_to(&checkout.holder, touched, returned);
     }
 
     /// Ends a session, everything it holds and everything it waits for. What
@@ -426,9 +433,14 @@ impl Ledger {
             self.let_go(checkout, reason);
         }
         for ticket in self.queue.of_session(id) {
-            let waiting = self.queue.leave(ticket);
+            let Waiting { items, lines, .. } = self.queue.leave(ticket);
             self.records.touch(RecordKey::Waiting(ticket));
-            self.freed.features.extend(waiting.lines);
+            self.freed.features.extend(lines);
+            // The one final outcome of this request.
+            let feature = items.first().expect("a request has items").feature.clone();
+            let denial = Denial::Cancelled { feature };
+            let holder = self.sessions[&id].holder.clone();
+            self.happened_to(&holder, [], Happening::Denied { session: id, items, denial });
         }
         let open = self.sessions.remove(&id).expect("it was open a moment ago");
         self.stays.forget_idle(id);
@@ -457,7 +469,11 @@ impl Ledger {
         self.records.touch(RecordKey::Policy);
         self.follow_rules();
         self.freed.all = true;
-        self.happened(Happening::PolicySet { version: policy.version });
+        // How much of each overdraft is lent may be different now.
+        let overdrawn = self.pools.iter().filter(|(_, pool)| pool.overdraft > 0);
+        let overdrawn = overdrawn.map(|(id, pool)| (id, pool.key.feature.clone()));
+        let overdrawn: Vec<_> = overdrawn.collect();
+        self.happened_with(None, overdrawn, Happening::PolicySet { version: policy.version });
         Ok(Outcome::PolicySet { changed: true })
     }
 
@@ -512,8 +528,16 @@ impl Ledger {
         }
         self.licenses.insert(license.id.clone(), license.clone());
         self.records.touch(RecordKey::License(license.id.clone()));
-        for pool in self.pools.rebuild(self.licenses.values()) {
-            self.records.touch(RecordKey::Pool(pool));
+        let features = self.pools.iter().map(|(id, pool)| (id, pool.key.feature.clone()));
+        let before: BTreeMap<PoolId, FeatureName> = features.collect();
+        let rebuilt = self.pools.rebuild(self.licenses.values());
+        let feature = |id| self.pools.pool(id).map(|pool| pool.key.feature.clone());
+        let rebuilt = rebuilt
+            .into_iter()
+            .filter_map(|id| Some((id, feature(id).or_else(|| before.get(&id).cloned())?)));
+        let rebuilt: Vec<_> = rebuilt.collect();
+        for (pool, _) in &rebuilt {
+            self.records.touch(RecordKey::Pool(*pool));
         }
         self.move_withdrawn();
         self.expire();
@@ -522,7 +546,7 @@ impl Ledger {
         self.freed.all = true;
         let overage = self.pools.overage();
         let (license, serial) = (license.id.clone(), license.serial);
-        self.happened(Happening::Installed { license, serial, overage });
+        self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
         Ok(Outcome::Installed { changed: true, overage })
     }
 
@@ -599,6 +623,7 @@ impl Ledger {
             return;
         }
         let before = self.checkouts[&id].clone();
+        let mut touched = self.touched(&before);
         let mut after = before.clone();
         for place in &places {
             let held = &mut after.items[place.id.item];
@@ -617,14 +642,51 @@ impl Ledger {
             }
         }
         let (session, items) = (after.session, self.granted_items(&after));
+        touched.extend(self.touched(&after));
         self.checkouts.insert(id, after);
         self.records.touch(RecordKey::Checkout(id));
-        self.happened(Happening::Moved { session, checkout: id, items });
+        self.happened_to(
+            &before.holder,
+            touched,
+            Happening::Moved { session, checkout: id, items },
+        );
+    }
+
+    /// The pools of which a checkout holds seats.
+    fn touched(&self, checkout: &Checkout) -> Vec<(PoolId, FeatureName)> {
+        let pools = checkout.claims(CheckoutId(0)).map(|(pool, _)| pool);
+        pools.map(|pool| (pool, self.pools.held(pool).key.feature.clone())).collect()
     }
 
     fn happened(&mut self, what: Happening) {
+        self.happened_with(None, Vec::new(), what);
+    }
+
+    /// Notes what happened to somebody, and how the pools stand that it touched.
+    fn happened_to(
+        &mut self,
+        holder: &Arc<Holder>,
+        touched: impl Into<Vec<(PoolId, FeatureName)>>,
+        what: Happening,
+    ) {
+        self.happened_with(Some(holder.clone()), touched.into(), what);
+    }
+
+    fn happened_with(
+        &mut self,
+        holder: Option<Arc<Holder>>,
+        mut touched: Vec<(PoolId, FeatureName)>,
+        what: Happening,
+    ) {
+        touched.sort_unstable();
+        touched.dedup();
+        let stands = |(id, feature): (PoolId, FeatureName)| match self.pools.pool(id) {
+            Some(pool) => PoolUse::of(id, pool),
+            None => PoolUse::gone(id, feature),
+        };
+        let pools = touched.into_iter().map(stands).collect();
         self.meta.last_event += 1;
-        let event = Event { sequence: self.meta.last_event, at: self.meta.at, what };
+        let event = Event { sequence: self.meta.last_event, at: self.meta.at, holder, pools, what };
         self.meta.chain = self.meta.chain.extend(&codec::encode_event(&event));
         self.events.push(event);
     }

@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod audit;
 mod choice;
 mod codec;
 mod command;
@@ -33,15 +34,16 @@ mod rulebook;
 mod sessions;
 mod shares;
 
+pub use audit::{Audit, Auditor, FAULTS_MAX};
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
 pub use command::{
     Answer, At, BLOCKS_MAX, CHECKOUTS_MAX, CHECKOUTS_PER_SESSION_MAX, Command, Grant, GrantedItem,
-    HOSTIDS_MAX, HeldTokens, Holder, ITEMS_MAX, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX,
-    QueueWait, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
+    GrantedTokens, HOSTIDS_MAX, HeldTokens, Holder, ITEMS_MAX, Item, Outcome, QUEUE_MAX,
+    QUEUED_PER_SESSION_MAX, QueueWait, SESSIONS_MAX, Silence, UNACKNOWLEDGED_MAX,
 };
 pub use denial::{Bound, Denial, FreeSeats};
 pub use ended::ENDED_SESSIONS_MAX;
-pub use events::{ChainHash, EndReason, Event, Happening};
+pub use events::{ChainHash, EndReason, Event, Happening, PoolUse};
 pub use ledger::{Asked, Checkout, HeldItem, Ledger, Stay, Step, Verdict};
 pub use pools::{Pool, PoolKey};
 pub use queue::Waiting;

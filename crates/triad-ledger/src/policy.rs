@@ -124,11 +124,13 @@ impl FeatureSelector {
 /// files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleKind {
-    /// Only subjects of such rules may have the feature.
+    /// Only subjects of such rules, and of [`Self::IncludeAll`], may have the
+    /// feature.
     Include,
     /// The subject may not have the feature; checked before [`Self::Include`].
     Exclude,
-    /// Only subjects of such rules may have anything at all.
+    /// The subject is on the list of each feature: only those on a list may
+    /// have what it is about, and this one is about everything.
     IncludeAll,
     /// The subject may have nothing.
     ExcludeAll,
@@ -190,6 +192,10 @@ pub enum Subject {
     HostGroup(GroupName),
     /// The hosts of a network.
     Internet(Network),
+    /// Each user for himself, but those for whom the pool has a
+    /// [`RuleKind::Max`] of their own. For that kind only; of others it is
+    /// [`Self::Anyone`].
+    EachUser,
 }
 
 impl fmt::Display for Subject {
@@ -203,6 +209,7 @@ impl fmt::Display for Subject {
             Subject::Group(name) => write!(f, "group {name}"),
             Subject::HostGroup(name) => write!(f, "host group {name}"),
             Subject::Internet(network) => write!(f, "network {network}"),
+            Subject::EachUser => f.write_str("each user"),
         }
     }
 }

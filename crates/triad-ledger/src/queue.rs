@@ -136,6 +136,19 @@ impl Queue {
         1 + waiting.lines.iter().map(count).max().unwrap_or(0)
     }
 
+    /// The places of all who wait, as [`Queue::position`] would say them one by
+    /// one, from one look at each line.
+    pub(crate) fn positions(&self) -> BTreeMap<u64, u64> {
+        let mut positions: BTreeMap<u64, u64> = BTreeMap::new();
+        for places in self.by_feature.values() {
+            for ((_, ticket), position) in places.iter().zip(1..) {
+                let furthest = positions.entry(*ticket).or_default();
+                *furthest = position.max(*furthest);
+            }
+        }
+        positions
+    }
+
     /// Who has waited long enough.
     pub(crate) fn over_at(&self, cluster_ms: u64) -> Vec<u64> {
         let over = self.by_end.iter().take_while(|(until, _)| *until <= cluster_ms);

@@ -20,6 +20,8 @@ pub(crate) struct Rulebook {
     pools: BTreeMap<PoolId, PoolRules>,
     /// Seats held by the subject of each rule; counted for MAX only.
     used: Vec<u64>,
+    /// The same for each user, of rules that count each for himself.
+    used_each: BTreeMap<(usize, Label), u64>,
     spans_features: bool,
 }
 
@@ -27,8 +29,8 @@ pub(crate) struct Rulebook {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolRules {
     exclude: Vec<usize>,
+    /// The rules for the feature and those for everything: one list.
     include: Vec<usize>,
-    include_all: Vec<usize>,
     pub(crate) max: Vec<usize>,
     reserve: Vec<Reserved>,
     exclude_borrow: Vec<usize>,
@@ -48,6 +50,9 @@ pub(crate) struct PoolRules {
 
 /// Seats held, by the reservations of a pool that their holders may draw from.
 pub(crate) type Draws = BTreeMap<Vec<usize>, u64>;
+
+/// All that a rulebook counts, for tests.
+type Counted<'a> = (&'a [u64], &'a BTreeMap<(usize, Label), u64>, Vec<(PoolId, &'a Draws)>);
 
 /// Seats of one pool that a rule keeps for its subject.
 #[derive(Clone, Debug)]
@@ -70,7 +75,6 @@ pub(crate) struct Who {
 #[derive(Default)]
 pub(crate) struct Lists {
     pub(crate) exclude: Vec<(usize, bool)>,
-    pub(crate) include_all: Vec<(usize, bool)>,
     pub(crate) include: Vec<(usize, bool)>,
 }
 
@@ -118,6 +122,7 @@ impl Rulebook {
     pub(crate) fn compile(&mut self, pools: &mut Pools, date_ms: u64) {
         self.pools.clear();
         self.used = alloc::vec![0; self.folded.rules.len()];
+        self.used_each.clear();
         for (_, pool) in pools.iter_mut() {
             pool.overdraft_max = None;
         }
@@ -149,8 +154,8 @@ impl Rulebook {
                 }
             }
             // Of those that say yes or no the first of the document is told.
-            let PoolRules { exclude, include, include_all, max, .. } = &mut sorted;
-            for list in [exclude, include, include_all, max] {
+            let PoolRules { exclude, include, max, .. } = &mut sorted;
+            for list in [exclude, include, max] {
                 list.sort_unstable();
             }
             pool.overdraft_max = sorted.overdraft_max.map(|(_, max)| max);
@@ -170,7 +175,10 @@ impl Rulebook {
                 continue;
             }
             let rules = self.pools.entry(id).or_default();
-            let subjects = rules.include.iter().map(|rule| &self.folded.rules[*rule].subject);
+            let include = rules.include.iter().map(|rule| &self.folded.rules[*rule]);
+            // Who may have everything is not named for this by that.
+            let subjects =
+                include.filter(|rule| rule.kind == RuleKind::Include).map(|rule| &rule.subject);
             let (mut users, mut hosts) = (BTreeSet::new(), BTreeSet::new());
             let most = |max: Option<crate::names::Seats>| max.map_or(0, |max| max.get() as usize);
             let name = |into: &mut BTreeSet<Label>, max, name: &Label| {
@@ -258,7 +266,15 @@ impl Rulebook {
             *of = after.expect("no more seats go than came");
         };
         for &rule in &rules.max {
-            if meant(&self.folded, &self.folded.rules[rule].subject, &who) {
+            let subject = &self.folded.rules[rule].subject;
+            if *subject == Subject::EachUser {
+                let key = (rule, who.user.clone());
+                let used = self.used_each.entry(key.clone()).or_default();
+                count(used);
+                if *used == 0 {
+                    self.used_each.remove(&key);
+                }
+            } else if meant(&self.folded, subject, &who) {
                 count(&mut self.used[rule]);
             }
         }
@@ -289,6 +305,7 @@ impl Rulebook {
     pub(crate) fn emptied(&self) -> Rulebook {
         let mut rules = self.clone();
         rules.used.fill(0);
+        rules.used_each.clear();
         rules.pools.values_mut().for_each(|rules| rules.held.clear());
         rules
     }
@@ -297,15 +314,26 @@ impl Rulebook {
         who(&self.folded, holder)
     }
 
-    /// What the rule counts as held, and how much it allows.
-    pub(crate) fn max(&self, rule: usize, who: &Who) -> Option<(u64, u64)> {
-        match self.folded.rules[rule] {
-            ref it if !meant(&self.folded, &it.subject, who) => None,
-            crate::policy::Rule { kind: RuleKind::Max(max), .. } => {
-                Some((self.used[rule], max.into()))
+    /// What a rule of the pool counts as held, and how much it allows; `None`
+    /// if it does not mean him.
+    pub(crate) fn max(&self, of_pool: &PoolRules, rule: usize, who: &Who) -> Option<(u64, u64)> {
+        let crate::policy::Rule { kind: RuleKind::Max(max), subject, .. } =
+            &self.folded.rules[rule]
+        else {
+            return None;
+        };
+        let used = if *subject == Subject::EachUser {
+            let his = |rule: &usize| matches!(&self.folded.rules[*rule].subject, Subject::User(user) if *user == who.user);
+            if of_pool.max.iter().any(his) {
+                return None;
             }
-            _ => None,
-        }
+            self.used_each.get(&(rule, who.user.clone())).copied().unwrap_or(0)
+        } else if meant(&self.folded, subject, who) {
+            self.used[rule]
+        } else {
+            return None;
+        };
+        Some((used, u64::from(*max)))
     }
 
     /// The lists of the pool, each rule with whether it means him.
@@ -314,11 +342,7 @@ impl Rulebook {
             let means = |rule: usize| meant(&self.folded, &self.folded.rules[rule].subject, who);
             list.iter().map(|rule| (*rule, means(*rule))).collect()
         };
-        Lists {
-            exclude: sort(&rules.exclude),
-            include_all: sort(&rules.include_all),
-            include: sort(&rules.include),
-        }
+        Lists { exclude: sort(&rules.exclude), include: sort(&rules.include) }
     }
 
     /// The rule that excludes him.
@@ -326,13 +350,10 @@ impl Rulebook {
         self.first_meant(&rules.exclude, who)
     }
 
-    /// The first rule of a list on which he is missing.
+    /// The first rule of the list on which he is missing.
     pub(crate) fn not_included(&self, rules: &PoolRules, who: &Who) -> Option<usize> {
-        let missing = |list: &Vec<usize>| {
-            let first = list.first()?;
-            self.first_meant(list, who).is_none().then_some(*first)
-        };
-        missing(&rules.include_all).or_else(|| missing(&rules.include))
+        let first = rules.include.first()?;
+        self.first_meant(&rules.include, who).is_none().then_some(*first)
     }
 
     /// The rule by which he may not borrow.
@@ -371,17 +392,7 @@ impl Rulebook {
         if rules.reserve.is_empty() {
             return Remaining::default();
         }
-        let mut left: Vec<u64> = rules.reserve.iter().map(|reserved| reserved.seats).collect();
-        let mut holders: Vec<_> = rules.held.iter().collect();
-        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
-        for (draws, held) in holders {
-            let mut held = *held;
-            for &place in draws {
-                let drawn = held.min(left[place]);
-                left[place] -= drawn;
-                held -= drawn;
-            }
-        }
+        let left = rules.undrawn();
         let own = rules.draws_from(&self.folded, who);
         let mut remaining = Remaining::default();
         for (place, left) in left.into_iter().enumerate().filter(|(_, left)| *left > 0) {
@@ -395,10 +406,13 @@ impl Rulebook {
         remaining
     }
 
-    /// What of the pool is kept for whom: rule, subject and seats.
-    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64)> {
-        let reserved = self.pools.get(&pool).map(|rules| rules.reserve.as_slice());
-        reserved.unwrap_or_default().iter().map(|reserved| (reserved.rule, reserved.seats))
+    /// What of the pool is kept for whom: the rule, seats, and how many of them
+    /// are held by those they are kept for.
+    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64, u64)> {
+        self.pools.get(&pool).into_iter().flat_map(|rules| {
+            let reserved = rules.reserve.iter().zip(rules.undrawn());
+            reserved.map(|(reserved, left)| (reserved.rule, reserved.seats, reserved.seats - left))
+        })
     }
 
     /// The lease that he gets for the one that he asks for.
@@ -416,18 +430,26 @@ impl Rulebook {
         lease_ms
     }
 
+    /// How often clients are told to send a heartbeat, at least and at most.
+    pub(crate) fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
+        let bounds = self.folded.rules.iter().filter_map(|rule| match rule.kind {
+            RuleKind::HeartbeatBoundsMs { min, max } => Some((min, max)),
+            _ => None,
+        });
+        bounds.last()
+    }
+
     /// For tests: equal if the same was counted.
-    pub(crate) fn counted(&self) -> (&[u64], Vec<(PoolId, &Draws)>) {
+    pub(crate) fn counted(&self) -> Counted<'_> {
         let held = self.pools.iter().map(|(id, rules)| (*id, &rules.held));
-        (&self.used, held.filter(|(_, held)| !held.is_empty()).collect())
+        (&self.used, &self.used_each, held.filter(|(_, held)| !held.is_empty()).collect())
     }
 }
 
 impl PoolRules {
     fn sort_in(&mut self, index: usize, kind: RuleKind, _subject: &Subject) {
         match kind {
-            RuleKind::Include => self.include.push(index),
-            RuleKind::IncludeAll => self.include_all.push(index),
+            RuleKind::Include | RuleKind::IncludeAll => self.include.push(index),
             RuleKind::Exclude | RuleKind::ExcludeAll => self.exclude.push(index),
             RuleKind::IncludeBorrow => self.include_borrow.push(index),
             RuleKind::ExcludeBorrow => self.exclude_borrow.push(index),
@@ -451,6 +473,23 @@ impl PoolRules {
         let reserved = self.reserve.iter().enumerate();
         let own = reserved.filter(|(_, r)| meant(policy, &policy.rules[r.rule].subject, who));
         own.map(|(place, _)| place).collect()
+    }
+
+    /// What of each reservation nobody has drawn yet. Those who may draw from few
+    /// draw first.
+    fn undrawn(&self) -> Vec<u64> {
+        let mut left: Vec<u64> = self.reserve.iter().map(|reserved| reserved.seats).collect();
+        let mut holders: Vec<_> = self.held.iter().collect();
+        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
+        for (draws, held) in holders {
+            let mut held = *held;
+            for &place in draws {
+                let drawn = held.min(left[place]);
+                left[place] -= drawn;
+                held -= drawn;
+            }
+        }
+        left
     }
 
     pub(crate) fn reserves(&self) -> bool {
@@ -504,7 +543,7 @@ fn who(policy: &Policy, holder: &Holder) -> Who {
 
 fn meant(policy: &Policy, subject: &Subject, who: &Who) -> bool {
     match subject {
-        Subject::Anyone => true,
+        Subject::Anyone | Subject::EachUser => true,
         Subject::User(user) => *user == who.user,
         Subject::Host(host) => *host == who.host,
         Subject::Display(display) => *display == who.display,

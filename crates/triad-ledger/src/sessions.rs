@@ -25,6 +25,10 @@ pub struct Session {
 
 /// The answers that a session was given and has not acknowledged. A request
 /// that is asked again finds its answer here and changes nothing.
+///
+/// A request that waits does not keep a client from acknowledging those after
+/// it. Its final answer then comes late, below what is acknowledged, and stays
+/// until the client says that it has it ([`Receipts::forget`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Receipts {
     pub(crate) answered_through: u64,
@@ -44,26 +48,32 @@ pub(crate) enum Seen {
 impl Receipts {
     /// Looks a request up, and forgets what the client has acknowledged.
     pub(crate) fn look_up(&mut self, request: RequestId, answered_through: RequestId) -> Seen {
-        let acknowledged = answered_through.0.max(self.answered_through);
-        if acknowledged > self.answered_through {
+        let before = self.answered_through;
+        let acknowledged = answered_through.0.max(before);
+        if acknowledged > before {
             self.answered_through = acknowledged;
-            self.answers.retain(|request, _| request.0 > acknowledged);
+            // What stands below came late, and is acknowledged by itself.
+            self.answers.retain(|request, _| request.0 <= before || request.0 > acknowledged);
+        }
+        if let Some(answer) = self.answers.get(&request) {
+            return Seen::Before(answer.clone());
         }
         if request.0 <= acknowledged {
             let answered_through = RequestId(acknowledged);
             return Seen::Before(Err(Denial::RequestForgotten { request, answered_through }));
         }
-        if let Some(answer) = self.answers.get(&request) {
-            return Seen::Before(answer.clone());
-        }
         if self.answers.len() >= UNACKNOWLEDGED_MAX { Seen::Full } else { Seen::New }
     }
 
-    /// Keeps the answer until the client acknowledges it, unless it did so
-    /// before the request was settled.
+    /// Keeps the answer until the client acknowledges it.
     pub(crate) fn remember(&mut self, request: RequestId, answer: Answer) {
-        if request.0 > self.answered_through {
-            self.answers.insert(request, answer);
+        self.answers.insert(request, answer);
+    }
+
+    /// The client has the answer to a request that waited.
+    pub(crate) fn forget(&mut self, request: RequestId) {
+        if request.0 <= self.answered_through {
+            self.answers.remove(&request);
         }
     }
 }

@@ -17,6 +17,9 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 pub struct Day(Date);
 
 impl Day {
+    /// The last day of the year 9999. Its end is out of range.
+    pub(crate) const LAST: Day = Day(Date::MAX);
+
     /// Reads `2026-12-31`; `None` if it is not a day.
     pub fn parse(text: &str) -> Option<Self> {
         let date = text.parse::<Date>().ok()?;

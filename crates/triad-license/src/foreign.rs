@@ -9,6 +9,7 @@ mod import;
 mod keywords;
 mod lines;
 mod report;
+mod subjects;
 mod words;
 
 pub use convert::{Conversion, convert_license};
@@ -28,7 +29,7 @@ fn read(bytes: &[u8]) -> Result<(String, Vec<lines::Line>), LicenseError> {
         if found > max { Err(LicenseError::TooLarge { what, found, max }) } else { Ok(()) }
     };
     bound("bytes of the file", bytes.len(), FOREIGN_BYTES_MAX)?;
-    let text = lines::decode(bytes).into_owned();
+    let text = lines::with_line_feeds(lines::decode(bytes));
     let lines = lines::lines(&text);
     bound("lines of the file", lines.len(), FOREIGN_LINES_MAX)?;
     Ok((text, lines))

@@ -136,7 +136,7 @@ pub(crate) fn parse_share(text: &str) -> Option<Share> {
 }
 
 /// What is special about a line; nothing for an ordinary one.
-pub(crate) fn terms_in_words(terms: &Terms, about: &About) -> Vec<String> {
+pub fn terms_in_words(terms: &Terms, about: &About) -> Vec<String> {
     let mut words = Vec::new();
     if terms.uncounted {
         words.push("uncounted".to_owned());

@@ -1,8 +1,11 @@
 //! The wire of Triad: the messages generated from `/proto`, how a "no" becomes
-//! a gRPC status and back ([`refusal`]), and how bytes travel ([`net`]). It
-//! knows nothing of licenses, sessions or Raft.
+//! a gRPC status and back ([`refusal`]), how bytes travel ([`net`]), what
+//! proves a borrowed seat ([`borrow`]), and what this machine is called
+//! ([`machine`]). It knows nothing of licenses, sessions or Raft.
 
+pub mod borrow;
 pub mod identity;
+pub mod machine;
 pub mod net;
 pub mod refusal;
 

@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 
 impl Reason {
     /// Every reason that can be sent.
-    pub const ALL: [Reason; 47] = [
+    pub const ALL: [Reason; 48] = [
         Reason::NotLeader,
         Reason::NoQuorum,
         Reason::NotReady,
@@ -55,6 +55,7 @@ impl Reason {
         Reason::BorrowedAway,
         Reason::NotBorrowed,
         Reason::PolicySuperseded,
+        Reason::PolicyMalformed,
         Reason::SessionUnknown,
         Reason::RequestForgotten,
         Reason::LimitReached,
@@ -114,7 +115,9 @@ impl Reason {
             | Reason::NotBorrowed => Code::FailedPrecondition,
             Reason::CountExceedsTotal | Reason::BorrowTooLong => Code::OutOfRange,
             Reason::SessionTaken => Code::AlreadyExists,
-            Reason::InvalidRequest | Reason::LicenseMalformed => Code::InvalidArgument,
+            Reason::InvalidRequest | Reason::LicenseMalformed | Reason::PolicyMalformed => {
+                Code::InvalidArgument
+            }
             Reason::NotAuthenticated => Code::Unauthenticated,
             Reason::ProtocolVersion => Code::Unimplemented,
             Reason::Internal => Code::Internal,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -27,6 +27,12 @@ impl WallClock for SystemClock {
     fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since.unwrap_or_default().as_millis() as u64
+    }
+}
+
+impl<T: WallClock + ?Sized> WallClock for Arc<T> {
+    fn wall_ms(&self) -> u64 {
+        (**self).wall_ms()
     }
 }
 

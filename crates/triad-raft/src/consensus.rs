@@ -19,13 +19,17 @@ use triad_proto::v1::peer_service_server::PeerServiceServer;
 use crate::clock::{PeerClocks, WallClock};
 use crate::death;
 use crate::disk::Disk;
+use crate::filling;
 use crate::heard::Heard;
-use crate::image::{ImageError, ImageWriter, SledImage};
+use crate::history::{History, Retention};
+use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
+use crate::runtime;
+use crate::simulation::Simulation;
 use crate::types::Member;
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
@@ -86,6 +90,8 @@ pub struct Options {
     pub timing: Timing,
     /// Stand for election as soon as the leader's process is seen to be dead.
     pub death_notice: bool,
+    /// How much of the usage history is kept.
+    pub retention: Retention,
     /// Entries between snapshot points; see [`SNAPSHOT_ENTRIES_DEFAULT`].
     pub snapshot_entries: u64,
     /// How peers are reached.
@@ -98,6 +104,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Told of every event right after it was applied.
     pub events: EventSink,
+    /// Set where the node runs in a simulation.
+    pub simulation: Option<Simulation>,
 }
 
 /// Why a node could not start.
@@ -207,6 +215,7 @@ struct Inner {
     shared: Arc<Shared>,
     log: LogStore,
     image: ImageWriter,
+    history: History,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -222,7 +231,7 @@ impl Consensus {
     ///
     /// Damaged or foreign data: the node does not start on it.
     pub async fn start(
-        options: Options,
+        mut options: Options,
     ) -> Result<
         (Self, PeerServiceServer<impl triad_proto::v1::peer_service_server::PeerService>),
         StartError,
@@ -231,12 +240,14 @@ impl Consensus {
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
         log_options.create = options.newborn;
-        let log = LogStore::open(options.disk.clone(), log_options, false)?;
+        if let Some(simulation) = &options.simulation {
+            log_options.segment_bytes = simulation.segment_bytes;
+        }
+        let inline = options.simulation.is_some();
+        let log = LogStore::open(options.disk.clone(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
-        let snapshots = options.data_dir.join("snapshot");
-        let image = SledImage::open(&image_folder)?;
-        let machine = Machine::open(image, options.disk.clone(), &snapshots, options.events)?;
-        let (shared, image) = (machine.shared(), machine.image());
+        let machine = open_machine(&image_folder, &mut options)?;
+        let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
 
         let cluster_id: Arc<str> = options.cluster_id.into();
@@ -251,7 +262,10 @@ impl Consensus {
             clocks.clone(),
         );
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
-        let raft = Raft::new(options.node_id, config, peers, log.clone(), machine).await;
+        let fetching = peers.clone();
+        let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
+        let raft = Raft::new(options.node_id, config, peers, log.clone(), machine);
+        let raft = runtime::seeded(seed, raft).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         shared.started();
         if options.newborn {
@@ -287,7 +301,11 @@ impl Consensus {
             heard,
             certified,
             lost,
+            history: history.clone(),
         };
+        let filling =
+            filling::run(raft.clone(), options.node_id, fetching, history.store(), image.clone());
+        tokio::spawn(filling);
         let service = PeerServiceServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -297,6 +315,7 @@ impl Consensus {
             shared,
             log,
             image,
+            history,
             clocks,
             timekeeper,
             quorum_lease,
@@ -346,6 +365,11 @@ impl Consensus {
     /// nothing is applied meanwhile.
     pub fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> T {
         question(&self.0.shared.state().ledger)
+    }
+
+    /// The usage history that this node keeps.
+    pub fn history(&self) -> History {
+        self.0.history.clone()
     }
 
     /// The hash of this node's ledger, and the log index it is of.
@@ -525,6 +549,22 @@ impl Consensus {
         let _ = timeout(STOP_TIMEOUT, self.0.raft.shutdown()).await;
         let _ = timeout(STOP_TIMEOUT, self.0.image.settle()).await;
         let _ = self.0.log.close().await;
+    }
+}
+
+fn open_machine(image_folder: &Path, options: &mut Options) -> Result<Machine, ImageError> {
+    let snapshots = options.data_dir.join("snapshot");
+    let disk = options.disk.clone();
+    let events = std::mem::replace(&mut options.events, Box::new(|_| {}));
+    match &options.simulation {
+        None => {
+            let image = SledImage::open(image_folder, options.retention)?;
+            Machine::open(image, disk, &snapshots, events, None)
+        }
+        Some(simulation) => {
+            let image = WholeImage::open(disk.clone(), image_folder)?;
+            Machine::open(image, disk, &snapshots, events, Some(simulation.observer.clone()))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use openraft::vote::RaftLeaderId;
 use triad_ledger::Ledger;
 use triad_proto::v1;
 
+use crate::filling::{part_from_wire, part_to_wire};
 use crate::peers::{append_from_wire, vote_request};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
@@ -42,4 +43,11 @@ pub fn membership(message: v1::Membership) {
     let Ok(membership) = membership_from_wire(message) else { return };
     let back = membership_from_wire(membership_to_wire(&membership));
     assert_eq!(back.expect("what was written can be read"), membership);
+}
+
+/// Reads a part of the history, and what was written of it once more.
+pub fn history_part(message: v1::FetchHistoryResponse) {
+    if let Ok(part) = part_from_wire(message.clone()) {
+        assert_eq!(part_to_wire(part), message);
+    }
 }

@@ -4,6 +4,9 @@
 //! The log is the truth. The image may lag, and nothing is acknowledged on its
 //! strength; but the log is purged only up to what the image holds durably.
 
+mod events;
+mod whole;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -12,8 +15,11 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use triad_ledger::{Change, StateHash};
+use triad_ledger::{ChainHash, Change, StateHash};
 
+use self::events::SledEvents;
+pub(crate) use self::whole::WholeImage;
+use crate::history::{EventStore, Kept, Part, Retention};
 use crate::types::{
     LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id, encode_membership,
 };
@@ -34,7 +40,9 @@ pub(crate) struct ImageBatch {
     pub(crate) hash: StateHash,
     pub(crate) changes: Vec<Change>,
     /// Encoded events with their sequence numbers.
-    pub(crate) events: Vec<(u64, Vec<u8>)>,
+    pub(crate) events: Vec<Kept>,
+    /// The last event that the ledger knows of, and the chain's head after it.
+    pub(crate) last_event: (u64, ChainHash),
 }
 
 /// What an image holds.
@@ -82,6 +90,10 @@ pub(crate) trait Image: Send + 'static {
     /// when this returns. Interrupted, it leaves an image that `load` refuses,
     /// so the caller keeps the source until then.
     fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError>;
+    /// The events in it, to be read while others are written.
+    fn events(&self) -> Arc<dyn EventStore>;
+    /// Adds a part of the history that is missing; durable when this returns.
+    fn fill(&mut self, part: &Part) -> Result<(), ImageError>;
 }
 
 type Db = sled::Db<1024>;
@@ -90,12 +102,12 @@ type Db = sled::Db<1024>;
 pub(crate) struct SledImage {
     path: PathBuf,
     db: Db,
+    events: Arc<SledEvents>,
+    retention: Retention,
 }
 
 const META: &[u8] = b"m";
 const RECORD: u8 = b'r';
-const EVENT: u8 = b'e';
-
 #[derive(Clone, PartialEq, prost::Message)]
 struct MetaMessage {
     #[prost(uint32, tag = "1")]
@@ -112,7 +124,7 @@ struct MetaMessage {
 const FORMAT: u32 = 1;
 
 impl SledImage {
-    pub(crate) fn open(path: &Path) -> Result<Self, ImageError> {
+    pub(crate) fn open(path: &Path, retention: Retention) -> Result<Self, ImageError> {
         let config = sled::Config::new()
             .path(path)
             .cache_capacity_bytes(CACHE_BYTES)
@@ -123,7 +135,10 @@ impl SledImage {
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
         let path = path.to_owned();
         match opened {
-            Ok(Ok(db)) => Ok(SledImage { path, db }),
+            Ok(Ok(db)) => {
+                let events = Arc::new(SledEvents::open(path.clone(), db.clone())?);
+                Ok(SledImage { path, db, events, retention })
+            }
             Ok(Err(source)) => Err(failed(path, source)),
             Err(_) => {
                 Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() })
@@ -139,14 +154,14 @@ impl SledImage {
         failed(self.path.clone(), source)
     }
 
+    fn commit(&self, batch: sled::Batch) -> Result<(), ImageError> {
+        self.db.apply_batch(batch).map_err(|e| self.store(e))?;
+        self.db.flush().map_err(|e| self.store(e))?;
+        Ok(())
+    }
+
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
-        let (content, crc) = value
-            .split_last_chunk::<4>()
-            .ok_or_else(|| self.damaged("a record without a checksum"))?;
-        if checksum(key, content) != u32::from_le_bytes(*crc) {
-            return Err(self.damaged(format_args!("checksum of record {}", hex(key))));
-        }
-        Ok(content.to_vec())
+        unseal(&self.path, key, value)
     }
 
     fn batch(&self, batch: &ImageBatch) -> sled::Batch {
@@ -157,10 +172,6 @@ impl SledImage {
                 Some(value) => out.insert(key.as_slice(), seal(&key, value)),
                 None => out.remove(key.as_slice()),
             }
-        }
-        for (sequence, event) in &batch.events {
-            let key = prefixed(EVENT, &sequence.to_be_bytes());
-            out.insert(key.as_slice(), seal(&key, event));
         }
         let meta = MetaMessage {
             format: FORMAT,
@@ -214,8 +225,10 @@ impl Image for SledImage {
     }
 
     fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
-        self.db.apply_batch(self.batch(batch)).map_err(|e| self.store(e))?;
-        self.db.flush().map_err(|e| self.store(e))?;
+        let mut out = self.batch(batch);
+        let bounds = self.events.add(&self.db, &mut out, batch, self.retention)?;
+        self.commit(out)?;
+        self.events.are_now(bounds);
         Ok(())
     }
 
@@ -233,6 +246,29 @@ impl Image for SledImage {
         batch.changes.extend(gone);
         self.write(&batch)
     }
+
+    fn events(&self) -> Arc<dyn EventStore> {
+        self.events.clone()
+    }
+
+    fn fill(&mut self, part: &Part) -> Result<(), ImageError> {
+        let mut out = sled::Batch::default();
+        let bounds = self.events.fill(&self.db, &mut out, part)?;
+        self.commit(out)?;
+        self.events.are_now(bounds);
+        Ok(())
+    }
+}
+
+fn unseal(path: &Path, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let damaged = |what: String| ImageError::Damaged { path: path.to_owned(), what };
+    let (content, crc) = value
+        .split_last_chunk::<4>()
+        .ok_or_else(|| damaged("a record without a checksum".to_owned()))?;
+    if checksum(key, content) != u32::from_le_bytes(*crc) {
+        return Err(damaged(format!("checksum of record {}", hex(key))));
+    }
+    Ok(content.to_vec())
 }
 
 fn prefixed(kind: u8, key: &[u8]) -> Vec<u8> {
@@ -260,6 +296,7 @@ fn hex(bytes: &[u8]) -> String {
 enum Job {
     Write(ImageBatch),
     Replace(ImageBatch, oneshot::Sender<()>),
+    Fill(Part, oneshot::Sender<()>),
     /// Everything before this is durable when it is answered.
     Settle(oneshot::Sender<()>),
 }
@@ -277,12 +314,25 @@ pub(crate) struct ImageWriter {
 pub(crate) struct ImageFailed(String);
 
 impl ImageWriter {
-    /// Starts the thread.
-    pub(crate) fn start(image: impl Image) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(BATCHES_WAITING_MAX);
+    /// Starts the thread; `inline`, in simulation, a task does the work.
+    pub(crate) fn start(image: impl Image, inline: bool) -> std::io::Result<Self> {
+        let (jobs, mut queue) = mpsc::channel(BATCHES_WAITING_MAX);
         let (failed, failure) = watch::channel(None);
-        let write = move || run(image, queue, failed);
-        thread::Builder::new().name("image".into()).spawn(write)?;
+        let mut work = Work { image, failed };
+        if inline {
+            tokio::spawn(async move {
+                while let Some(job) = queue.recv().await
+                    && work.take(job)
+                {}
+            });
+        } else {
+            let run = move || {
+                while let Some(job) = queue.blocking_recv()
+                    && work.take(job)
+                {}
+            };
+            thread::Builder::new().name("image".into()).spawn(run)?;
+        }
         Ok(ImageWriter { jobs, failure })
     }
 
@@ -303,6 +353,13 @@ impl ImageWriter {
         wait.await.map_err(|_| self.failed())
     }
 
+    /// Adds a part of the history; durable when this returns.
+    pub(crate) async fn fill(&self, part: Part) -> Result<(), ImageFailed> {
+        let (done, wait) = oneshot::channel();
+        self.jobs.send(Job::Fill(part, done)).await.map_err(|_| self.failed())?;
+        wait.await.map_err(|_| self.failed())
+    }
+
     /// Waits until everything handed over is durable.
     pub(crate) async fn settle(&self) -> Result<(), ImageFailed> {
         let (done, wait) = oneshot::channel();
@@ -313,8 +370,9 @@ impl ImageWriter {
     /// Resolves when the writer has failed.
     pub(crate) async fn failure(&self) -> Arc<ImageError> {
         let mut failure = self.failure.clone();
-        match failure.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().expect("waited for"),
+        let found = failure.wait_for(Option::is_some).await.map(|found| found.clone());
+        match found {
+            Ok(error) => error.expect("waited for"),
             // The node is going away.
             Err(_) => std::future::pending().await,
         }
@@ -326,27 +384,32 @@ impl ImageWriter {
     }
 }
 
-fn run(
-    mut image: impl Image,
-    mut queue: mpsc::Receiver<Job>,
+/// The one that writes.
+struct Work<I> {
+    image: I,
     failed: watch::Sender<Option<Arc<ImageError>>>,
-) {
-    while let Some(job) = queue.blocking_recv() {
+}
+
+impl<I: Image> Work<I> {
+    /// Does one job; false if it failed.
+    fn take(&mut self, job: Job) -> bool {
         let (result, done) = match job {
-            Job::Write(batch) => (image.write(&batch), None),
-            Job::Replace(batch, done) => (image.replace(&batch), Some(done)),
+            Job::Write(batch) => (self.image.write(&batch), None),
+            Job::Replace(batch, done) => (self.image.replace(&batch), Some(done)),
+            Job::Fill(part, done) => (self.image.fill(&part), Some(done)),
             Job::Settle(done) => (Ok(()), Some(done)),
         };
         if let Err(error) = result {
             // A write that failed once is not tried again: what the disk did
             // with it is unknown.
             tracing::error!(%error, "the ledger image cannot be written");
-            failed.send_replace(Some(Arc::new(error)));
-            return;
+            self.failed.send_replace(Some(Arc::new(error)));
+            return false;
         }
         if let Some(done) = done {
             let _ = done.send(());
         }
+        true
     }
 }
 
@@ -367,19 +430,20 @@ mod tests {
             membership: StoredMembership::default(),
             hash: StateHash([index as u8; 16]),
             changes: changes.iter().map(change).collect(),
-            events: vec![(index, vec![1])],
+            events: Vec::new(),
+            last_event: (0, ChainHash::default()),
         }
     }
 
     #[test]
     fn what_was_written_is_there_after_reopening() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         assert!(image.load().expect("empty").applied.is_none());
         image.write(&batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"2"))])).expect("written");
         image.write(&batch(2, &[(b"a", None), (b"c", Some(b"3"))])).expect("written");
         drop(image);
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         let loaded = image.load().expect("whole");
         assert_eq!(loaded.applied.map(|id| id.index()), Some(2));
         assert_eq!(loaded.hash, StateHash([2; 16]));
@@ -392,7 +456,7 @@ mod tests {
     #[test]
     fn an_altered_record_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path()).expect("opens");
+        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
         image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
         image.db.insert(b"ra", b"2xxxx").expect("altered");
         assert!(matches!(image.load(), Err(ImageError::Damaged { .. })));

@@ -17,15 +17,19 @@ mod clock;
 mod consensus;
 mod death;
 pub mod disk;
+mod filling;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod heard;
+mod history;
 mod image;
 pub mod log;
 mod machine;
 mod network;
 mod peers;
 mod proposer;
+mod runtime;
+mod simulation;
 mod snapshot;
 mod types;
 
@@ -34,6 +38,8 @@ pub use consensus::{
     ClusterView, Committed, Consensus, Leadership, MemberView, Options, ProposeError,
     QUORUM_LEASE_MAX, SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
 };
+pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
 pub use machine::EventSink;
+pub use simulation::{Observed, Observer, Simulation};
 pub use types::Member;

@@ -14,11 +14,14 @@ use futures::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use triad_ledger::{At, Change, Command, Event, Ledger, StateHash, encode_event};
 
 use crate::disk::Disk;
+use crate::history::{EventStore, History, Tail};
 use crate::image::{Image, ImageBatch, ImageError, ImageWriter};
+use crate::simulation::{Observed, Observer};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{Applied, Entry, LogId, Stamp, StoredMembership, TypeConfig};
 
@@ -52,7 +55,8 @@ pub(crate) struct State {
     pub(crate) hashes: BTreeMap<u64, StateHash>,
     /// Changed since the last batch for the image.
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    events: Vec<(u64, Vec<u8>)>,
+    /// Events that the image may not have yet.
+    pub(crate) tail: Tail,
     commands: usize,
 }
 
@@ -65,7 +69,8 @@ impl State {
         self.ledger.state_hash()
     }
 
-    fn batch(&mut self) -> Option<ImageBatch> {
+    /// What the image is to be given; it has the events up to `written`.
+    fn batch(&mut self, written: u64) -> Option<ImageBatch> {
         let hash = self.settle();
         self.commands = 0;
         let changes = std::mem::take(&mut self.changes);
@@ -74,7 +79,8 @@ impl State {
             membership: self.membership.clone(),
             hash,
             changes: changes.into_iter().map(|(key, value)| Change { key, value }).collect(),
-            events: std::mem::take(&mut self.events),
+            events: self.tail.hand_over(written),
+            last_event: self.ledger.last_event(),
         })
     }
 }
@@ -84,10 +90,17 @@ impl State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     sink: EventSink,
+    observer: Option<Arc<dyn Observer>>,
     started: AtomicBool,
+    newest: watch::Sender<u64>,
 }
 
 impl Shared {
+    /// The number of the newest event, from now on.
+    pub(crate) fn newest_event(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a ledger that panicked is not continued")
     }
@@ -114,6 +127,7 @@ pub(crate) struct Diverged {
 pub(crate) struct Machine {
     shared: Arc<Shared>,
     image: ImageWriter,
+    events: Arc<dyn EventStore>,
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     /// What the image held when it was read.
@@ -132,6 +146,7 @@ impl Machine {
         disk: Arc<dyn Disk>,
         folder: &Path,
         sink: EventSink,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ImageError> {
         let store = |source| ImageError::Store { path: folder.to_owned(), source };
         disk.create_dir(folder).map_err(store)?;
@@ -153,7 +168,8 @@ impl Machine {
             let what = format!("hash {} found, {} written", ledger.state_hash(), loaded.hash);
             return Err(damaged(what));
         }
-        let image = ImageWriter::start(image).map_err(store)?;
+        let events = image.events();
+        let image = ImageWriter::start(image, observer.is_some()).map_err(store)?;
         let stamp = Stamp { cluster_ms: ledger.at().cluster_ms, date_ms: ledger.at().date_ms };
         let state = State {
             ledger,
@@ -162,10 +178,13 @@ impl Machine {
             stamp,
             ..State::default()
         };
-        let shared = Shared { state: Mutex::new(state), sink, started: AtomicBool::new(false) };
+        let started = AtomicBool::new(false);
+        let (newest, _) = watch::channel(state.ledger.last_event().0);
+        let shared = Shared { state: Mutex::new(state), sink, observer, started, newest };
         Ok(Machine {
             shared: Arc::new(shared),
             image,
+            events,
             disk,
             folder: folder.to_owned(),
             loaded: (loaded.applied, loaded.membership),
@@ -179,6 +198,10 @@ impl Machine {
 
     pub(crate) fn image(&self) -> ImageWriter {
         self.image.clone()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        History::new(self.shared.clone(), self.events.clone())
     }
 
     fn apply_entry(&self, entry: &Entry) -> Result<Applied, Diverged> {
@@ -218,11 +241,22 @@ impl Machine {
             }
         }
         let events = state.ledger.take_events();
-        let encoded = events.iter().map(|event| (event.sequence, encode_event(event)));
-        state.events.extend(encoded);
+        for event in &events {
+            state.tail.push(event.sequence, encode_event(event));
+        }
+        if let Some(observer) = &self.shared.observer {
+            let commands = match &entry.payload {
+                EntryPayload::Normal(proposal) => &*proposal.commands,
+                EntryPayload::Blank | EntryPayload::Membership(_) => &[],
+            };
+            let (term, index) = (id.committed_leader_id().term, id.index());
+            let (answers, hash) = (&*applied.0, state.settle());
+            observer.applied(&Observed { term, index, commands, answers, hash });
+        }
         drop(state);
-        if !events.is_empty() {
+        if let Some(last) = events.last() {
             (self.shared.sink)(&events);
+            self.shared.newest.send_replace(last.sequence);
         }
         Ok(applied)
     }
@@ -254,7 +288,7 @@ impl Machine {
     async fn flush_if_due(&mut self) -> io::Result<()> {
         let due = {
             let state = self.shared.state();
-            let full = state.events.len() >= EVENTS_WAITING_MAX;
+            let full = state.tail.waiting() >= EVENTS_WAITING_MAX;
             let due = state.commands >= FLUSH_COMMANDS
                 || (state.commands > 0 && self.last_flush.elapsed() >= FLUSH_INTERVAL);
             full || (due && self.image.is_ready())
@@ -264,7 +298,7 @@ impl Machine {
 
     async fn flush(&mut self) -> io::Result<()> {
         self.last_flush = Instant::now();
-        let batch = self.shared.state().batch();
+        let batch = self.shared.state().batch(self.events.bounds().last);
         match batch {
             Some(batch) => self.image.write(batch).await.map_err(io::Error::other),
             None => Ok(()),
@@ -351,6 +385,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 stamp: Stamp { cluster_ms: at.cluster_ms, date_ms: at.date_ms },
                 ..State::default()
             };
+        }
+        if let Some(observer) = &self.shared.observer {
+            observer.installed(index, batch.hash);
         }
         self.image.replace(batch).await.map_err(io::Error::other)?;
         self.disk.remove(&pending)?;

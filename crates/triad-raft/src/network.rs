@@ -28,6 +28,8 @@ use triad_proto::v1;
 use triad_proto::v1::peer_service_client::PeerServiceClient;
 
 use crate::clock::PeerClocks;
+use crate::filling::part_from_wire;
+use crate::history::Part;
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
     Member, TypeConfig, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire, membership_to_wire,
@@ -80,6 +82,18 @@ impl Peers {
         Peers { cluster_id, node_id, network, tls, clocks, channels: Arc::default() }
     }
 
+    /// A part of a peer's history.
+    pub(crate) async fn fetch_history(
+        &self,
+        target: u64,
+        address: &str,
+        after_sequence: u64,
+    ) -> Result<Part, tonic::Status> {
+        let peer = self.client(target, address);
+        let request = peer.request(v1::FetchHistoryRequest { after_sequence });
+        part_from_wire(peer.client.clone().fetch_history(request).await?.into_inner())
+    }
+
     /// The way to a peer; it connects when first used, and again after a loss.
     fn client(&self, target: u64, address: &str) -> PeerClient {
         let mut channels = self.channels.lock().expect("no panic while held");
@@ -104,6 +118,7 @@ impl Peers {
             from: self.node_id,
             to: target,
             clocks: self.clocks.clone(),
+            failures: 0,
         }
     }
 }
@@ -123,9 +138,29 @@ pub(crate) struct PeerClient {
     from: u64,
     to: u64,
     clocks: Arc<PeerClocks>,
+    /// How often in a row no stream could be opened.
+    failures: usize,
 }
 
 impl PeerClient {
+    /// Notes whether a stream could be opened, and pauses if not. Raft's own
+    /// pauses are taken while a stream is being fed, so without this a peer whose
+    /// port refuses would be dialled a thousand times a second.
+    async fn pause_if_away(&mut self, opened: Result<(), &RPCError<TypeConfig>>) {
+        let Err(error) = opened else {
+            if std::mem::take(&mut self.failures) > 0 {
+                tracing::info!(node = self.to, "the peer is reached again");
+            }
+            return;
+        };
+        if self.failures == 0 {
+            tracing::warn!(node = self.to, %error, "the peer cannot be reached");
+        }
+        let pause = BACKOFF[self.failures.min(BACKOFF.len() - 1)];
+        self.failures += 1;
+        tokio::time::sleep(pause).await;
+    }
+
     fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         let metadata = request.metadata_mut();
@@ -175,7 +210,9 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
         Box::pin(async move {
             let request = self.request(input.map(append_to_wire));
             let mut client = self.client.clone();
-            let responses = self.call(option.hard_ttl(), client.append(request)).await?;
+            let opened = self.call(option.hard_ttl(), client.append(request)).await;
+            self.pause_if_away(opened.as_ref().map(|_| ())).await;
+            let responses = opened?;
             let (clocks, peer) = (self.clocks.clone(), self.to);
             let results = responses.map(move |response| match response {
                 Ok(response) => {
@@ -313,5 +350,49 @@ impl NetTransferLeader<TypeConfig> for PeerClient {
         let actual = answer.vote.map(vote_from_wire).unwrap_or(*req.from_leader());
         let expected = *req.from_leader();
         Ok(Err(openraft::raft::TransferLeaderError::VoteChanged { expected, actual }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use triad_proto::net::{Connection, Listener, Network};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// A network on which every port refuses.
+    #[derive(Debug, Default)]
+    struct Refusing(AtomicUsize);
+
+    impl Network for Refusing {
+        fn bind<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+            unreachable!("nobody listens")
+        }
+
+        fn connect<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_away_is_dialled_now_and_then_and_not_without_pause() {
+        let network = Arc::new(Refusing::default());
+        let clocks = Arc::new(PeerClocks::new(Box::new(SystemClock)));
+        let peers = Peers::new("tc-1".into(), 1, network.clone(), None, clocks);
+        let mut peer = peers.client(2, "127.0.0.1:1");
+        let trying = async {
+            loop {
+                let option = RPCOption::new(Duration::from_millis(50));
+                let opened = peer.stream_append(futures::stream::pending(), option).await;
+                assert!(opened.is_err());
+            }
+        };
+        let _ = timeout(Duration::from_secs(10), trying).await;
+        let dials = network.0.load(Ordering::Relaxed);
+        assert!((20..=80).contains(&dials), "{dials} dials in 10 s");
     }
 }

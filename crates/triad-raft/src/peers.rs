@@ -17,7 +17,9 @@ use triad_proto::v1::peer_service_server::PeerService;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::clock::PeerClocks;
+use crate::filling::{PART_EVENTS, part_to_wire};
 use crate::heard::Heard;
+use crate::history::History;
 use crate::machine::Machine;
 use crate::network::{CLUSTER_KEY, FROM_KEY, TO_KEY};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotFrames};
@@ -41,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) certified: bool,
     /// Told of a peer whose connection its kernel closed under an open stream.
     pub(crate) lost: mpsc::Sender<u64>,
+    pub(crate) history: History,
 }
 
 impl Service {
@@ -98,6 +101,17 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 
 #[tonic::async_trait]
 impl PeerService for Service {
+    async fn fetch_history(
+        &self,
+        request: Request<v1::FetchHistoryRequest>,
+    ) -> Result<Response<v1::FetchHistoryResponse>, Status> {
+        self.caller(&request)?;
+        let (history, after) = (self.history.clone(), request.into_inner().after_sequence);
+        let part = tokio::task::spawn_blocking(move || history.part(after, PART_EVENTS)).await;
+        let part = part.map_err(stopped)?.map_err(stopped)?;
+        Ok(Response::new(part_to_wire(part)))
+    }
+
     type AppendStream = BoxStream<'static, Result<v1::AppendResponse, Status>>;
 
     async fn append(

@@ -97,6 +97,7 @@ impl Opened {
             hash: self.ledger.state_hash(),
             changes: self.records.into_iter().map(change).collect(),
             events: Vec::new(),
+            last_event: self.ledger.last_event(),
         };
         (self.ledger, batch)
     }

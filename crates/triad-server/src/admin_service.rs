@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use triad_ledger::names::{CheckoutId, SessionId};
-use triad_ledger::{Command, Ledger, Outcome, Pool};
-use triad_license::Site;
+use triad_ledger::names::{CheckoutId, PoolId, SessionId};
+use triad_ledger::policy::{RuleId, Subject};
+use triad_ledger::rights::About;
+use triad_ledger::{Checkout, Command, Ledger, Outcome, Pool, Stay};
+use triad_license::{Site, terms_in_words};
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminService;
 use triad_proto::v1::{Reason, Refusal};
@@ -16,7 +19,7 @@ use triad_raft::{ClusterView, MemberView};
 
 use crate::convert;
 use crate::init::admin_token_hash;
-use crate::node::Node;
+use crate::node::{Node, idle_ms};
 use crate::session_stream::position;
 
 /// Rows in one answer. More are fetched page by page.
@@ -52,7 +55,7 @@ impl Admin {
 
     /// Reads the ledger: as confirmed by a quorum if there is one, else as it
     /// stands on this node, and says which.
-    async fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> (v1::Freshness, T) {
+    pub(crate) async fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> (v1::Freshness, T) {
         let consensus = &self.node.consensus;
         let barrier = consensus.read_barrier(Instant::now() + BARRIER_TIMEOUT).await;
         let view = consensus.view();
@@ -192,7 +195,7 @@ fn node_status(member: &MemberView, view: &ClusterView, own: u64) -> v1::NodeSta
     }
 }
 
-fn pool(id: u32, pool: &Pool, date_ms: u64) -> v1::Pool {
+fn pool(ledger: &Ledger, id: PoolId, pool: &Pool, date_ms: u64) -> v1::Pool {
     let starts_ms = pool.key.starts_ms.unwrap_or(0);
     let expires_ms = pool.key.expires_ms.unwrap_or(0);
     let state = if pool.withdrawn {
@@ -205,7 +208,7 @@ fn pool(id: u32, pool: &Pool, date_ms: u64) -> v1::Pool {
         v1::PoolState::Expired
     };
     v1::Pool {
-        pool_id: id,
+        pool_id: id.0,
         feature: pool.key.feature.to_string(),
         version: pool.key.version.to_string(),
         seats_licensed: pool.licensed,
@@ -216,17 +219,56 @@ fn pool(id: u32, pool: &Pool, date_ms: u64) -> v1::Pool {
         expires_ms,
         vendor_string: pool.key.vendor_string.to_string(),
         state: state.into(),
+        terms: terms_in_words(&pool.key.terms, &About::default()),
+        reservations: ledger.reservations(id).map(reservation).collect(),
+        seats_borrowed: pool.borrowed,
+        waiting: ledger.waiting_for(&pool.key.feature),
+        uncounted: pool.key.terms.uncounted,
     }
 }
 
-fn page_rows(page_size: u32) -> usize {
+fn reservation((rule, subject, seats, in_use): (RuleId, &Subject, u64, u64)) -> v1::Reservation {
+    let rule = Some(convert::rule(rule));
+    v1::Reservation { subject: subject.to_string(), seats, seats_in_use: in_use, rule }
+}
+
+/// A checkout in the words of the wire.
+pub(crate) fn checkout_info(
+    ledger: &Ledger,
+    id: CheckoutId,
+    checkout: &Checkout,
+) -> v1::CheckoutInfo {
+    let now = ledger.at();
+    let (state, until_ms, remaining_ms) = match checkout.stay {
+        Stay::Live => (v1::CheckoutState::Live, 0, 0),
+        Stay::Lingering { until_ms } => {
+            (v1::CheckoutState::Lingering, 0, until_ms.saturating_sub(now.cluster_ms))
+        }
+        Stay::Borrowed { until_ms, lost: false } => (v1::CheckoutState::Borrowed, until_ms, 0),
+        Stay::Borrowed { until_ms, lost: true } => (v1::CheckoutState::Lost, until_ms, 0),
+    };
+    v1::CheckoutInfo {
+        checkout_id: id.0,
+        session_id: checkout.session.to_string(),
+        // A borrow may outlive its session, so the checkout knows whose it is.
+        holder: Some(convert::holder_to_wire(&checkout.holder)),
+        items: ledger.granted_items(checkout).iter().map(convert::granted_item).collect(),
+        since_ms: checkout.since_ms,
+        state: state.into(),
+        until_ms,
+        remaining_ms,
+        idle_ms: idle_ms(ledger, checkout),
+    }
+}
+
+pub(crate) fn page_rows(page_size: u32) -> usize {
     match page_size as usize {
         0 => PAGE_ROWS_MAX,
         rows => rows.min(PAGE_ROWS_MAX),
     }
 }
 
-fn bad_token() -> Refusal {
+pub(crate) fn bad_token() -> Refusal {
     Refusal::because(Reason::InvalidRequest, "page_token: not one that this server gave")
 }
 
@@ -262,7 +304,7 @@ impl AdminService for Admin {
                 let all = ledger.pools();
                 let some =
                     all.filter(|(_, p)| wanted.is_empty() || p.key.feature.as_str() == wanted);
-                some.map(|(id, p)| pool(id.0, p, date_ms)).collect::<Vec<_>>()
+                some.map(|(id, p)| pool(ledger, id, p, date_ms)).collect::<Vec<_>>()
             })
             .await;
         pools.sort_by(|a, b| (&a.feature, a.pool_id).cmp(&(&b.feature, b.pool_id)));
@@ -316,20 +358,12 @@ impl AdminService for Admin {
                 let mut last = String::new();
                 let mut page = Vec::new();
                 for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    let items = ledger.granted_items(checkout);
-                    let about = items.iter().any(|item| item.feature.as_str() == wanted);
+                    let info = checkout_info(ledger, id, checkout);
+                    let about = info.items.iter().any(|item| item.feature == wanted);
                     if !wanted.is_empty() && !about {
                         continue;
                     }
-                    // A borrow may outlive its session, so the checkout knows whose it is.
-                    let holder = Some(&*checkout.holder);
-                    page.push(v1::CheckoutInfo {
-                        checkout_id: id.0,
-                        session_id: checkout.session.to_string(),
-                        holder: holder.map(convert::holder_to_wire),
-                        items: items.iter().map(convert::granted_item).collect(),
-                        since_ms: checkout.since_ms,
-                    });
+                    page.push(info);
                     if page.len() == rows {
                         last = id.to_string();
                         break;
@@ -375,5 +409,79 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         self.administrator(request.metadata())?;
         Ok(Response::new(self.transfer(request.into_inner().to_node_id).await?))
+    }
+
+    async fn get_policy(
+        &self,
+        request: Request<v1::GetPolicyRequest>,
+    ) -> Result<Response<v1::GetPolicyResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.policy_in_force().await))
+    }
+
+    async fn check_policy(
+        &self,
+        request: Request<v1::CheckPolicyRequest>,
+    ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.policy_checked(&request.into_inner().text).await))
+    }
+
+    async fn apply_policy(
+        &self,
+        request: Request<v1::ApplyPolicyRequest>,
+    ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.policy_applied(request.into_inner()).await?))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.explained(request.into_inner()).await?))
+    }
+
+    async fn list_queue(
+        &self,
+        request: Request<v1::ListQueueRequest>,
+    ) -> Result<Response<v1::ListQueueResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.queue(request.into_inner()).await?))
+    }
+
+    async fn revoke_checkout(
+        &self,
+        request: Request<v1::RevokeCheckoutRequest>,
+    ) -> Result<Response<v1::RevokeCheckoutResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.revoked(request.into_inner()).await?))
+    }
+
+    async fn mark_lost(
+        &self,
+        request: Request<v1::MarkLostRequest>,
+    ) -> Result<Response<v1::MarkLostResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.marked_lost(request.into_inner()).await?))
+    }
+
+    async fn verify_history(
+        &self,
+        request: Request<v1::VerifyHistoryRequest>,
+    ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.history_verified().await?))
+    }
+
+    type ListEventsStream = BoxStream<'static, Result<v1::ListEventsResponse, Status>>;
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.events(request.into_inner()).await?))
     }
 }

@@ -12,10 +12,13 @@ use serde::Deserialize;
 use toml::Spanned;
 use triad_license::{HostId, Keyring, PublicKey};
 use triad_proto::identity::ClusterId;
-use triad_raft::{Member, SNAPSHOT_ENTRIES_DEFAULT, Timing};
+use triad_raft::{Member, Retention, SNAPSHOT_ENTRIES_DEFAULT, Timing};
 
 /// Fewer make a snapshot of every breath, more a log that takes long to replay.
 const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
+const KEEP_DAYS_RANGE: RangeInclusive<u64> = 1..=36_500;
+const KEEP_MIB_RANGE: RangeInclusive<u64> = 16..=1_048_576;
+const DAY_MS: u64 = 86_400_000;
 
 /// A configuration that was checked. What the node prints at start.
 #[derive(Clone)]
@@ -50,6 +53,8 @@ pub struct Config {
     pub death_notice: bool,
     /// Log entries between two snapshot points; half as many are kept.
     pub snapshot_entries: u64,
+    /// How much of the usage history this node keeps.
+    pub retention: Retention,
 }
 
 /// The files of TLS.
@@ -158,6 +163,8 @@ struct RawConfig {
     session: RawSession,
     #[serde(default)]
     raft: RawRaft,
+    #[serde(default)]
+    history: RawHistory,
 }
 
 #[derive(Deserialize)]
@@ -207,6 +214,13 @@ struct RawRaft {
     election_max_ms: Option<Spanned<u64>>,
     death_notice: Option<bool>,
     snapshot_entries: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHistory {
+    keep_days: Option<Spanned<u64>>,
+    keep_mib: Option<Spanned<u64>>,
 }
 
 impl Config {
@@ -339,6 +353,7 @@ impl Reader<'_> {
             nodes,
             sessions: self.sessions(raw.session)?,
             death_notice: raw.raft.death_notice.unwrap_or(true),
+            retention: self.retention(raw.history)?,
             snapshot_entries: self.number(
                 "raft.snapshot_entries",
                 raw.raft.snapshot_entries.clone(),
@@ -348,6 +363,12 @@ impl Reader<'_> {
             )?,
             timing: self.timing(raw.raft)?,
         })
+    }
+
+    fn retention(&self, raw: RawHistory) -> Result<Retention, ConfigError> {
+        let days = self.number("history.keep_days", raw.keep_days, 731, KEEP_DAYS_RANGE, "days")?;
+        let mib = self.number("history.keep_mib", raw.keep_mib, 1_024, KEEP_MIB_RANGE, "MiB")?;
+        Ok(Retention { max_age_ms: Some(days * DAY_MS), max_bytes: Some(mib << 20) })
     }
 
     fn address(&self, key: &'static str, address: Spanned<String>) -> Result<String, ConfigError> {
@@ -516,6 +537,7 @@ impl fmt::Debug for Config {
             .field("timing", &self.timing)
             .field("death_notice", &self.death_notice)
             .field("snapshot_entries", &self.snapshot_entries)
+            .field("retention", &self.retention)
             .finish()
     }
 }

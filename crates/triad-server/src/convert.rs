@@ -1,13 +1,16 @@
 //! The edge: what the wire says becomes what the ledger accepts, and back.
 //! Below this, names are good names and seats are at least one.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use triad_ledger::names::{FeatureName, Label, NameError, RequestId, Seats, SessionId, Version};
+use triad_ledger::policy::RuleId;
 use triad_ledger::{
-    Bound, Denial, EndReason, Grant, GrantedItem, Holder, ITEMS_MAX, Item, Silence,
+    Bound, Denial, EndReason, Grant, GrantedItem, HOSTIDS_MAX, Holder, ITEMS_MAX, Item, QueueWait,
+    Silence,
 };
-use triad_license::LicenseError;
+use triad_license::{Diagnostic, LicenseError};
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
@@ -43,10 +46,21 @@ pub(crate) fn request_id_reused() -> Refusal {
         .with_remedy("number each request one higher than the last")
 }
 
-/// Who asks.
-pub(crate) fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
+/// Who asks, and where from as far as that is known.
+pub(crate) fn holder(
+    holder: Option<v1::Holder>,
+    address: Option<IpAddr>,
+) -> Result<Holder, Refusal> {
     let holder = holder.unwrap_or_default();
-    let label = |field, text: &str| Label::parse(text).map_err(|error| name(field, &error));
+    let label = |field: &str, text: &str| Label::parse(text).map_err(|error| name(field, &error));
+    let count = holder.hostids.len();
+    if count > HOSTIDS_MAX {
+        return Err(invalid(format!(
+            "holder.hostids: {count} given, at most {HOSTIDS_MAX} allowed"
+        )));
+    }
+    let hostid = |(n, id): (usize, &String)| label(&format!("holder.hostids[{n}]"), id);
+    let hostids = holder.hostids.iter().enumerate().map(hostid).collect::<Result<_, _>>()?;
     Ok(Holder {
         user: label("holder.user", &holder.user)?,
         host: label("holder.host", &holder.host)?,
@@ -54,8 +68,50 @@ pub(crate) fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
         project: label("holder.project", &holder.project)?,
         application: label("holder.application", &holder.application)?,
         pid: holder.pid,
-        ..Holder::default()
+        // A v4 client on a v6 socket is a v4 client, whatever the socket says.
+        address: address.map(|address| address.to_canonical()),
+        vendor_data: label("holder.vendor_data", &holder.vendor_data)?,
+        hostids,
     })
+}
+
+/// How a request waits.
+pub(crate) fn wait(wait: Option<v1::Wait>) -> Option<QueueWait> {
+    let v1::Wait { timeout_ms, priority } = wait?;
+    Some(QueueWait { priority, timeout_ms: (timeout_ms > 0).then_some(timeout_ms) })
+}
+
+/// When borrowed seats come back, ms since 1970 UTC.
+pub(crate) fn borrow_end(end: Option<v1::borrow::End>, date_ms: u64) -> Result<u64, Refusal> {
+    use v1::borrow::End;
+    let until_ms = match end {
+        Some(End::DurationMs(ms)) => date_ms.saturating_add(ms),
+        Some(End::UntilMs(until_ms)) => until_ms,
+        None => return Err(invalid("borrow.end: not given; say duration_ms or until_ms")),
+    };
+    if until_ms <= date_ms {
+        return Err(invalid("borrow.end: it is in the past"));
+    }
+    Ok(until_ms)
+}
+
+/// An address as an administrator writes it; empty if it is not known.
+pub(crate) fn address(text: &str) -> Result<Option<IpAddr>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse::<IpAddr>();
+    address.map(Some).map_err(|_| invalid("address: not an IP address, such as 10.1.2.3 or ::1"))
+}
+
+/// Words of an administrator, for the history.
+pub(crate) fn reason(text: &str) -> Result<Label, Refusal> {
+    Label::parse(text).map_err(|error| name("reason", &error))
+}
+
+/// What one item asks for.
+pub(crate) fn one_item(wanted: Option<v1::Item>) -> Result<Item, Refusal> {
+    item(0, wanted.ok_or_else(|| invalid("item: not given"))?)
 }
 
 /// What is wanted.
@@ -94,7 +150,21 @@ pub(crate) fn granted_item(item: &GrantedItem) -> v1::GrantedItem {
         version_licensed: item.version.to_string(),
         expires_ms: item.expires_ms.unwrap_or(0),
         vendor_string: item.vendor_string.as_str().to_owned(),
+        token_feature: item.tokens.as_ref().map(|t| t.feature.to_string()).unwrap_or_default(),
+        tokens: item.tokens.as_ref().map_or(0, |tokens| tokens.seats.get()),
     }
+}
+
+/// What is wanted, in the words of the wire.
+pub(crate) fn item_to_wire(item: &Item) -> v1::Item {
+    let any = item.version == Version::default();
+    let version = if any { String::new() } else { item.version.to_string() };
+    v1::Item { feature: item.feature.to_string(), version, seats: item.seats.get() }
+}
+
+/// A rule in the words of the wire.
+pub(crate) fn rule(rule: RuleId) -> v1::RuleRef {
+    v1::RuleRef { number: rule.number, line: rule.line }
 }
 
 /// A holder in the words of the wire.
@@ -106,6 +176,8 @@ pub(crate) fn holder_to_wire(holder: &Holder) -> v1::Holder {
         project: holder.project.as_str().to_owned(),
         application: holder.application.as_str().to_owned(),
         pid: holder.pid,
+        vendor_data: holder.vendor_data.as_str().to_owned(),
+        hostids: holder.hostids.iter().map(|id| id.as_str().to_owned()).collect(),
     }
 }
 
@@ -189,27 +261,42 @@ fn policy_denial(denial: &Denial) -> Refusal {
         ..refusal(reason)
     };
     let later = Duration::from_secs(5);
+    let by = |rule: &RuleId, refusal: Refusal| Refusal {
+        rule_number: rule.number,
+        rule_line: rule.line,
+        ..refusal
+    };
     match denial {
-        Denial::Excluded { feature, .. } => of(Reason::Excluded, feature),
-        Denial::NotIncluded { feature, .. } => of(Reason::NotIncluded, feature),
+        Denial::Excluded { feature, rule } => by(rule, of(Reason::Excluded, feature))
+            .with_remedy("ask a license administrator: the site's policy excludes you"),
+        Denial::NotIncluded { feature, rule } => by(rule, of(Reason::NotIncluded, feature))
+            .with_remedy("ask a license administrator to be included"),
         Denial::NotNamed { feature } => of(Reason::NotNamed, feature),
         Denial::NoNamedUsers { feature } => of(Reason::NoNamedUsers, feature),
         Denial::HostNotLicensed { feature } => of(Reason::HostNotLicensed, feature),
-        Denial::PolicyMax { feature, wanted, in_use, max, .. } => Refusal {
+        Denial::PolicyMax { feature, wanted, in_use, max, rule } => Refusal {
             seats_wanted: wanted.get().into(),
             seats_in_use: *in_use,
             seats_total: *max,
-            ..of(Reason::PolicyMax, feature).retry_after(later)
+            ..by(rule, of(Reason::PolicyMax, feature))
+                .with_remedy("wait until a seat of your own or of your group comes back")
+                .retry_after(later)
         },
-        Denial::AllReserved { feature, wanted, in_use, total, .. } => Refusal {
+        Denial::AllReserved { feature, wanted, in_use, total, reserved, rule } => Refusal {
             seats_wanted: wanted.get().into(),
             seats_in_use: *in_use,
             seats_total: *total,
-            ..of(Reason::AllReserved, feature).retry_after(later)
+            seats_reserved: *reserved,
+            ..by(rule, of(Reason::AllReserved, feature))
+                .with_remedy("wait in the queue, or ask a license administrator")
+                .retry_after(later)
         },
-        Denial::QueueNonempty { feature, .. } => {
-            of(Reason::QueueNonempty, feature).retry_after(later)
-        }
+        Denial::QueueNonempty { feature, waiting } => Refusal {
+            waiting: *waiting,
+            ..of(Reason::QueueNonempty, feature)
+                .with_remedy("wait in the queue too")
+                .retry_after(later)
+        },
         Denial::QueueTimedOut { feature, .. } => {
             of(Reason::QueueTimedOut, feature).retry_after(later)
         }
@@ -218,10 +305,14 @@ fn policy_denial(denial: &Denial) -> Refusal {
             of(Reason::Blocked, feature).retry_after(Duration::from_millis(*remaining_ms))
         }
         Denial::BorrowOff { feature } => of(Reason::BorrowOff, feature),
-        Denial::BorrowNotAllowed { feature, .. } => of(Reason::BorrowNotAllowed, feature),
-        Denial::BorrowTooLong { feature, .. } => of(Reason::BorrowTooLong, feature),
-        Denial::BorrowLowwater { feature, .. } => {
-            of(Reason::BorrowLowwater, feature).retry_after(later)
+        Denial::BorrowNotAllowed { feature, rule } => {
+            by(rule, of(Reason::BorrowNotAllowed, feature))
+        }
+        Denial::BorrowTooLong { feature, .. } => {
+            of(Reason::BorrowTooLong, feature).with_remedy("borrow for a shorter time")
+        }
+        Denial::BorrowLowwater { feature, rule, .. } => {
+            by(rule, of(Reason::BorrowLowwater, feature)).retry_after(later)
         }
         Denial::PolicySuperseded { .. } => refusal(Reason::PolicySuperseded),
         Denial::CheckoutUnknown { .. } => refusal(Reason::CheckoutUnknown),
@@ -240,6 +331,19 @@ fn policy_denial(denial: &Denial) -> Refusal {
         | Denial::MoreThanExist { .. }
         | Denial::NoSeat { .. }
         | Denial::LicenseSuperseded { .. } => refusal(Reason::Internal),
+    }
+}
+
+/// A finding in a policy, in the words of the wire.
+pub(crate) fn finding(found: &Diagnostic) -> v1::Finding {
+    v1::Finding {
+        is_error: found.severity == triad_license::Severity::Error,
+        code: found.code.to_owned(),
+        line: found.line as u32,
+        column: found.column as u32,
+        message: found.message.clone(),
+        help: found.help.clone(),
+        rendered: found.render("policy"),
     }
 }
 
@@ -275,7 +379,8 @@ mod tests {
         assert!(message(vec![]).starts_with("items: 0 given"));
         assert!(message(vec![wanted("solver", "latest", 1)]).starts_with("items[0].version"));
         assert!(session_id(&[1; 15]).expect_err("short").message.contains("15 bytes given"));
-        let bad = holder(Some(v1::Holder { user: "a\nb".into(), ..v1::Holder::default() }));
+        let hostile = v1::Holder { user: "a\nb".into(), ..v1::Holder::default() };
+        let bad = holder(Some(hostile), None);
         assert!(bad.expect_err("hostile").message.starts_with("holder.user"));
     }
 }

@@ -1,7 +1,9 @@
 //! The door for `tests/fuzz`: the edge of the wire, in fuzz builds alone.
 
-use triad_ledger::names::{RequestId, SessionId};
-use triad_ledger::{Denial, Holder, Item};
+use std::net::IpAddr;
+
+use triad_ledger::names::{Label, RequestId, SessionId};
+use triad_ledger::{Denial, Holder, Item, QueueWait};
 use triad_proto::v1;
 use triad_proto::v1::Refusal;
 
@@ -19,12 +21,37 @@ pub fn request_id(number: u64) -> Result<RequestId, Refusal> {
 
 /// Who asks.
 pub fn holder(holder: Option<v1::Holder>) -> Result<Holder, Refusal> {
-    convert::holder(holder)
+    convert::holder(holder, None)
 }
 
 /// What is wanted.
 pub fn items(items: Vec<v1::Item>) -> Result<Vec<Item>, Refusal> {
     convert::items(items)
+}
+
+/// What one item asks for.
+pub fn one_item(item: Option<v1::Item>) -> Result<Item, Refusal> {
+    convert::one_item(item)
+}
+
+/// How it waits.
+pub fn wait(wait: Option<v1::Wait>) -> Option<QueueWait> {
+    convert::wait(wait)
+}
+
+/// When borrowed seats come back.
+pub fn borrow_end(end: Option<v1::borrow::End>, date_ms: u64) -> Result<u64, Refusal> {
+    convert::borrow_end(end, date_ms)
+}
+
+/// An address as an administrator writes it.
+pub fn address(text: &str) -> Result<Option<IpAddr>, Refusal> {
+    convert::address(text)
+}
+
+/// Words of an administrator.
+pub fn reason(text: &str) -> Result<Label, Refusal> {
+    convert::reason(text)
 }
 
 /// What the ledger denied, in the words of the wire.

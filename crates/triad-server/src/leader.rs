@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use triad_ledger::{Answer, Command, Outcome, Silence, names::SessionId};
+use triad_ledger::{Answer, Command, Outcome, Silence, Waiting, names::SessionId};
 use triad_raft::{Leadership, QUORUM_LEASE_MAX};
 
+use crate::news::Place;
 use crate::node::Node;
 use crate::sessions::Sessions;
 
@@ -15,7 +16,8 @@ use crate::sessions::Sessions;
 const TICK: Duration = Duration::from_millis(100);
 /// The most sessions ended with one proposal.
 const ENDS_PER_PROPOSAL: usize = 512;
-/// How often the date is compared with what is due.
+/// How often the date is compared with what is due, and those who wait are told
+/// their place.
 const DUE_CHECK: Duration = Duration::from_secs(1);
 
 /// Runs until the node stops.
@@ -83,6 +85,9 @@ async fn serve(node: &Arc<Node>, term: u64) {
         }
         if now - due_checked >= DUE_CHECK {
             due_checked = now;
+            if node.desk.queue_moved() {
+                tell_places(node);
+            }
             let (by_date, by_time) =
                 node.consensus.read(|ledger| (ledger.next_due_ms(), ledger.next_due_cluster_ms()));
             let is_due = by_date.is_some_and(|due| due <= node.consensus.date_ms())
@@ -95,6 +100,22 @@ async fn serve(node: &Arc<Node>, term: u64) {
             }
         }
     }
+}
+
+/// Tells those who wait where they stand.
+fn tell_places(node: &Node) {
+    let waiting = node.consensus.read(|ledger| {
+        let positions = ledger.queue_positions();
+        let place = |(ticket, waiting): (u64, &Waiting)| {
+            (waiting.session, waiting.request, waiting.items.clone(), positions[&ticket])
+        };
+        ledger.waiting().map(place).collect::<Vec<_>>()
+    });
+    let places = waiting.into_iter().map(|(session, request, items, place)| {
+        let estimate_ms = node.desk.estimate_ms(&items, place);
+        Place { session, request, place, estimate_ms }
+    });
+    node.desk.tell_places(&places.collect::<Vec<_>>());
 }
 
 /// Ends sessions through the log. Void if another leader has taken over.

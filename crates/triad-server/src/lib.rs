@@ -14,12 +14,16 @@ pub mod config;
 mod convert;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod history_admin;
 pub mod hostids;
 pub mod init;
 mod leader;
 mod licensing_service;
+mod news;
 mod node;
 pub mod node_spec;
+mod policy_admin;
+mod seats_admin;
 mod serve;
 mod session_stream;
 pub mod sessions;

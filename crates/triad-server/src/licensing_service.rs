@@ -1,6 +1,7 @@
 //! The gRPC service of applications. It decides nothing: it converts, asks, and
 //! converts back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,26 +31,47 @@ impl Licensing {
     async fn checkout_once(
         &self,
         message: v1::CheckoutRequest,
+        address: Option<IpAddr>,
     ) -> Result<v1::CheckoutResponse, Refusal> {
         let session = convert::session_id(&message.session_id)?;
-        let holder = convert::holder(message.holder)?;
+        let holder = convert::holder(message.holder, address)?;
         let items = convert::items(message.items)?;
         let request = convert::request_id(message.request_id)?;
         let lease_ms = self.open_for_checkout(session, holder, message.lease_ms).await?;
         let answered_through = RequestId(message.answered_through);
-        let command = Command::Checkout { session, request, answered_through, items, wait: None };
+        let wait = convert::wait(message.wait);
+        let wanted = items.clone();
+        let command = Command::Checkout { session, request, answered_through, items, wait };
         let committed = self.node.propose(vec![command]).await?;
         let position = Some(position(&committed));
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         let lease = Duration::from_millis(lease_ms);
-        match answer.map_err(|denial| convert::denial(&denial))? {
-            Outcome::Granted(grant) => Ok(v1::CheckoutResponse {
-                grant: Some(convert::grant(grant)),
-                position,
-                lease_ms,
-                heartbeat_interval_ms: self.node.times().heartbeat(lease).as_millis() as u64,
-            }),
-            _ => Err(convert::request_id_reused()),
+        let (grant, queued) = match answer.map_err(|denial| self.node.denial(&denial))? {
+            Outcome::Granted(grant) => (Some(convert::grant(grant)), None),
+            Outcome::Queued { position: place } => {
+                let estimate_ms = self.node.desk.estimate_ms(&wanted, place);
+                let request_id = request.0;
+                (None, Some(v1::Queued { request_id, position, place, estimate_ms }))
+            }
+            _ => return Err(convert::request_id_reused()),
+        };
+        let heartbeat_interval_ms = self.node.heartbeat(lease).as_millis() as u64;
+        Ok(v1::CheckoutResponse { grant, position, lease_ms, heartbeat_interval_ms, queued })
+    }
+
+    async fn cancel_once(&self, message: v1::CancelRequest) -> Result<v1::CancelResponse, Refusal> {
+        let command = Command::Cancel {
+            session: convert::session_id(&message.session_id)?,
+            request: convert::request_id(message.request_id)?,
+            answered: false,
+        };
+        let committed = self.node.propose(vec![command]).await?;
+        let position = Some(position(&committed));
+        match committed.answers.into_iter().next().ok_or_else(unanswered)? {
+            Ok(Outcome::Cancelled { was_queued }) => {
+                Ok(v1::CancelResponse { was_waiting: was_queued, position })
+            }
+            other => unreachable!("a cancellation is not answered {other:?}"),
         }
     }
 
@@ -65,7 +87,9 @@ impl Licensing {
         self.node.opening(session, lease)?;
         let known = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
-            Some((*open.holder == holder, open.lease_ms))
+            // He may have come by another way since.
+            let same = Holder { address: open.holder.address, ..holder.clone() } == *open.holder;
+            Some((same, open.lease_ms))
         });
         if let Some((true, lease_ms)) = known {
             return Ok(lease_ms);
@@ -130,8 +154,9 @@ impl LicensingService for Licensing {
         if self.node.leading_term().is_none() {
             return Err(self.node.not_leader().into_status());
         }
-        let closed = request.extensions().get::<ConnectionInfo>().map(|info| info.closed.clone());
-        let stream = SessionStream::new(self.node.clone(), request.into_inner(), closed);
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        let (node, calls) = (self.node.clone(), request.into_inner());
+        let stream = SessionStream::new(node, calls, connection.as_ref());
         Ok(Response::new(Box::pin(stream.into_stream())))
     }
 
@@ -139,7 +164,9 @@ impl LicensingService for Licensing {
         &self,
         request: Request<v1::CheckoutRequest>,
     ) -> Result<Response<v1::CheckoutResponse>, Status> {
-        Ok(Response::new(self.checkout_once(request.into_inner()).await?))
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let address = connection.map(|info| info.peer.ip());
+        Ok(Response::new(self.checkout_once(request.into_inner(), address).await?))
     }
 
     async fn checkin(
@@ -164,5 +191,12 @@ impl LicensingService for Licensing {
         let session = convert::session_id(&request.into_inner().session_id)?;
         self.close_once(session).await?;
         Ok(Response::new(v1::CloseSessionResponse {}))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        Ok(Response::new(self.cancel_once(request.into_inner()).await?))
     }
 }

@@ -1,15 +1,15 @@
 //! One node, as its services see it: consensus, the sessions of its leadership,
 //! and how it says no.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use triad_ledger::names::SessionId;
-use triad_ledger::{Command, Denial, EndReason, Event, Happening};
+use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
+use triad_ledger::{Checkout, Command, Denial, Grant, Ledger};
+use triad_proto::net::Identity;
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
@@ -17,6 +17,7 @@ use triad_raft::{Committed, Consensus, ProposeError};
 
 use crate::config::{Config, SessionTimes};
 use crate::convert;
+use crate::news::NewsDesk;
 use crate::sessions::{Heard, Sessions, StreamId};
 
 /// How long a request may take before its outcome is called unknown. Far
@@ -25,18 +26,16 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Without a leader for this long, a node says that there is no quorum rather
 /// than that it does not lead.
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
-/// News that wait on one stream: every checkout of a session may end at once.
-pub(crate) const NEWS_WAITING_MAX: usize = triad_ledger::CHECKOUTS_PER_SESSION_MAX + 64;
+/// Beats in a lease at least, whatever the policy says of their interval.
+const BEATS_PER_LEASE_MIN: u32 = 3;
+/// Holders that are named to somebody who was denied.
+const HOLDERS_TOLD_MAX: usize = 3;
+/// Checkouts that are looked at to find them: the oldest of all.
+const HOLDERS_LOOKED_AT_MAX: usize = 1_000;
 /// What to wait before asking a node again that knows no leader.
 const RETRY_ELECTING: Duration = Duration::from_millis(50);
 /// What to wait before asking an overloaded node again.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(500);
-
-/// The streams that are open, for news that did not come as an answer.
-#[derive(Default)]
-struct Streams {
-    by_session: HashMap<SessionId, Vec<(StreamId, mpsc::Sender<SessionNews>)>>,
-}
 
 /// The sessions of this node's current leadership.
 struct Leading {
@@ -49,57 +48,21 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) consensus: Consensus,
     leading: Mutex<Option<Leading>>,
-    streams: Arc<NewsDesk>,
+    pub(crate) desk: Arc<NewsDesk>,
+    /// Signs borrow tokens; `None` without TLS, where nobody could check them.
+    signer: Option<Identity>,
     next_stream: AtomicU64,
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
     stopping: watch::Receiver<bool>,
 }
 
-/// Hands events of the ledger to the streams they concern.
-#[derive(Default)]
-pub(crate) struct NewsDesk(Mutex<Streams>);
-
-impl NewsDesk {
-    /// Called by the state machine for everything that happened. Only a leader
-    /// has streams, so elsewhere this costs nothing.
-    pub(crate) fn report(&self, events: &[Event]) {
-        let streams = self.0.lock().expect("no panic while held");
-        if streams.by_session.is_empty() {
-            return;
-        }
-        for event in events {
-            let (session, ended) = match &event.what {
-                Happening::Ended { session, reason, .. } => (session, (0, *reason)),
-                Happening::Returned { session, checkout, reason }
-                    if matches!(
-                        reason,
-                        EndReason::Expired | EndReason::Idle | EndReason::Revoked
-                    ) =>
-                {
-                    (session, (checkout.0, *reason))
-                }
-                _ => continue,
-            };
-            for (_, news) in streams.by_session.get(session).into_iter().flatten() {
-                let reason = convert::end_reason(ended.1);
-                let ended = v1::Ended {
-                    checkout_id: ended.0,
-                    reason: reason.into(),
-                    message: String::new(),
-                };
-                // A client that does not read learns it when it comes back.
-                let _ = news.try_send(SessionNews::Ended(ended));
-            }
-        }
-    }
-}
-
 impl Node {
     pub(crate) fn new(
         config: Config,
         consensus: Consensus,
-        streams: Arc<NewsDesk>,
+        desk: Arc<NewsDesk>,
+        signer: Option<Identity>,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
@@ -107,7 +70,8 @@ impl Node {
             config,
             consensus,
             leading: Mutex::new(None),
-            streams,
+            desk,
+            signer,
             next_stream: AtomicU64::new(1),
             leaderless,
             stopping,
@@ -138,6 +102,7 @@ impl Node {
     /// Leadership is over: no session of this node counts any more.
     pub(crate) fn follow(&self) {
         *self.leading() = None;
+        self.desk.forget_queue();
     }
 
     fn leading(&self) -> MutexGuard<'_, Option<Leading>> {
@@ -181,6 +146,65 @@ impl Node {
         }
     }
 
+    /// How often a session with this lease is to be heard: as configured, within
+    /// the bounds of the policy, and often enough that two lost beats cost
+    /// nothing.
+    pub(crate) fn heartbeat(&self, lease: Duration) -> Duration {
+        let interval = self.times().heartbeat(lease);
+        match self.consensus.read(|ledger| ledger.heartbeat_bounds_ms()) {
+            Some((min, max)) => {
+                let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+                interval.min(max).max(min).min(lease / BEATS_PER_LEASE_MIN)
+            }
+            None => interval,
+        }
+    }
+
+    /// A denial in the words of the wire, with who holds what is wanted.
+    pub(crate) fn denial(&self, denial: &Denial) -> Refusal {
+        let mut refusal = convert::denial(denial);
+        let is_taken = matches!(
+            refusal.reason(),
+            Reason::LicensesExhausted | Reason::AllReserved | Reason::QueueNonempty
+        );
+        if is_taken && let Ok(feature) = FeatureName::parse(&refusal.feature) {
+            let (waiting, holders) = self.consensus.read(|ledger| {
+                let holders = longest_holders(ledger, &feature, HOLDERS_TOLD_MAX);
+                (ledger.waiting_for(&feature), holders)
+            });
+            refusal.waiting = waiting;
+            refusal.holders = holders;
+        }
+        refusal
+    }
+
+    /// The token that proves a loan without a server; empty where nobody could
+    /// check it.
+    pub(crate) fn borrow_token(&self, grant: &Grant, until_ms: u64) -> Result<String, Refusal> {
+        let Some(signer) = &self.signer else { return Ok(String::new()) };
+        let lent = self.consensus.read(|ledger| {
+            let checkout = ledger.find_checkout(grant.checkout)?;
+            Some((convert::holder_to_wire(&checkout.holder), checkout.since_ms))
+        });
+        let (holder, from_ms) = lent.ok_or_else(|| {
+            // Asked again for a loan that has come back since.
+            let checkout = grant.checkout;
+            convert::denial(&Denial::CheckoutUnknown { checkout })
+        })?;
+        let terms = v1::BorrowTerms {
+            cluster_id: self.config.cluster_id.to_string(),
+            checkout_id: grant.checkout.0,
+            holder: Some(holder),
+            items: grant.items.iter().map(convert::granted_item).collect(),
+            from_ms,
+            until_ms,
+            node: self.config.nodes[&self.config.node_id].member.name.clone(),
+        };
+        triad_proto::borrow::seal(&terms, signer).map_err(|error| {
+            Refusal::because(Reason::Internal, format!("the borrow token: {error}"))
+        })
+    }
+
     /// Proposes commands and waits for their answers.
     pub(crate) async fn propose(&self, commands: Vec<Command>) -> Result<Committed, Refusal> {
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
@@ -215,7 +239,7 @@ impl Node {
                 self.sessions(|sessions| sessions.not_opened(session));
             }
         }
-        convert::denial(denial)
+        self.denial(denial)
     }
 
     /// Opens or resumes a session in the table, before the ledger is asked.
@@ -232,8 +256,7 @@ impl Node {
     pub(crate) fn attach(&self, session: SessionId, news: mpsc::Sender<SessionNews>) -> StreamId {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
         self.sessions(|sessions| sessions.attach(session, stream));
-        let mut streams = self.streams.0.lock().expect("no panic while held");
-        streams.by_session.entry(session).or_default().push((stream, news));
+        self.desk.attach(session, stream, news);
         stream
     }
 
@@ -241,13 +264,7 @@ impl Node {
     pub(crate) fn detach(&self, session: SessionId, stream: StreamId, closed: bool) {
         let now = Instant::now();
         self.sessions(|sessions| sessions.detach(session, stream, closed, now));
-        let mut streams = self.streams.0.lock().expect("no panic while held");
-        if let Some(open) = streams.by_session.get_mut(&session) {
-            open.retain(|(other, _)| *other != stream);
-            if open.is_empty() {
-                streams.by_session.remove(&session);
-            }
-        }
+        self.desk.detach(session, stream);
     }
 
     /// Follows whether this node is stopping.
@@ -320,4 +337,35 @@ impl Node {
                 .retry_after(RETRY_ELECTING),
         }
     }
+}
+
+/// Who holds a feature longest, among the oldest checkouts.
+fn longest_holders(ledger: &Ledger, feature: &FeatureName, count: usize) -> Vec<v1::SeatHolder> {
+    let now = ledger.at();
+    let oldest = ledger.checkouts(CheckoutId(0)).take(HOLDERS_LOOKED_AT_MAX);
+    let of_feature = oldest.filter_map(|(_, checkout)| {
+        let items = ledger.granted_items(checkout);
+        let seats: u64 = items
+            .iter()
+            .filter(|item| item.feature == *feature)
+            .map(|item| u64::from(item.seats.get()))
+            .sum();
+        (seats > 0).then_some((checkout, seats))
+    });
+    let told = of_feature.take(count).map(|(checkout, seats)| v1::SeatHolder {
+        user: checkout.holder.user.to_string(),
+        host: checkout.holder.host.to_string(),
+        seats,
+        held_ms: now.date_ms.saturating_sub(checkout.since_ms),
+        idle_ms: idle_ms(ledger, checkout),
+    });
+    told.collect()
+}
+
+/// For how long the user of a checkout has been idle; 0 if he is not.
+pub(crate) fn idle_ms(ledger: &Ledger, checkout: &Checkout) -> u64 {
+    let live = checkout.stay == triad_ledger::Stay::Live;
+    let session = ledger.session(checkout.session).filter(|_| live);
+    let since = session.and_then(|session| session.idle_since_ms);
+    since.map_or(0, |since| ledger.at().cluster_ms.saturating_sub(since).max(1))
 }

@@ -14,14 +14,14 @@ use tokio::time::{Instant, timeout};
 use tonic_health::ServingStatus;
 use triad_proto::identity::NodeIdentity;
 use triad_proto::net::{
-    AcceptLimits, ClientCertificates, ClientTls, Listener, Network, ServerTls, TcpNetwork,
-    TlsError, Traffic, accept_loop, server,
+    AcceptLimits, ClientCertificates, ClientTls, Identity, Listener, Network, ServerTls,
+    TcpNetwork, TlsError, Traffic, accept_loop, server,
 };
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
 use triad_proto::v1::licensing_service_server::LicensingServiceServer;
 use triad_raft::disk::{Disk, RealDisk};
-use triad_raft::{Consensus, Options, StartError, SystemClock, WallClock};
+use triad_raft::{Consensus, Options, Simulation, StartError, SystemClock, WallClock};
 
 use crate::admin_service::Admin;
 use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
@@ -29,7 +29,8 @@ use crate::config::Config;
 use crate::hostids;
 use crate::leader;
 use crate::licensing_service::Licensing;
-use crate::node::{NewsDesk, Node};
+use crate::news::NewsDesk;
+use crate::node::Node;
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -46,6 +47,12 @@ pub(crate) const NEWBORN: &str = "newborn";
 pub struct ServeOptions {
     /// Told once the node listens.
     pub ready: Option<oneshot::Sender<Ready>>,
+    /// The node's wall clock; the machine's by default.
+    pub wall_clock: Option<Arc<dyn WallClock>>,
+    /// The file system; the machine's by default.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Set where the node runs in a simulation.
+    pub simulation: Option<Simulation>,
 }
 
 /// Where a node listens.
@@ -156,16 +163,16 @@ pub async fn serve_until(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
-    let wall = SystemClock;
+    let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
-    let tls = tls(&config, &wall)?;
+    let tls = tls(&config, &*wall)?;
     // Ports first: a second instance must not come as far as the data.
     let clients = bind(&*network, "listen.clients", &config.listen_clients).await?;
     let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
     let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
     let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk = options.disk.unwrap_or_else(|| Arc::new(RealDisk));
     let newborn = is_newborn(&*disk, &config.data_dir)?;
     let desk = Arc::new(NewsDesk::default());
     let reporter = desk.clone();
@@ -177,12 +184,14 @@ pub async fn serve_until(
         newborn,
         timing: config.timing,
         death_notice: config.death_notice,
+        retention: config.retention,
         snapshot_entries: config.snapshot_entries,
         network: network.clone(),
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
         wall_clock: Box::new(wall),
         disk: disk.clone(),
         events: Box::new(move |events| reporter.report(events)),
+        simulation: options.simulation,
     })
     .await?;
     if newborn {
@@ -191,7 +200,8 @@ pub async fn serve_until(
 
     let (stopping, stops) = watch::channel(false);
     let (closing, closes) = watch::channel(false);
-    let node = Node::new(config, consensus.clone(), desk, stops);
+    let signer = tls.as_ref().map(|tls| tls.identity.clone());
+    let node = Node::new(config, consensus.clone(), desk, signer, stops);
     let duties = tokio::spawn(leader::run(node.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     let following = tokio::spawn(report_health(node.clone(), health));
@@ -266,13 +276,14 @@ async fn hand_over(node: &Node) {
 }
 
 struct NodeTls {
+    identity: Identity,
     clients: Arc<ServerTls>,
     peers: Arc<ServerTls>,
     to_peers: ClientTls,
 }
 
 /// Reads and checks the certificates. Peers must show one of their own.
-fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeError> {
+fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeError> {
     let Some(files) = &config.tls else {
         tracing::warn!("TLS is off: everything is sent in plain text, on loopback");
         return Ok(None);
@@ -291,6 +302,7 @@ fn tls(config: &Config, wall: &SystemClock) -> Result<Option<NodeTls>, ServeErro
         clients: Arc::new(ServerTls::new(&checked.identity, &ClientCertificates::Ignored)?),
         peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
         to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
+        identity: checked.identity,
     }))
 }
 

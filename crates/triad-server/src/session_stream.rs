@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
 use triad_ledger::{Answer, Command, Denial, Outcome};
-use triad_proto::net::PeerClosed;
+use triad_proto::net::{ConnectionInfo, PeerClosed};
 use triad_proto::v1;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event as News;
@@ -26,7 +27,8 @@ use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{Committed, Leadership};
 
 use crate::convert;
-use crate::node::{NEWS_WAITING_MAX, Node};
+use crate::news::NEWS_WAITING_MAX;
+use crate::node::Node;
 use crate::sessions::StreamId;
 
 /// Requests of one session under way at once. A client that sends more waits.
@@ -34,7 +36,8 @@ const REQUESTS_UNDER_WAY_MAX: usize = 128;
 /// The version of the protocol that this server speaks.
 const PROTOCOL_VERSION: u32 = 1;
 
-type Answering = Pin<Box<dyn Future<Output = Result<News, Refusal>> + Send>>;
+/// A request under way; without news if there is nothing to answer.
+type Answering = Pin<Box<dyn Future<Output = Result<Option<News>, Refusal>> + Send>>;
 
 /// The state of one stream.
 pub(crate) struct SessionStream {
@@ -48,6 +51,8 @@ pub(crate) struct SessionStream {
     leadership: watch::Receiver<Leadership>,
     stopping: watch::Receiver<bool>,
     closed: Option<Arc<PeerClosed>>,
+    /// Where the connection came from.
+    address: Option<IpAddr>,
     /// What is left to say before the end.
     farewell: Option<Status>,
     hung_up: bool,
@@ -64,7 +69,7 @@ impl SessionStream {
     pub(crate) fn new(
         node: Arc<Node>,
         calls: Streaming<v1::SessionRequest>,
-        closed: Option<Arc<PeerClosed>>,
+        connection: Option<&ConnectionInfo>,
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_WAITING_MAX);
         let leadership = node.consensus.watch_leadership();
@@ -79,7 +84,8 @@ impl SessionStream {
             news_sender,
             leadership,
             stopping,
-            closed,
+            closed: connection.map(|info| info.closed.clone()),
+            address: connection.map(|info| info.peer.ip()),
             farewell: None,
             hung_up: false,
             over: false,
@@ -128,9 +134,9 @@ impl SessionStream {
         tokio::select! {
             biased;
             Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
-                out.push(answer?);
+                out.extend(answer?);
                 while let Some(Some(answer)) = self.under_way.next().now_or_never() {
-                    out.push(answer?);
+                    out.extend(answer?);
                 }
             }
             Some(news) = self.news.recv() => self.take_news(news, out),
@@ -175,6 +181,9 @@ impl SessionStream {
             }
             Some(Call::Take(take)) => self.take(take)?,
             Some(Call::GiveBack(give_back)) => self.give_back(give_back)?,
+            Some(Call::Cancel(cancel)) => self.cancel(cancel)?,
+            Some(Call::Borrow(borrow)) => self.borrow(borrow)?,
+            Some(Call::Idle(idle)) => self.idle(idle)?,
             Some(Call::Close(v1::Close {})) => {
                 let session = self.session()?;
                 self.node.propose(vec![Command::Close { session }]).await?;
@@ -203,7 +212,7 @@ impl SessionStream {
             return Err(Refusal::because(Reason::ProtocolVersion, message));
         }
         let session = convert::session_id(&open.session_id)?;
-        let holder = convert::holder(open.holder)?;
+        let holder = convert::holder(open.holder, self.address)?;
         let lease = self.node.times().lease(Duration::from_millis(open.lease_ms));
         let term = self.node.leading_term().ok_or_else(|| self.node.not_leader())?;
         self.node.opening(session, lease)?;
@@ -230,7 +239,7 @@ impl SessionStream {
         let times = self.node.times();
         Ok(v1::Opened {
             lease_ms,
-            heartbeat_interval_ms: times.heartbeat(lease).as_millis() as u64,
+            heartbeat_interval_ms: self.node.heartbeat(lease).as_millis() as u64,
             disconnect_grace_ms: times.disconnect_grace.as_millis() as u64,
             beat: open.beat,
             position: Some(position(&committed)),
@@ -247,7 +256,7 @@ impl SessionStream {
                 request,
                 answered_through: RequestId(take.answered_through),
                 items: convert::items(take.items)?,
-                wait: None,
+                wait: convert::wait(take.wait),
             })
         });
         let node = self.node.clone();
@@ -257,18 +266,103 @@ impl SessionStream {
             // the session are well.
             let command = match command {
                 Ok(command) => command,
-                Err(denial) => return Ok(taken(request_id, None, Taken::Denial(denial))),
+                Err(denial) => return Ok(Some(taken(request_id, None, Taken::Denial(denial)))),
+            };
+            let items = match &command {
+                Command::Checkout { items, wait: Some(_), .. } => items.clone(),
+                _ => Vec::new(),
             };
             let committed = node.propose(vec![command]).await?;
+            let position = Some(position(&committed));
             let outcome = match first(&committed)? {
                 Ok(Outcome::Granted(grant)) => Taken::Grant(convert::grant(grant)),
+                // The final answer is told as news when it comes.
+                Ok(Outcome::Queued { position: place }) => {
+                    let estimate_ms = node.desk.estimate_ms(&items, place);
+                    let queued = v1::Queued { request_id, position, place, estimate_ms };
+                    return Ok(Some(News::Queued(queued)));
+                }
                 Ok(_) => Taken::Denial(convert::request_id_reused()),
                 Err(Denial::SessionUnknown { session }) => {
                     return Err(node.session_unknown(session));
                 }
-                Err(denial) => Taken::Denial(convert::denial(&denial)),
+                Err(denial) => Taken::Denial(node.denial(&denial)),
             };
-            Ok(taken(request_id, Some(position(&committed)), outcome))
+            Ok(Some(taken(request_id, position, outcome)))
+        }));
+        Ok(())
+    }
+
+    /// The request itself is answered as news, if it waited until now.
+    fn cancel(&mut self, cancel: v1::Cancel) -> Result<(), Refusal> {
+        let command = Command::Cancel {
+            session: self.session()?,
+            request: convert::request_id(cancel.request_id)?,
+            answered: cancel.answer_received,
+        };
+        let node = self.node.clone();
+        self.under_way.push_back(Box::pin(async move {
+            node.propose(vec![command]).await?;
+            Ok(None)
+        }));
+        Ok(())
+    }
+
+    fn borrow(&mut self, borrow: v1::Borrow) -> Result<(), Refusal> {
+        let session = self.session()?;
+        let request_id = borrow.request_id;
+        let date_ms = self.node.consensus.date_ms();
+        let command = convert::request_id(request_id).and_then(|request| {
+            Ok(Command::Borrow {
+                session,
+                request,
+                answered_through: RequestId(borrow.answered_through),
+                items: convert::items(borrow.items)?,
+                until_ms: convert::borrow_end(borrow.end, date_ms)?,
+            })
+        });
+        let node = self.node.clone();
+        self.under_way.push_back(Box::pin(async move {
+            use v1::borrowed::Outcome as Lent;
+            let (position, outcome) = match command {
+                Err(denial) => (None, Lent::Denial(denial)),
+                Ok(command) => {
+                    let committed = node.propose(vec![command]).await?;
+                    let outcome = match first(&committed)? {
+                        Ok(Outcome::Borrowed { grant, until_ms }) => {
+                            match node.borrow_token(&grant, until_ms) {
+                                Ok(token) => Lent::Grant(v1::BorrowGrant {
+                                    grant: Some(convert::grant(grant)),
+                                    until_ms,
+                                    token,
+                                }),
+                                Err(refusal) => Lent::Denial(refusal),
+                            }
+                        }
+                        Ok(_) => Lent::Denial(convert::request_id_reused()),
+                        Err(Denial::SessionUnknown { session }) => {
+                            return Err(node.session_unknown(session));
+                        }
+                        Err(denial) => Lent::Denial(node.denial(&denial)),
+                    };
+                    (Some(position(&committed)), outcome)
+                }
+            };
+            let outcome = Some(outcome);
+            Ok(Some(News::Borrowed(v1::Borrowed { request_id, position, outcome })))
+        }));
+        Ok(())
+    }
+
+    /// Clients send durations, and only the leader makes instants of them.
+    fn idle(&mut self, idle: v1::Idle) -> Result<(), Refusal> {
+        let session = self.session()?;
+        let now_ms = self.node.consensus.cluster_ms();
+        let since_ms = idle.is_idle.then(|| now_ms.saturating_sub(idle.idle_ms));
+        let node = self.node.clone();
+        self.under_way.push_back(Box::pin(async move {
+            node.propose(vec![Command::Idle { session, since_ms }]).await?;
+            Ok(None)
         }));
         Ok(())
     }
@@ -291,7 +385,7 @@ impl SessionStream {
                 Err(denial) => return Err(convert::denial(&denial)),
             };
             let position = Some(position(&committed));
-            Ok(News::GivenBack(v1::GivenBack { request_id, position, was_held }))
+            Ok(Some(News::GivenBack(v1::GivenBack { request_id, position, was_held })))
         }));
         Ok(())
     }

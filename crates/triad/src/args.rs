@@ -1,5 +1,11 @@
 //! The command line as typed. What it means is decided by each verb.
 
+pub mod asking;
+pub mod history;
+pub mod license;
+pub mod policy;
+pub mod seats;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,13 +15,21 @@ use triad_server::node_spec::NodeSpec;
 
 use crate::duration;
 
+use self::asking::ExplainArguments;
+use self::history::{AuditVerb, EventsArguments, ReportVerb};
+use self::license::LicenseVerb;
+use self::policy::PolicyVerb;
+use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
+
 const EXAMPLES: &str = "\
 Examples:
   triad init --dir cluster --node a=lic-a:27070 --node b=lic-b:27070 --node c=lic-c:27070
   triad serve --config cluster/a/triad.toml
   triad status --servers lic-a:27070,lic-b:27070,lic-c:27070 --ca cluster/ca/ca.pem
   triad run --feature solver -- ./solve model.inp
-  triad explain TRD-2001";
+  triad policy apply policy.toml --dry-run
+  triad explain solver --user ann --host n1
+  triad report peak --since 30d -o csv";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -59,19 +73,19 @@ pub struct GlobalOptions {
         value_name = "on|off"
     )]
     pub tls: TlsOption,
-    /// How answers are printed: table for people, json (proto3 JSON) for programs
+    /// How answers are printed: table and wide for people, json (proto3 JSON), jsonl and csv for programs
     #[arg(
         short,
         long,
         global = true,
         default_value = "table",
         hide_possible_values = true,
-        value_name = "table|json"
+        value_name = "table|wide|json|jsonl|csv"
     )]
     pub output: OutputFormat,
-    /// How long to wait for answers, such as 300ms, 5s or 2m
-    #[arg(long, global = true, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
-    pub timeout: Duration,
+    /// How long to wait for answers, such as 300ms, 5s or 2m; 5s, for `audit verify` 10m
+    #[arg(long, global = true, value_parser = duration::parse, value_name = "TIME")]
+    pub timeout: Option<Duration>,
     /// When to colour: auto colours terminals, and heeds NO_COLOR
     #[arg(
         long,
@@ -97,8 +111,14 @@ pub enum TlsOption {
 pub enum OutputFormat {
     /// For people.
     Table,
-    /// For programs.
+    /// For people with wide screens.
+    Wide,
+    /// For programs: one document.
     Json,
+    /// For programs: one object on each line.
+    Jsonl,
+    /// For spreadsheets.
+    Csv,
 }
 
 /// When to colour.
@@ -136,12 +156,24 @@ pub enum Verb {
     },
     /// Who is connected
     Sessions,
-    /// Who holds which seats since when
-    Checkouts {
-        /// Only seats of this feature
-        #[arg(long)]
-        feature: Option<String>,
-    },
+    /// Who holds which seats since when; and taking them back
+    Checkouts(CheckoutsArguments),
+    /// Who waits for which seats, in which order
+    Queue(ListArguments),
+    /// Seats that are used without a server
+    #[command(subcommand)]
+    Borrow(BorrowVerb),
+    /// What happened, and what happens
+    Events(EventsArguments),
+    /// What the history comes to: peaks, denials, idle seats, overdraft
+    #[command(subcommand)]
+    Report(ReportVerb),
+    /// The proof that the history is whole
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// The site's rules: check them, compare them, put them in force
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// License documents: put them in force, check them, issue them
     #[command(subcommand)]
     License(LicenseVerb),
@@ -151,12 +183,8 @@ pub enum Verb {
     /// The leader of the cluster
     #[command(subcommand)]
     Leader(LeaderVerb),
-    /// What an error code means and what to do about it; asks no server
-    Explain {
-        /// TRD-2001, 2001, LICENSES_EXHAUSTED, or a FlexNet number such as -4; all without
-        #[arg(allow_hyphen_values = true)]
-        code: Option<String>,
-    },
+    /// Why somebody is or is not granted a feature; or what an error code means
+    Explain(ExplainArguments),
     /// The host ids of this machine, for licenses that are bound to machines
     Hostid,
     /// A completion script for a shell
@@ -164,6 +192,28 @@ pub enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Verb {
+    /// Whether its answer is a list, which can be printed as CSV.
+    pub fn has_rows(&self) -> bool {
+        match self {
+            Verb::Features { .. }
+            | Verb::Sessions
+            | Verb::Queue(_)
+            | Verb::Events(_)
+            | Verb::Report(_)
+            | Verb::Audit(AuditVerb::Verify)
+            | Verb::License(LicenseVerb::List)
+            | Verb::Node(NodeVerb::List)
+            | Verb::Borrow(BorrowVerb::List(_)) => true,
+            Verb::Checkouts(checkouts) => {
+                matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))
+            }
+            Verb::Explain(explain) => explain.topic.is_none() && explain.feature.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// See [`Verb::Init`].
@@ -194,7 +244,12 @@ pub struct ServeArguments {
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged, such as debug, or warn,triad_server=debug
-    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "TRIAD_LOG",
+        default_value = "warn,openraft=error,triad=info",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }
 
@@ -304,51 +359,6 @@ pub struct CheckoutArguments {
     /// Give it back after this time, such as 30s or 2h
     #[arg(long, value_parser = duration::parse, value_name = "TIME")]
     pub hold: Option<Duration>,
-}
-
-/// What to do with licenses.
-#[derive(Debug, Subcommand)]
-pub enum LicenseVerb {
-    /// Verify a license on the nodes and put it in force
-    Apply {
-        /// The license
-        file: PathBuf,
-    },
-    /// The licenses in force
-    List,
-    /// What a license says, without checking who wrote it
-    Show {
-        /// The license
-        file: PathBuf,
-    },
-    /// Check who signed a license, and where and until when it may be used
-    Verify {
-        /// The license
-        file: PathBuf,
-        /// The publisher's public key: a file, or the line triad-publisher-public-v1:...
-        #[arg(long = "key", required = true, value_name = "PUBLIC")]
-        keys: Vec<String>,
-        /// Also check that it is for this cluster and has not expired
-        #[arg(long, value_name = "ID")]
-        cluster: Option<String>,
-    },
-    /// Publisher: draw a new key
-    Keygen {
-        /// The directory for publisher.secret and publisher.public
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
-    /// Publisher: sign a license
-    Issue {
-        /// The secret key; give two while sites change from one to the other
-        #[arg(long = "key", required = true, value_name = "FILE")]
-        keys: Vec<PathBuf>,
-        /// What is granted: the TOML that becomes the body of the license
-        terms: PathBuf,
-        /// Where to write the license; stdout without
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
 }
 
 /// What to do with nodes.

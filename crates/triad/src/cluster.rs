@@ -14,7 +14,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use triad_proto::net::{ChannelParameters, Connector, TcpNetwork, Traffic, channel};
 use triad_proto::v1::admin_service_client::AdminServiceClient;
-use triad_proto::v1::{Freshness, Reason, Refusal, StatusRequest};
+use triad_proto::v1::{Freshness, Reason, Refusal, StatusRequest, StatusResponse};
 
 use crate::duration::show_ms;
 use crate::failure::Failure;
@@ -77,16 +77,25 @@ struct Asked {
 }
 
 /// Whom to ask.
-struct Target {
-    admin: Admin,
-    address: String,
+pub struct Target {
+    /// A client of it.
+    pub admin: Admin,
+    /// Where it is.
+    pub address: String,
+    /// What it said of itself when it was asked; not of a node that another
+    /// has named.
+    pub status: StatusResponse,
 }
 
 impl Cluster {
     /// The cluster that the options name. The time given to all its answers
     /// together begins now.
     pub fn new(settings: &Settings) -> Result<Self, Failure> {
-        let timeout = settings.timeout();
+        Self::within(settings, settings.timeout())
+    }
+
+    /// The same with a time of its own.
+    pub fn within(settings: &Settings, timeout: Duration) -> Result<Self, Failure> {
         let servers = settings.servers()?;
         let network = Arc::new(TcpNetwork::with_connect_timeout(timeout));
         let connector = Connector::new(network, settings.tls()?).with_connect_timeout(timeout);
@@ -98,6 +107,16 @@ impl Cluster {
             timeout,
             deadline: Instant::now() + timeout,
         })
+    }
+
+    /// Gives the next answers the whole time again.
+    pub fn begin_anew(&mut self) {
+        self.deadline = Instant::now() + self.timeout;
+    }
+
+    /// When the time for answers is over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// What every node says of itself: those that the user named, and those
@@ -140,12 +159,49 @@ impl Cluster {
         &self,
         call: impl AsyncFn(&mut Admin) -> Result<T, Status>,
     ) -> Result<Read<T>, Failure> {
-        let target = match self.leader(ELECTION_WAIT).await {
-            Ok(leader) => leader,
-            Err(Leaderless { stale: Some(target), .. }) => target,
-            Err(leaderless) => return Err(leaderless.failure()),
-        };
+        let target = self.reader().await?;
         self.call(target, call).await
+    }
+
+    /// The leader, or, when nobody leads, the node that knows most.
+    pub async fn reader(&self) -> Result<Target, Failure> {
+        match self.leader(ELECTION_WAIT).await {
+            Ok(leader) => Ok(leader),
+            Err(Leaderless { stale: Some(target), .. }) => Ok(target),
+            Err(leaderless) => Err(leaderless.failure()),
+        }
+    }
+
+    /// Asks every node the same thing: those that the user named, and those that
+    /// they name. In the order of [`Cluster::statuses`].
+    pub async fn each<T>(
+        &self,
+        call: impl AsyncFn(&mut Admin) -> Result<T, Status>,
+    ) -> Vec<(Answer, Result<T, Failure>)> {
+        let nodes = self.statuses().await;
+        let asking = nodes.into_iter().map(async |node| {
+            let answer = self.ask_node(&node, &call).await;
+            (node, answer)
+        });
+        futures::future::join_all(asking).await
+    }
+
+    async fn ask_node<T>(
+        &self,
+        node: &Answer,
+        call: &impl AsyncFn(&mut Admin) -> Result<T, Status>,
+    ) -> Result<T, Failure> {
+        let address = &node.address;
+        let unreachable =
+            |error: &String| Failure::Unreachable(vec![(address.clone(), error.clone())]);
+        if let Err(error) = &node.outcome {
+            return Err(unreachable(error));
+        }
+        let mut admin = self.open(address).await.map_err(|error| unreachable(&error))?;
+        match timeout_at(self.deadline, call(&mut admin)).await {
+            Err(_) => Err(self.timed_out(address.clone())),
+            Ok(answer) => answer.map_err(|status| Failure::refused(Refusal::from_status(&status))),
+        }
     }
 
     /// Asks the leader and nobody else.
@@ -164,7 +220,7 @@ impl Cluster {
         call: impl AsyncFn(&mut Admin) -> Result<T, Status>,
     ) -> Result<Read<T>, Failure> {
         for _ in 0..REDIRECTS_MAX {
-            let Target { mut admin, address } = target;
+            let Target { mut admin, address, .. } = target;
             let called = timeout_at(self.deadline, call(&mut admin)).await;
             let status = match called {
                 Err(_) => return Err(self.timed_out(address)),
@@ -180,7 +236,7 @@ impl Cluster {
                 .open(&address)
                 .await
                 .map_err(|error| Failure::Unreachable(vec![(address.clone(), error)]))?;
-            target = Target { admin, address };
+            target = Target { admin, address, status: StatusResponse::default() };
         }
         Err(Failure::NoLeader { answering: self.servers.len() })
     }
@@ -220,7 +276,7 @@ impl Cluster {
                 }
             };
             if leads(&status) {
-                return Ok(Target { admin, address });
+                return Ok(Target { admin, address, status });
             }
             if leaderless.answering == 0 {
                 deadline = self.deadline.min(Instant::now() + STRAGGLERS_WAIT);
@@ -237,7 +293,7 @@ impl Cluster {
             let index = status.freshness.unwrap_or_default().index;
             if leaderless.stale.is_none() || index > newest_index {
                 newest_index = index;
-                leaderless.stale = Some(Target { admin, address });
+                leaderless.stale = Some(Target { admin, address, status });
             }
         }
         if leaderless.answering == 0 {
@@ -284,7 +340,8 @@ impl Cluster {
         Ok(AdminServiceClient::with_interceptor(channel, Bearer(self.authorization.clone())))
     }
 
-    fn timed_out(&self, address: String) -> Failure {
+    /// That a node did not answer in time.
+    pub fn timed_out(&self, address: String) -> Failure {
         Failure::TimedOut { address, timeout: self.timeout }
     }
 }
@@ -318,4 +375,4 @@ pub fn stale_warning(freshness: Option<&Freshness>, address: &str) -> Option<Str
 
 #[cfg(test)]
 #[path = "cluster_tests.rs"]
-mod tests;
+pub mod tests;

@@ -1,9 +1,12 @@
 //! Tests of asking a cluster, against nodes that say what the test tells them.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tonic::{Request, Response};
 use triad_proto::net::{AcceptLimits, Listener, Network as _, accept_loop, server as tonic_server};
+use triad_proto::v1;
 use triad_proto::v1::admin_service_server::{AdminService, AdminServiceServer};
 use triad_proto::v1::{
     ApplyLicenseRequest, ApplyLicenseResponse, ListCheckoutsRequest, ListCheckoutsResponse,
@@ -17,14 +20,21 @@ use super::*;
 /// A node with one status. It leads when that says so, and sends writes to
 /// `hint` when it does not.
 #[derive(Clone, Default)]
-struct Node {
+pub struct Node {
     status: StatusResponse,
     hint: String,
     tokens: Arc<Mutex<Vec<String>>>,
+    cut_off: Arc<AtomicBool>,
+    /// What it answers to those who ask for events; nothing, if it cannot be
+    /// asked. Whoever is asked once takes its successor's place.
+    tellers: Arc<Mutex<VecDeque<Teller>>>,
 }
 
+type Events = tonic::codegen::BoxStream<v1::ListEventsResponse>;
+type Teller = Arc<dyn Fn(v1::ListEventsRequest) -> Events + Send + Sync>;
+
 impl Node {
-    fn new(node_id: u64, leader_id: u64, index: u64) -> Self {
+    pub fn new(node_id: u64, leader_id: u64, index: u64) -> Self {
         let freshness = Freshness {
             linearizable: node_id == leader_id,
             stale_ms: 70,
@@ -41,6 +51,26 @@ impl Node {
         Node { status, ..Node::default() }
     }
 
+    /// The same, telling events.
+    pub fn tells(
+        self,
+        teller: impl Fn(v1::ListEventsRequest) -> Events + Send + Sync + 'static,
+    ) -> Self {
+        self.tellers.lock().unwrap().push_back(Arc::new(teller));
+        self
+    }
+
+    /// From the second question for events on, another answers.
+    pub fn is_replaced_by(&self, next: &Node) {
+        let next = next.tellers.lock().unwrap().clone();
+        self.tellers.lock().unwrap().extend(next);
+    }
+
+    /// From now on it says that it has no quorum.
+    pub fn loses_its_quorum(&self) {
+        self.cut_off.store(true, Ordering::SeqCst);
+    }
+
     /// The same, knowing where node `node_id` listens.
     fn knows(mut self, node_id: u64, client_address: &str) -> Self {
         let client_address = client_address.to_owned();
@@ -49,7 +79,7 @@ impl Node {
     }
 
     /// Serves until the test ends; says where.
-    async fn serve(&self) -> String {
+    pub async fn serve(&self) -> String {
         let listener = TcpNetwork::new().bind("127.0.0.1:0").await.unwrap();
         self.serve_on(listener)
     }
@@ -67,7 +97,9 @@ impl Node {
 #[tonic::async_trait]
 impl AdminService for Node {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(self.status.clone()))
+        let cut_off = self.cut_off.load(Ordering::SeqCst);
+        let has_quorum = self.status.has_quorum && !cut_off;
+        Ok(Response::new(StatusResponse { has_quorum, ..self.status.clone() }))
     }
 
     async fn list_features(
@@ -119,9 +151,85 @@ impl AdminService for Node {
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         Ok(Response::new(TransferLeaderResponse::default()))
     }
+
+    async fn get_policy(
+        &self,
+        _: Request<v1::GetPolicyRequest>,
+    ) -> Result<Response<v1::GetPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn check_policy(
+        &self,
+        _: Request<v1::CheckPolicyRequest>,
+    ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn apply_policy(
+        &self,
+        _: Request<v1::ApplyPolicyRequest>,
+    ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn explain(
+        &self,
+        _: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn list_queue(
+        &self,
+        _: Request<v1::ListQueueRequest>,
+    ) -> Result<Response<v1::ListQueueResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn revoke_checkout(
+        &self,
+        _: Request<v1::RevokeCheckoutRequest>,
+    ) -> Result<Response<v1::RevokeCheckoutResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn mark_lost(
+        &self,
+        _: Request<v1::MarkLostRequest>,
+    ) -> Result<Response<v1::MarkLostResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn verify_history(
+        &self,
+        _: Request<v1::VerifyHistoryRequest>,
+    ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
+        Err(not_asked())
+    }
+
+    type ListEventsStream = Events;
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        let mut tellers = self.tellers.lock().unwrap();
+        let teller = match tellers.len() {
+            0 => return Err(not_asked()),
+            1 => tellers[0].clone(),
+            _ => tellers.pop_front().unwrap(),
+        };
+        Ok(Response::new(teller(request.into_inner())))
+    }
 }
 
-fn cluster(servers: &[&str], timeout: Duration) -> Cluster {
+/// Of calls that these tests make none of.
+fn not_asked() -> Status {
+    Status::unimplemented("not asked here")
+}
+
+pub fn cluster(servers: &[&str], timeout: Duration) -> Cluster {
     let network = Arc::new(TcpNetwork::with_connect_timeout(timeout));
     Cluster {
         servers: servers.iter().map(|server| server.to_string()).collect(),
@@ -132,7 +240,7 @@ fn cluster(servers: &[&str], timeout: Duration) -> Cluster {
     }
 }
 
-const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(20);
 
 /// An address where nothing listens.
 async fn dead() -> String {

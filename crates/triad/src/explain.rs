@@ -1,23 +1,38 @@
-//! `triad explain`: what a code means, without asking a server.
+//! `triad explain CODE`: what a code means, without asking a server.
 
 use std::fmt::Write as _;
 
 use serde_json::json;
 use triad_proto::v1::Reason;
 
+use crate::args::asking::ExplainArguments;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::reasons::explanation;
 use crate::settings::Settings;
-use crate::table::Table;
+use crate::table::{Column, Table};
+use crate::why;
 
-/// Explains one code, or lists all.
-pub fn run(settings: &Settings, code: Option<&str>) -> Result<Exit, Failure> {
-    let Some(code) = code else {
-        let all = sorted();
-        settings.output.answer(&as_json(&all), || overview(&all))?;
-        return Ok(Exit::Ok);
-    };
+const MEANING: Column = Column::text("MEANING");
+
+/// A name with more wrong letters is another name.
+const MISSPELT_LETTERS_MAX: usize = 3;
+
+/// Explains a code, or a feature for a holder, or lists all codes.
+pub async fn run(settings: &Settings, arguments: &ExplainArguments) -> Result<Exit, Failure> {
+    match (&arguments.topic, &arguments.feature) {
+        (_, Some(feature)) => why::run(settings, feature, &arguments.asking, None).await,
+        (Some(topic), None) if looks_like_a_code(topic) => code(settings, topic),
+        (Some(topic), None) => why::run(settings, topic, &arguments.asking, None).await,
+        (None, None) => {
+            let all = sorted();
+            settings.output.list(&as_json(&all), &rows(&all), || overview(&all))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn code(settings: &Settings, code: &str) -> Result<Exit, Failure> {
     let reasons = reasons_of(code).map_err(|nearest| Failure::UnknownCode {
         code: code.chars().take(80).collect(),
         nearest,
@@ -27,6 +42,25 @@ pub fn run(settings: &Settings, code: Option<&str>) -> Result<Exit, Failure> {
         texts.join("\n")
     })?;
     Ok(Exit::Ok)
+}
+
+/// Whether a word is meant as a code and not as a feature: a number, `TRD-` and
+/// a number, or a reason in capitals, if need be misspelt. Features in capitals
+/// are common, so a word that is like no reason is one.
+pub fn looks_like_a_code(text: &str) -> bool {
+    let text = text.trim();
+    let upper = text.to_ascii_uppercase();
+    let number = upper.strip_prefix("TRD-").or(upper.strip_prefix('-')).unwrap_or(&upper);
+    if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    let name = text.strip_prefix("REASON_").unwrap_or(text);
+    let is_loud = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let misspelt = |reason: &Reason| {
+        let letters = reason.name().len();
+        distance(name, reason.name()) <= (letters / 4).min(MISSPELT_LETTERS_MAX)
+    };
+    is_loud && !name.is_empty() && Reason::ALL.iter().any(misspelt)
 }
 
 /// The reasons that a text names: one by code or name, perhaps several by a
@@ -62,6 +96,10 @@ fn sorted() -> Vec<Reason> {
 }
 
 fn as_json(reasons: &[Reason]) -> serde_json::Value {
+    json!({ "reasons": rows(reasons) })
+}
+
+fn rows(reasons: &[Reason]) -> Vec<serde_json::Value> {
     let one = |reason: &Reason| {
         let explanation = explanation(*reason);
         json!({
@@ -72,7 +110,7 @@ fn as_json(reasons: &[Reason]) -> serde_json::Value {
             "remedy": explanation.remedy,
         })
     };
-    json!({ "reasons": reasons.iter().map(one).collect::<Vec<_>>() })
+    reasons.iter().map(one).collect()
 }
 
 fn as_text(reason: Reason) -> String {
@@ -85,13 +123,20 @@ fn as_text(reason: Reason) -> String {
     text
 }
 
-fn overview(reasons: &[Reason]) -> String {
-    let mut table = Table::new(&["CODE", "NAME", "FLEXNET"]);
+fn overview(reasons: &[Reason]) -> Table {
+    let columns =
+        [Column::text("CODE"), Column::text("NAME"), Column::text("FLEXNET"), MEANING.wide()];
+    let mut table = Table::new(&columns);
     for reason in reasons {
-        let flexnet = numbers(explanation(*reason).flexnet);
-        table.add([reason.trd_code(), reason.name().to_owned(), flexnet]);
+        let explanation = explanation(*reason);
+        table.add([
+            reason.trd_code().into(),
+            reason.name().into(),
+            numbers(explanation.flexnet).into(),
+            explanation.meaning.into(),
+        ]);
     }
-    table.render()
+    table
 }
 
 fn numbers(flexnet: &[i32]) -> String {
@@ -161,6 +206,23 @@ mod tests {
         }
         assert!(reasons_of("").is_err() && reasons_of("-99999").is_err());
         assert!(reasons_of(&"x".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn codes_and_features_are_told_apart() {
+        for reason in Reason::ALL {
+            for spelling in [reason.trd_code(), reason.name().into(), reason.as_str_name().into()] {
+                assert!(looks_like_a_code(&spelling), "{spelling}");
+            }
+        }
+        for code in ["2001", "-4", "trd-2001", "TRD-9999", "NO_QORUM", "LICENCES_EXHAUSTED"] {
+            assert!(looks_like_a_code(code), "{code}");
+        }
+        for feature in
+            ["solver", "SOLVER", "MATLAB", "excluded", "no_quorum", "2001a", "f-2001", "", "TRD-"]
+        {
+            assert!(!looks_like_a_code(feature), "{feature}");
+        }
     }
 
     #[test]

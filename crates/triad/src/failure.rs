@@ -13,9 +13,12 @@ use triad_server::init::InitError;
 
 use crate::duration::show_ms;
 use crate::exit::Exit;
+use crate::explain;
+use crate::myself;
 use crate::output::{PLAIN, RED};
+use crate::reasons::explanation;
 use crate::servers::ServersError;
-use crate::text::{counted, printable_lines};
+use crate::text::{counted, ordinal, person, printable_lines, shell_word};
 
 const UNREACHABLE_HINT: &str = "see that the nodes run, that --servers names their client ports, \
                                 and that --ca is the ca.pem of this cluster";
@@ -183,7 +186,7 @@ impl Failure {
                                              TRIAD_TOKEN_FILE or TRIAD_TOKEN"
                     .to_owned(),
                 Reason::NodeUnreachable => UNREACHABLE_HINT.to_owned(),
-                _ => return None,
+                reason => explanation(reason).remedy.to_owned(),
             },
             Failure::Unreachable(_) => UNREACHABLE_HINT.to_owned(),
             Failure::NoLeader { .. } => "`triad status` names the nodes that are missing; two of \
@@ -205,17 +208,103 @@ impl Failure {
 
     /// The failure for a person: what, what to do, where to read on.
     pub fn render(&self) -> String {
+        self.render_for(&myself::user(), &myself::host())
+    }
+
+    fn render_for(&self, user: &str, host: &str) -> String {
         let reason = self.reason().filter(|reason| *reason != Reason::Unspecified);
         let code = reason.map(|reason| format!("[{}]", reason.trd_code())).unwrap_or_default();
         let mut text = format!("{RED}error{code}{PLAIN}: {}\n", printable_lines(&self.to_string()));
+        if let Failure::Refused(refusal) = self {
+            text.push_str(&circumstances(refusal));
+        }
         if let Some(hint) = self.hint() {
             let _ = writeln!(text, "  hint: {}", printable_lines(&hint));
+        }
+        if let Failure::Refused(refusal) = self
+            && depends_on_the_holder(refusal)
+        {
+            let _ = writeln!(text, "  why:  {}", explaining(refusal, user, host));
         }
         if let Some(reason) = reason {
             let _ = writeln!(text, "  more: triad explain {}", reason.trd_code());
         }
         text
     }
+}
+
+/// Under what circumstances somebody was denied: the numbers, the rule, who
+/// holds the seats, who waits for them.
+fn circumstances(refusal: &Refusal) -> String {
+    let mut text = String::new();
+    let counts = exit_of(refusal.reason()) == Exit::NoSeat && refusal.seats_total > 0;
+    if counts {
+        let Refusal { seats_in_use, seats_total, seats_reserved, .. } = refusal;
+        let of = if refusal.reason() == Reason::PolicyMax { "at most " } else { "" };
+        let _ = write!(text, "  seats: {seats_in_use} of {of}{seats_total} in use");
+        if *seats_reserved > 0 {
+            let _ = write!(text, ", {seats_reserved} kept for others");
+        }
+        text.push('\n');
+    }
+    if refusal.rule_number > 0 {
+        let _ = write!(text, "  rule: number {}", refusal.rule_number);
+        if refusal.rule_line > 0 {
+            let _ = write!(text, " of the policy, line {}", refusal.rule_line);
+        }
+        text.push_str("; see `triad policy show`\n");
+    }
+    for (index, holder) in refusal.holders.iter().enumerate() {
+        let label = if index == 0 { "  longest holder:" } else { "                 " };
+        let _ = write!(
+            text,
+            "{label} {}, {}, {}",
+            person(&holder.user, &holder.host),
+            counted(holder.seats, "seat"),
+            show_ms(holder.held_ms)
+        );
+        if holder.idle_ms > 0 {
+            let _ = write!(text, " (idle for {})", show_ms(holder.idle_ms));
+        }
+        text.push('\n');
+    }
+    match refusal.waiting {
+        0 => {}
+        1 => text.push_str("  waiting: 1 request; you would be 2nd\n"),
+        waiting => {
+            let place = ordinal(waiting.saturating_add(1));
+            let _ = writeln!(text, "  waiting: {waiting} requests; you would be {place}");
+        }
+    }
+    text
+}
+
+/// Whether somebody else, or the same at another time, might be granted it: then
+/// it is worth asking what stands in the way.
+fn depends_on_the_holder(refusal: &Refusal) -> bool {
+    let is_for_nobody = matches!(
+        refusal.reason(),
+        Reason::FeatureUnknown
+            | Reason::VersionNotLicensed
+            | Reason::FeatureExpired
+            | Reason::NotYetValid
+            | Reason::CountExceedsTotal
+    );
+    let is_denied = matches!(exit_of(refusal.reason()), Exit::NoSeat | Exit::NotEntitled);
+    is_denied && !is_for_nobody && !refusal.feature.is_empty()
+}
+
+/// The command that explains a denial. It names whom it is about, so that an
+/// administrator can run it for a user who cannot.
+fn explaining(refusal: &Refusal, user: &str, host: &str) -> String {
+    let feature = shell_word(&refusal.feature);
+    let option = if explain::looks_like_a_code(&refusal.feature) { "--feature " } else { "" };
+    let (user, host) = (shell_word(user), shell_word(host));
+    let mut command = format!("triad explain {option}{feature} --user {user} --host {host}");
+    if refusal.seats_wanted > 1 {
+        let _ = write!(command, " --seats {}", refusal.seats_wanted);
+    }
+    command
 }
 
 /// The exit code of each reason.
@@ -260,6 +349,7 @@ pub fn exit_of(reason: Reason) -> Exit {
         | Reason::LicenseWronglyBound
         | Reason::LicenseSuperseded
         | Reason::PolicySuperseded
+        | Reason::PolicyMalformed
         | Reason::Cancelled
         | Reason::CheckoutUnknown
         | Reason::BorrowedAway
@@ -295,6 +385,8 @@ fn listed(tried: &[(String, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use triad_proto::v1::SeatHolder;
+
     use super::*;
 
     #[test]
@@ -308,6 +400,62 @@ mod tests {
         );
         assert_eq!(failure.render(), expected);
         assert_eq!(failure.exit(), Exit::NoSeat);
+    }
+
+    #[test]
+    fn a_denial_tells_numbers_rule_holders_and_who_waits() {
+        let holder = |user: &str, seats, held_ms, idle_ms| SeatHolder {
+            user: user.into(),
+            host: "node18".into(),
+            seats,
+            held_ms,
+            idle_ms,
+        };
+        let refusal = Refusal {
+            feature: "solver".into(),
+            seats_in_use: 38,
+            seats_total: 40,
+            seats_wanted: 2,
+            seats_reserved: 2,
+            rule_number: 3,
+            rule_line: 12,
+            holders: vec![
+                holder("bob\x1b", 4, 21_000_000, 10_800_000),
+                holder("eve", 1, 61_000, 0),
+            ],
+            waiting: 2,
+            ..Refusal::because(Reason::AllReserved, "solver: 2 seats are kept for group cfd")
+        };
+        let failure = Failure::refused(refusal.with_remedy("wait"));
+        let expected = format!(
+            "\
+{RED}error[TRD-2010]{PLAIN}: solver: 2 seats are kept for group cfd
+  seats: 38 of 40 in use, 2 kept for others
+  rule: number 3 of the policy, line 12; see `triad policy show`
+  longest holder: bob\\u{{1b}}@node18, 4 seats, 5 h 50 min (idle for 3 h)
+                  eve@node18, 1 seat, 1 min 1 s
+  waiting: 2 requests; you would be 3rd
+  hint: wait
+  why:  triad explain solver --user ann --host n1 --seats 2
+  more: triad explain TRD-2010
+"
+        );
+        assert_eq!(failure.render_for("ann", "n1"), expected);
+    }
+
+    #[test]
+    fn a_feature_that_looks_like_a_code_is_named_as_one() {
+        let of = |feature: &str, reason| {
+            let refusal = Refusal::because(reason, "no");
+            let failure = Failure::refused(Refusal { feature: feature.into(), ..refusal });
+            failure.render_for("o'neil", "n1")
+        };
+        let line = "  why:  triad explain --feature 2001 --user 'o'\\''neil' --host n1\n";
+        assert!(of("2001", Reason::Excluded).contains(line));
+        assert!(of("MATLAB", Reason::Excluded).contains("  why:  triad explain MATLAB --user"));
+        // What nobody can have needs no explanation for one.
+        assert!(!of("solver", Reason::FeatureUnknown).contains("why:"));
+        assert!(!of("", Reason::Excluded).contains("why:"));
     }
 
     #[test]

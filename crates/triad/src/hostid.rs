@@ -7,16 +7,16 @@ use triad_server::hostids::of_this_machine;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::table::Table;
+use crate::table::{Column, Table};
 
 /// Prints the host ids of this machine.
 pub fn run(settings: &Settings) -> Result<Exit, Failure> {
     let ids = of_this_machine();
     let names: Vec<String> = ids.iter().map(HostId::to_string).collect();
     settings.output.answer(&json!({ "hostids": names }), || {
-        let mut table = Table::new(&["HOST ID", "WHAT IT IS"]);
+        let mut table = Table::new(&[Column::text("HOST ID"), Column::text("WHAT IT IS")]);
         for (id, name) in ids.iter().zip(&names) {
-            table.add([name.clone(), meaning(id.kind()).to_owned()]);
+            table.add([name.as_str().into(), meaning(id.kind()).into()]);
         }
         table.render()
     })?;

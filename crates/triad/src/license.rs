@@ -3,26 +3,33 @@
 
 use std::path::Path;
 
-use triad_license::{Keyring, LicenseError, Site, Summary, authenticate, show, text_of, verify};
+use serde_json::json;
+use triad_license::{
+    Keyring, LicenseError, Site, Summary, authenticate, diff_licenses, show, text_of, verify,
+};
 use triad_proto::v1::{
     ApplyLicenseRequest, ApplyLicenseResponse, LicenseInfo, ListLicensesRequest,
 };
 
-use crate::args::LicenseVerb;
+use crate::args::license::{LicenseApplyArguments, LicenseDiffArguments, LicenseVerb};
 use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::foreign;
 use crate::lists::warn_if_stale;
+use crate::policy::told_changes;
 use crate::publisher;
 use crate::settings::{Settings, read, read_text};
-use crate::table::Table;
+use crate::table::{Cell, Column, Table};
 use crate::text::{counted, printable, printable_lines};
 
 /// Does what was asked with licenses.
 pub async fn run(settings: &Settings, verb: LicenseVerb) -> Result<Exit, Failure> {
     match verb {
-        LicenseVerb::Apply { file } => apply(settings, &file).await,
+        LicenseVerb::Apply(arguments) => apply(settings, &arguments).await,
+        LicenseVerb::Diff(arguments) => diff(settings, &arguments).await,
+        LicenseVerb::Convert(arguments) => foreign::convert(settings, &arguments),
         LicenseVerb::List => list(settings).await,
         LicenseVerb::Show { file } => {
             let summary = with_document(&file, show)?;
@@ -70,17 +77,79 @@ pub fn keyring(keys: &[String]) -> Result<Keyring, Failure> {
     Ok(keyring)
 }
 
-async fn apply(settings: &Settings, file: &Path) -> Result<Exit, Failure> {
+async fn apply(settings: &Settings, arguments: &LicenseApplyArguments) -> Result<Exit, Failure> {
     // A file that no node could read is refused here, with its line.
-    let text = with_document(file, |text| show(text).map(|_| text.to_owned()))?;
+    let look = |text: &str| show(text).map(|summary| (summary, text.to_owned()));
+    let (offered, text) = with_document(&arguments.file, look)?;
+    let cluster = Cluster::new(settings)?;
+    let in_force = in_force(&cluster, settings).await?;
+    let changes = changes(&in_force, &offered);
+    if arguments.dry_run {
+        let value = json!({
+            "licenseId": offered.license,
+            "serial": offered.serial,
+            "inForce": same_license(&in_force, &offered).map(|license| license.serial),
+            "changes": changes,
+        });
+        settings.output.answer(&value, || {
+            let rehearsal = "nothing was applied, and nobody checked the signature\n";
+            told_changes(&changes) + rehearsal
+        })?;
+        return Ok(Exit::Ok);
+    }
     let request = ApplyLicenseRequest { text };
-    let read = Cluster::new(settings)?
+    let read = cluster
         .write(async |admin: &mut Admin| {
             Ok(admin.apply_license(request.clone()).await?.into_inner())
         })
         .await?;
-    settings.output.answer(&read.answer, || applied(&read.answer))?;
+    settings.output.answer(&read.answer, || {
+        let changes = if read.answer.changed { told_changes(&changes) } else { String::new() };
+        changes + &applied(&read.answer)
+    })?;
     Ok(Exit::Ok)
+}
+
+async fn diff(settings: &Settings, arguments: &LicenseDiffArguments) -> Result<Exit, Failure> {
+    let first = with_document(&arguments.file, show)?;
+    let changes = match &arguments.newer {
+        Some(newer) => diff_licenses(&first, &with_document(newer, show)?),
+        None => changes(&in_force(&Cluster::new(settings)?, settings).await?, &first),
+    };
+    let value = json!({ "changes": changes });
+    settings.output.answer(&value, || told_changes(&changes))?;
+    Ok(Exit::Ok)
+}
+
+/// The licenses in force.
+async fn in_force(cluster: &Cluster, settings: &Settings) -> Result<Vec<LicenseInfo>, Failure> {
+    let read = cluster
+        .read(async |admin: &mut Admin| {
+            Ok(admin.list_licenses(ListLicensesRequest {}).await?.into_inner())
+        })
+        .await?;
+    warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    Ok(read.answer.licenses)
+}
+
+fn same_license<'a>(in_force: &'a [LicenseInfo], offered: &Summary) -> Option<&'a LicenseInfo> {
+    in_force.iter().find(|license| license.license_id == offered.license)
+}
+
+/// What the offered license changes. One that is not in force yet adds all that
+/// it grants.
+fn changes(in_force: &[LicenseInfo], offered: &Summary) -> Vec<String> {
+    // The nodes verified what is in force; here it is only looked at.
+    let old = same_license(in_force, offered).and_then(|license| show(&license.text).ok());
+    match old {
+        Some(old) => diff_licenses(&old, offered),
+        None => {
+            let nothing = Summary { features: Vec::new(), ..offered.clone() };
+            let mut lines = vec![format!("+ license {}", offered.license)];
+            lines.extend(diff_licenses(&nothing, offered));
+            lines
+        }
+    }
 }
 
 fn applied(answer: &ApplyLicenseResponse) -> String {
@@ -106,22 +175,30 @@ async fn list(settings: &Settings) -> Result<Exit, Failure> {
         })
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    settings.output.answer(&read.answer, || license_table(&read.answer.licenses).render())?;
+    let licenses = &read.answer.licenses;
+    settings.output.list(&read.answer, licenses, || license_table(licenses))?;
     Ok(Exit::Ok)
 }
 
 fn license_table(licenses: &[LicenseInfo]) -> Table {
-    let mut table = Table::new(&["LICENSE", "SERIAL", "PUBLISHER", "FEATURES", "BOUND TO"]);
+    let columns = [
+        Column::text("LICENSE"),
+        Column::number("SERIAL"),
+        Column::text("PUBLISHER"),
+        Column::number("FEATURES"),
+        Column::text("BOUND TO"),
+    ];
+    let mut table = Table::new(&columns);
     for license in licenses {
         // The nodes verified it; here it is only looked at.
         let summary = show(&license.text).ok();
-        let features = summary.as_ref().map(|summary| summary.features.len().to_string());
+        let features = summary.as_ref().map(|summary| summary.features.len() as u64);
         table.add([
-            license.license_id.clone(),
-            license.serial.to_string(),
-            license.publisher.clone(),
-            features.unwrap_or_default(),
-            summary.map(|summary| summary.binding).unwrap_or_default(),
+            license.license_id.as_str().into(),
+            license.serial.into(),
+            license.publisher.as_str().into(),
+            features.map_or(Cell::None, Cell::Number),
+            summary.map(|summary| summary.binding).unwrap_or_default().into(),
         ]);
     }
     table

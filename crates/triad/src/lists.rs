@@ -1,25 +1,22 @@
-//! `triad features`, `sessions`, `checkouts`, `node list`: what a node knows,
-//! as tables or as the answers of the wire.
+//! `triad features`, `sessions`, `node list`: what a node knows, as tables or
+//! as the answers of the wire.
 
 use tonic::Status;
 use triad_proto::v1::{
-    CheckoutInfo, Freshness, Holder, ListCheckoutsRequest, ListCheckoutsResponse,
-    ListFeaturesRequest, ListSessionsRequest, ListSessionsResponse, NodeStatus, Pool, PoolState,
-    SessionInfo, StatusRequest,
+    Freshness, Holder, ListFeaturesRequest, ListSessionsRequest, ListSessionsResponse, NodeStatus,
+    Pool, PoolState, Reservation, SessionInfo, StatusRequest,
 };
 
 use crate::cluster::{Admin, Cluster, stale_warning};
-use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::role_name;
-use crate::table::Table;
-use crate::text::instant;
+use crate::table::{Cell, Column, Table};
 
 /// Rows in one answer of a node: well below the 4 MiB that a message may
 /// have, with every name at its longest.
-const PAGE_ROWS: u32 = 500;
+pub const PAGE_ROWS: u32 = 500;
 
 /// The pools of all features, or of one.
 pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Exit, Failure> {
@@ -30,7 +27,8 @@ pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Ex
         })
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    settings.output.answer(&read.answer, || feature_table(&read.answer.pools).render())?;
+    let pools = &read.answer.pools;
+    settings.output.list(&read.answer, pools, || feature_table(pools))?;
     Ok(Exit::Ok)
 }
 
@@ -38,18 +36,8 @@ pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Ex
 pub async fn sessions(settings: &Settings) -> Result<Exit, Failure> {
     let read = Cluster::new(settings)?.read(all_sessions).await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    settings.output.answer(&read.answer, || session_table(&read.answer.sessions).render())?;
-    Ok(Exit::Ok)
-}
-
-/// All checkouts, or those of one feature.
-pub async fn checkouts(settings: &Settings, feature: Option<String>) -> Result<Exit, Failure> {
-    let feature = feature.unwrap_or_default();
-    let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
-        .await?;
-    warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    settings.output.answer(&read.answer, || checkout_table(&read.answer.checkouts).render())?;
+    let sessions = &read.answer.sessions;
+    settings.output.list(&read.answer, sessions, || session_table(sessions))?;
     Ok(Exit::Ok)
 }
 
@@ -59,7 +47,8 @@ pub async fn nodes(settings: &Settings) -> Result<Exit, Failure> {
         .read(async |admin: &mut Admin| Ok(admin.status(StatusRequest {}).await?.into_inner()))
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    settings.output.answer(&read.answer, || node_table(&read.answer.nodes).render())?;
+    let nodes = &read.answer.nodes;
+    settings.output.list(&read.answer, nodes, || node_table(nodes))?;
     Ok(Exit::Ok)
 }
 
@@ -86,52 +75,60 @@ async fn all_sessions(admin: &mut Admin) -> Result<ListSessionsResponse, Status>
     }
 }
 
-/// All pages as one answer, as fresh as the first.
-async fn all_checkouts(admin: &mut Admin, feature: &str) -> Result<ListCheckoutsResponse, Status> {
-    let mut whole = ListCheckoutsResponse::default();
-    loop {
-        let page_token = std::mem::take(&mut whole.next_page_token);
-        let feature = feature.to_owned();
-        let request = ListCheckoutsRequest { feature, page_size: PAGE_ROWS, page_token };
-        let page = admin.list_checkouts(request).await?.into_inner();
-        whole.freshness = whole.freshness.or(page.freshness);
-        whole.checkouts.extend(page.checkouts);
-        whole.next_page_token = page.next_page_token;
-        if whole.next_page_token.is_empty() {
-            return Ok(whole);
-        }
-    }
-}
-
 fn feature_table(pools: &[Pool]) -> Table {
     let columns = [
-        "FEATURE",
-        "VERSION",
-        "SEATS",
-        "OVERDRAFT",
-        "IN USE",
-        "FREE",
-        "STARTS",
-        "EXPIRES",
-        "STATE",
-        "VENDOR STRING",
+        Column::text("FEATURE"),
+        Column::text("VERSION"),
+        Column::number("SEATS"),
+        Column::number("OVERDRAFT"),
+        Column::number("IN USE"),
+        Column::number("FREE"),
+        Column::number("RESERVED"),
+        Column::number("BORROWED"),
+        Column::number("WAITING"),
+        Column::instant("EXPIRES"),
+        Column::text("STATE"),
+        Column::text("VENDOR STRING"),
+        Column::instant("STARTS").wide(),
+        Column::text("RESERVED FOR").wide(),
+        Column::text("TERMS").wide(),
     ];
     let mut table = Table::new(&columns);
     for pool in pools {
+        let counted =
+            |number: u64| if pool.uncounted { Cell::from("uncounted") } else { number.into() };
+        let reserved: u64 = pool.reservations.iter().map(|reservation| reservation.seats).sum();
         table.add([
-            pool.feature.clone(),
-            pool.version.clone(),
-            pool.seats_licensed.to_string(),
-            pool.overdraft.to_string(),
-            pool.seats_in_use.to_string(),
-            pool.seats_free.to_string(),
-            instant(pool.starts_ms),
-            if pool.expires_ms == 0 { "permanent".to_owned() } else { instant(pool.expires_ms) },
-            state_name(pool.state()).to_owned(),
-            pool.vendor_string.clone(),
+            pool.feature.as_str().into(),
+            pool.version.as_str().into(),
+            counted(pool.seats_licensed),
+            Cell::unless_zero(pool.overdraft),
+            pool.seats_in_use.into(),
+            if pool.uncounted { Cell::None } else { pool.seats_free.into() },
+            Cell::unless_zero(reserved),
+            Cell::unless_zero(pool.seats_borrowed),
+            Cell::unless_zero(pool.waiting),
+            match pool.expires_ms {
+                0 => "permanent".into(),
+                expires_ms => expires_ms.into(),
+            },
+            state_name(pool.state()).into(),
+            pool.vendor_string.as_str().into(),
+            Cell::unless_zero(pool.starts_ms),
+            reserved_for(&pool.reservations).into(),
+            pool.terms.join("; ").into(),
         ]);
     }
     table
+}
+
+/// `group cfd 4 (2 in use); user ann 1 (0 in use)`.
+fn reserved_for(reservations: &[Reservation]) -> String {
+    let one = |reservation: &Reservation| {
+        let Reservation { subject, seats, seats_in_use, .. } = reservation;
+        format!("{subject} {seats} ({seats_in_use} in use)")
+    };
+    reservations.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn state_name(state: PoolState) -> &'static str {
@@ -145,111 +142,99 @@ fn state_name(state: PoolState) -> &'static str {
 }
 
 fn session_table(sessions: &[SessionInfo]) -> Table {
-    let columns = ["SESSION", "USER", "HOST", "APPLICATION", "PID", "CHECKOUTS", "LEASE", "OPENED"];
+    let columns = [
+        Column::text("SESSION"),
+        Column::text("USER"),
+        Column::text("HOST"),
+        Column::text("APPLICATION"),
+        Column::number("PID"),
+        Column::number("CHECKOUTS"),
+        Column::length("LEASE"),
+        Column::instant("OPENED"),
+    ];
     let mut table = Table::new(&columns);
     for session in sessions {
         let holder = holder(session.holder.as_ref());
         table.add([
-            session.session_id.clone(),
-            holder.user,
-            holder.host,
-            holder.application,
-            pid(holder.pid),
-            session.checkouts.to_string(),
-            show_ms(session.lease_ms),
-            instant(session.opened_ms),
+            session.session_id.as_str().into(),
+            holder.user.into(),
+            holder.host.into(),
+            holder.application.into(),
+            Cell::unless_zero(holder.pid),
+            session.checkouts.into(),
+            session.lease_ms.into(),
+            Cell::unless_zero(session.opened_ms),
         ]);
-    }
-    table
-}
-
-fn checkout_table(checkouts: &[CheckoutInfo]) -> Table {
-    let columns = [
-        "ID",
-        "FEATURE",
-        "VERSION",
-        "SEATS",
-        "USER",
-        "HOST",
-        "DISPLAY",
-        "PROJECT",
-        "APPLICATION",
-        "SINCE",
-    ];
-    let mut table = Table::new(&columns);
-    for checkout in checkouts {
-        for item in &checkout.items {
-            let holder = holder(checkout.holder.as_ref());
-            table.add([
-                checkout.checkout_id.to_string(),
-                item.feature.clone(),
-                item.version_licensed.clone(),
-                item.seats.to_string(),
-                holder.user,
-                holder.host,
-                holder.display,
-                holder.project,
-                holder.application,
-                instant(checkout.since_ms),
-            ]);
-        }
     }
     table
 }
 
 fn node_table(nodes: &[NodeStatus]) -> Table {
-    let mut table = Table::new(&["ID", "NAME", "ROLE", "INDEX", "LAG", "CLIENTS", "PEERS"]);
+    let columns = [
+        Column::number("ID"),
+        Column::text("NAME"),
+        Column::text("ROLE"),
+        Column::number("INDEX"),
+        Column::number("LAG"),
+        Column::text("CLIENTS"),
+        Column::text("PEERS"),
+    ];
+    let mut table = Table::new(&columns);
     for node in nodes {
         table.add([
-            node.node_id.to_string(),
-            node.name.clone(),
-            role_name(node.role()).to_owned(),
-            node.matched_index.to_string(),
-            node.lag.to_string(),
-            node.client_address.clone(),
-            node.peer_address.clone(),
+            node.node_id.into(),
+            node.name.as_str().into(),
+            role_name(node.role()).into(),
+            node.matched_index.into(),
+            node.lag.into(),
+            node.client_address.as_str().into(),
+            node.peer_address.as_str().into(),
         ]);
     }
     table
 }
 
-fn holder(holder: Option<&Holder>) -> Holder {
+/// Who, if it is known.
+pub fn holder(holder: Option<&Holder>) -> Holder {
     holder.cloned().unwrap_or_default()
-}
-
-fn pid(pid: u32) -> String {
-    if pid == 0 { String::new() } else { pid.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
-    use triad_proto::v1::GrantedItem;
-
     use super::*;
 
     #[test]
-    fn each_item_of_a_checkout_is_a_row_and_its_holder_is_escaped() {
-        let item = |feature: &str| GrantedItem {
-            feature: feature.into(),
-            seats: 2,
-            version_licensed: "2026.1".into(),
-            ..GrantedItem::default()
+    fn a_pool_is_told_with_what_is_kept_lent_and_waited_for() {
+        let pool = Pool {
+            feature: "solver".into(),
+            version: "2026.1".into(),
+            seats_licensed: 40,
+            seats_in_use: 38,
+            seats_free: 2,
+            terms: vec!["lingers 10 min".into(), "borrow up to 7 days".into()],
+            reservations: vec![
+                Reservation { subject: "group cfd".into(), seats: 4, seats_in_use: 2, rule: None },
+                Reservation { subject: "user ann".into(), seats: 1, seats_in_use: 0, rule: None },
+            ],
+            seats_borrowed: 3,
+            waiting: 2,
+            state: PoolState::Valid.into(),
+            ..Pool::default()
         };
-        let holder = Holder { user: "eve\x1b[2J".into(), host: "n1".into(), ..Holder::default() };
-        let checkout = CheckoutInfo {
-            checkout_id: 7,
-            holder: Some(holder),
-            items: vec![item("solver"), item("viewer")],
-            since_ms: 1_795_442_709_000,
-            ..CheckoutInfo::default()
-        };
-        let text = checkout_table(&[checkout]).render();
+        let uncounted =
+            Pool { feature: "viewer".into(), version: "1".into(), uncounted: true, ..pool.clone() };
+        let text = feature_table(&[pool.clone(), uncounted.clone()]).render();
         let expected = "\
-ID  FEATURE  VERSION  SEATS  USER            HOST  DISPLAY  PROJECT  APPLICATION  SINCE
-7   solver   2026.1   2      eve\\u{1b}[2J    n1    -        -        -            2026-11-23 14:05:09Z
-7   viewer   2026.1   2      eve\\u{1b}[2J    n1    -        -        -            2026-11-23 14:05:09Z
+FEATURE  VERSION  SEATS      OVERDRAFT  IN USE  FREE  RESERVED  BORROWED  WAITING  EXPIRES    STATE  VENDOR STRING
+solver   2026.1   40         -          38      2     5         3         2        permanent  valid  -
+viewer   1        uncounted  -          38      -     5         3         2        permanent  valid  -
 ";
-        assert_eq!(text.replace("    ", "  "), expected.replace("    ", "  "), "{text}");
-        assert!(!text.contains('\x1b'));
+        assert_eq!(text, expected);
+        let wide = feature_table(&[pool, uncounted]).for_people(true);
+        for told in
+            ["group cfd 4 (2 in use); user ann 1 (0 in use)", "lingers 10 min; borrow up to"]
+        {
+            assert!(wide.contains(told), "{wide}");
+        }
     }
 }

@@ -2,15 +2,23 @@
 //! everything an administrator or a publisher does.
 
 mod args;
+mod audit;
 mod bench;
+mod borrow;
 mod checkout;
+mod checkouts;
 mod clock;
 mod cluster;
+mod consent;
 mod demo;
 mod duration;
+mod events;
 mod exit;
 mod explain;
 mod failure;
+mod finding;
+mod foreign;
+mod history;
 mod holding;
 mod hostid;
 mod init;
@@ -19,9 +27,14 @@ mod leader;
 mod license;
 mod lists;
 mod local;
+mod moment;
+mod myself;
 mod output;
+mod policy;
 mod publisher;
+mod queue;
 mod reasons;
+mod report;
 mod run;
 mod serve;
 mod servers;
@@ -31,11 +44,13 @@ mod status;
 mod table;
 mod text;
 mod verdict;
+mod why;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use args::history::AuditVerb;
 use args::{Arguments, NodeVerb, Verb};
 use exit::Exit;
 use failure::Failure;
@@ -52,7 +67,11 @@ fn main() -> ExitCode {
         }
     };
     let settings = Settings::new(arguments.global);
-    let exit = match start(&settings, arguments.verb) {
+    let exit = match settings.output.accepts(&arguments.verb) {
+        Ok(()) => start(&settings, arguments.verb),
+        Err(failure) => Err(failure),
+    };
+    let exit = match exit {
         Ok(exit) => exit,
         Err(failure) => {
             settings.output.notice(&failure.render());
@@ -86,11 +105,17 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Status => status::run(settings).await,
         Verb::Features { feature } => lists::features(settings, feature).await,
         Verb::Sessions => lists::sessions(settings).await,
-        Verb::Checkouts { feature } => lists::checkouts(settings, feature).await,
+        Verb::Checkouts(arguments) => checkouts::run(settings, &arguments).await,
+        Verb::Queue(arguments) => queue::run(settings, &arguments).await,
+        Verb::Borrow(verb) => borrow::run(settings, &verb).await,
+        Verb::Events(arguments) => events::run(settings, &arguments).await,
+        Verb::Report(verb) => report::run(settings, &verb).await,
+        Verb::Audit(AuditVerb::Verify) => audit::verify(settings).await,
+        Verb::Policy(verb) => policy::run(settings, verb).await,
         Verb::License(verb) => license::run(settings, verb).await,
         Verb::Node(NodeVerb::List) => lists::nodes(settings).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
-        Verb::Explain { code } => explain::run(settings, code.as_deref()),
+        Verb::Explain(arguments) => explain::run(settings, &arguments).await,
         Verb::Hostid => hostid::run(settings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

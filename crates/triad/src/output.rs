@@ -1,12 +1,14 @@
 //! What is printed where: answers to stdout, everything else to stderr.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
-use crate::args::{ColorOption, OutputFormat};
+use crate::args::{ColorOption, OutputFormat, Verb};
 use crate::failure::Failure;
+use crate::table::Table;
+use crate::text::{harmless_json, printable_document};
 
 /// Colours of states. Stripped where colour is not wanted; the words say the
 /// same.
@@ -36,36 +38,97 @@ impl Output {
         Output { format, color }
     }
 
-    /// Whether answers are for programs.
-    pub fn is_json(self) -> bool {
-        self.format == OutputFormat::Json
+    /// Refuses what cannot be printed as wanted, before anything is done.
+    pub fn accepts(self, verb: &Verb) -> Result<(), Failure> {
+        if self.format == OutputFormat::Csv && !verb.has_rows() {
+            return Err(Failure::Usage {
+                what: "this answer has no rows, so it cannot be CSV".to_owned(),
+                remedy: "take -o json or -o jsonl".to_owned(),
+            });
+        }
+        Ok(())
     }
 
-    /// Prints an answer: as JSON, or as the text that `table` makes.
+    /// Whether answers are for programs that read JSON.
+    pub fn is_json(self) -> bool {
+        matches!(self.format, OutputFormat::Json | OutputFormat::Jsonl)
+    }
+
+    /// Whether answers are for people.
+    pub fn is_for_people(self) -> bool {
+        matches!(self.format, OutputFormat::Table | OutputFormat::Wide)
+    }
+
+    /// How answers are printed.
+    pub fn format(self) -> OutputFormat {
+        self.format
+    }
+
+    /// Prints an answer that is no list: as JSON, or as the text that `text`
+    /// makes.
     pub fn answer<T: Serialize>(
         self,
         value: &T,
-        table: impl FnOnce() -> String,
+        text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         match self.format {
-            OutputFormat::Table => self.text(&table()),
-            OutputFormat::Json => {
-                let mut json = serde_json::to_string_pretty(value).map_err(Failure::Json)?;
-                json.push('\n');
-                self.text(&json)
-            }
+            // CSV was refused before anything was done.
+            OutputFormat::Table | OutputFormat::Wide | OutputFormat::Csv => self.text(&text()),
+            OutputFormat::Json => self.text(&pretty(value)?),
+            OutputFormat::Jsonl => self.text(&line(value)?),
         }
+    }
+
+    /// Prints a list: `whole` as JSON, `rows` as JSON on a line each, or the
+    /// table of them.
+    pub fn list<T: Serialize, R: Serialize>(
+        self,
+        whole: &T,
+        rows: &[R],
+        table: impl FnOnce() -> Table,
+    ) -> Result<(), Failure> {
+        self.list_below("", whole, rows, table)
+    }
+
+    /// The same below some lines for people.
+    pub fn list_below<T: Serialize, R: Serialize>(
+        self,
+        heading: &str,
+        whole: &T,
+        rows: &[R],
+        table: impl FnOnce() -> Table,
+    ) -> Result<(), Failure> {
+        match self.format {
+            OutputFormat::Table => self.text(&format!("{heading}{}", table().for_people(false))),
+            OutputFormat::Wide => self.text(&format!("{heading}{}", table().for_people(true))),
+            OutputFormat::Json => self.text(&pretty(whole)?),
+            OutputFormat::Jsonl => {
+                let lines: Result<String, Failure> = rows.iter().map(|row| line(row)).collect();
+                self.text(&lines?)
+            }
+            OutputFormat::Csv => self.text(&table().csv()),
+        }
+    }
+
+    /// Prints a document word for word, except on a terminal, where what would
+    /// act on it is shown.
+    pub fn document(self, text: &str) -> Result<(), Failure> {
+        if io::stdout().is_terminal() {
+            return self.text(&printable_document(text));
+        }
+        let mut stdout = io::stdout().lock();
+        unless_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())).map(|_| ())
     }
 
     /// Prints text to stdout.
     pub fn text(self, text: &str) -> Result<(), Failure> {
+        self.text_to_reader(text).map(|_| ())
+    }
+
+    /// The same; says whether anybody still reads.
+    pub fn text_to_reader(self, text: &str) -> Result<Reader, Failure> {
         let mut stdout = AutoStream::new(io::stdout(), self.color);
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        match written {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(Failure::Print),
-        }
+        unless_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
 
     /// Prints a line to stderr that is no error: `warning: ...`.
@@ -87,5 +150,33 @@ impl Output {
         let mut stderr = AutoStream::new(io::stderr(), self.color);
         // Nobody is left to be told that this cannot be told.
         let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+}
+
+/// Who reads stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody.
+    Reads,
+    /// Nobody any more: whoever did has seen enough, which is no error.
+    Gone,
+}
+
+/// One JSON object on a line of its own.
+pub fn line(value: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string(value).map_err(Failure::Json)?;
+    Ok(harmless_json(&json) + "\n")
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(value).map_err(Failure::Json)?;
+    Ok(harmless_json(&json) + "\n")
+}
+
+fn unless_closed(written: io::Result<()>) -> Result<Reader, Failure> {
+    match written {
+        Ok(()) => Ok(Reader::Reads),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::Print(error)),
     }
 }

@@ -73,14 +73,17 @@ pub fn issue_license(
     Ok(Exit::Ok)
 }
 
+/// Who may read a file that is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Readers {
+pub enum Readers {
+    /// Only whoever runs this.
     Owner,
+    /// Whoever may read what is there.
     Everybody,
 }
 
 /// Writes a file that was not there before, whole or not at all.
-fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Failure> {
+pub fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Failure> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

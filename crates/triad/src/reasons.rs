@@ -96,27 +96,27 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::Excluded => (
             &[-38],
             "A rule of the site's policy excludes this user, host or group from the feature.",
-            "Ask the administrator of the licenses; the message names the rule.",
+            "See the rule and its line with `triad explain FEATURE`, and ask the administrator of the licenses.",
         ),
         Reason::NotIncluded => (
             &[-39],
             "The site's policy includes others for this feature, and not this user or host.",
-            "Ask the administrator of the licenses to be included.",
+            "See whom the rules name with `triad explain FEATURE`, and ask the administrator of the licenses to be included.",
         ),
         Reason::PolicyMax => (
             &[-87],
             "The policy's maximum for this user, host or group is in use.",
-            "Return a seat of your own, or ask the administrator to raise the maximum.",
+            "Return a seat of your own, or ask the administrator to raise the maximum. `triad explain FEATURE` shows whose it is.",
         ),
         Reason::AllReserved => (
             &[-101],
             "Seats are free, but the policy reserves them for others.",
-            "Wait for a seat that is not reserved, or ask the administrator.",
+            "Wait for a seat that is not reserved, or ask the administrator. `triad features -o wide` shows for whom.",
         ),
         Reason::QueueNonempty => (
             &[-24],
             "Others wait for the feature already, and whoever does not wait goes behind them.",
-            "Ask again later, when those who wait have been served.",
+            "Ask again later, when those who wait have been served: `triad queue` shows them.",
         ),
         Reason::QueueTimedOut => (
             &[],
@@ -171,12 +171,12 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::CheckoutUnknown => (
             &[-41],
             "The checkout is not held, or not any more.",
-            "Nothing is to be done, if it was to be returned.",
+            "Nothing is to be done, if it was to be returned. `triad checkouts` shows what is held.",
         ),
         Reason::BorrowedAway => (
             &[],
             "The checkout is borrowed: it stays until its end or its return.",
-            "Return it from the machine that borrowed it.",
+            "Return it from the machine that borrowed it. If that is lost, say so with `triad borrow lost ID`; the seats come back at the end.",
         ),
         Reason::NotBorrowed => {
             (&[], "The checkout is not borrowed.", "Return it like any other checkout.")
@@ -184,7 +184,12 @@ pub fn explanation(reason: Reason) -> Explanation {
         Reason::PolicySuperseded => (
             &[],
             "A newer version of the policy is in force.",
-            "Start again from the policy that is in force.",
+            "Start again from the policy that is in force: `triad policy show`.",
+        ),
+        Reason::PolicyMalformed => (
+            &[],
+            "The policy has errors; none of it was put in force.",
+            "See them all, with line, column and remedy, by `triad policy check FILE`.",
         ),
         Reason::SessionUnknown => (
             &[],

@@ -17,6 +17,9 @@ use crate::servers;
 /// are seen by everybody on the machine.
 const TOKEN_VARIABLE: &str = "TRIAD_TOKEN";
 
+/// A node answers in milliseconds; an election takes less than a second.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
 /// The global options, with the files they name read when a verb asks.
 #[derive(Debug)]
 pub struct Settings {
@@ -34,7 +37,17 @@ impl Settings {
 
     /// How long to wait for answers.
     pub fn timeout(&self) -> Duration {
-        self.options.timeout
+        self.timeout_or(TIMEOUT_DEFAULT)
+    }
+
+    /// The same, where the usual time would not do.
+    pub fn timeout_or(&self, usual: Duration) -> Duration {
+        self.options.timeout.unwrap_or(usual)
+    }
+
+    /// Whether there is anybody to ask.
+    pub fn names_servers(&self) -> bool {
+        self.options.servers.as_deref().is_some_and(|servers| !servers.trim().is_empty())
     }
 
     /// Whether connections are encrypted.

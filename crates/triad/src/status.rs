@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{GREEN, PLAIN, RED, YELLOW};
 use crate::settings::Settings;
-use crate::table::Table;
+use crate::table::{Cell, Column, Table};
 use crate::text::{counted, instant, printable};
 use crate::verdict::{
     Answer, Ledgers, Level, Verdict, best_view, is_cut_off, leads, statuses, verdict,
@@ -84,13 +84,14 @@ fn as_text(verdict: &Verdict, answers: &[Answer]) -> String {
 
 fn node_table(view: &StatusResponse, heard: &[&StatusResponse], answers: &[Answer]) -> Table {
     let columns = ["NODE", "ROLE", "TERM", "INDEX", "LAG", "CLOCK", "ADDRESS", "VERSION"];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(&columns.map(Column::text));
     for node in &view.nodes {
         let own = heard.iter().find(|status| status.node_id == node.node_id);
-        table.add(match own {
+        let row = match own {
             Some(own) => answering_row(view, node, own),
             None => silent_row(node, answers),
-        });
+        };
+        table.add(row.map(Cell::from));
     }
     table
 }

@@ -35,6 +35,31 @@ pub fn printable_lines(text: &str) -> String {
     safe
 }
 
+/// The same for a cell of a program's table: one line, and nothing is cut.
+pub fn escaped(text: &str) -> String {
+    printable_lines(text).replace('\n', "\\n")
+}
+
+/// A document for a terminal: its lines and tabs stay, what acts is shown.
+pub fn printable_document(text: &str) -> String {
+    let lines = text.split('\t').map(printable_lines);
+    lines.collect::<Vec<_>>().join("\t")
+}
+
+/// JSON that says the same and is safe to look at: such characters stand only
+/// inside strings, where an escape means the same.
+pub fn harmless_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && acts_on_terminals(character) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 /// An instant as `2026-11-23 14:05:09Z`; a dash for 0, which means "none".
 pub fn instant(ms: u64) -> String {
     if ms == 0 {
@@ -46,6 +71,46 @@ pub fn instant(ms: u64) -> String {
         Some(timestamp) => timestamp.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         None => format!("{ms} ms"),
     }
+}
+
+/// An instant for programs, as RFC 3339 has it: `2026-11-23T14:05:09.25Z`.
+pub fn rfc3339(ms: u64) -> String {
+    let timestamp =
+        i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    match timestamp {
+        Some(timestamp) => timestamp.to_string(),
+        None => ms.to_string(),
+    }
+}
+
+/// Who, as people write it: `bob@node18`. Safe to print.
+pub fn person(user: &str, host: &str) -> String {
+    match host {
+        "" => printable(user),
+        host => format!("{}@{}", printable(user), printable(host)),
+    }
+}
+
+/// A word to be pasted into a shell: quoted, if it has more than plain letters.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.,:/@+".contains(c);
+    let shown = printable(text);
+    match !shown.is_empty() && shown.chars().all(is_plain) {
+        true => shown,
+        false => format!("'{}'", shown.replace('\'', "'\\''")),
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`.
+pub fn ordinal(number: u64) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 /// `1 seat`, `2 seats`.
@@ -87,7 +152,48 @@ mod tests {
     }
 
     #[test]
+    fn json_keeps_its_meaning_and_loses_its_teeth() {
+        let name = "eve\u{202e}\u{9b}2J\u{7f}\n";
+        let json = serde_json::to_string(&[name]).unwrap();
+        let safe = harmless_json(&json);
+        assert_eq!(safe, "[\"eve\\u202e\\u009b2J\\u007f\\n\"]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&safe).unwrap(), [name]);
+        assert_eq!(harmless_json("{\n}"), "{\n}");
+    }
+
+    #[test]
+    fn documents_keep_their_shape() {
+        assert_eq!(printable_document("a\t= 1\n\u{9b}2J"), "a\t= 1\n\\u{9b}2J");
+        assert_eq!(escaped("a\nb\tc"), "a\\nb\\tc");
+        assert_eq!(escaped(&"x".repeat(1_000)).len(), 1_000);
+    }
+
+    #[test]
+    fn what_is_pasted_into_a_shell_stays_one_word() {
+        let table = [
+            ("solver", "solver"),
+            ("o'neil", "'o'\\''neil'"),
+            ("a b", "'a b'"),
+            ("$(rm)", "'$(rm)'"),
+            ("", "''"),
+            ("a\x1b;", "'a\\u{1b};'"),
+        ];
+        for (text, word) in table {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+
+    #[test]
+    fn places_in_a_line_are_counted_as_people_do() {
+        let table = [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th")];
+        for (number, text) in table.into_iter().chain([(21, "21st"), (113, "113th")]) {
+            assert_eq!(ordinal(number), text);
+        }
+    }
+
+    #[test]
     fn instants_are_dates_in_utc() {
+        assert_eq!(rfc3339(1_795_442_709_250), "2026-11-23T14:05:09.25Z");
         assert_eq!(instant(0), "-");
         assert_eq!(instant(1_795_442_709_000), "2026-11-23 14:05:09Z");
         assert_eq!(instant(u64::MAX), format!("{} ms", u64::MAX));

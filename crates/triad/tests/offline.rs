@@ -183,6 +183,134 @@ fn init_says_what_to_do_next() {
     assert!(config.contains("mode = \"off\""), "{config}");
 }
 
+const OPTIONS: &str = "\
+# Engineering
+REPORTLOG +/var/log/acme.rl
+GROUP cfd anna ben
+RESERVE 2 solver GROUP cfd
+EXCLUDE solver USER guest*
+RESERV 1 viewer USER dora
+";
+
+#[test]
+fn a_policy_is_checked_and_compared_without_a_server() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
+    write("old.toml", "[[max]]\nfeature = \"solver\"\nuser = \"ann\"\nseats = 2\n");
+    write("new.toml", "[[max]]\nfeature = \"solver\"\nuser = \"ann\"\nseats = 3\n");
+    write(
+        "bad.toml",
+        "[[max]]\nfeature = \"solver\"\ngroup = \"cdf\"\n[groups]\ncfd = [\"ann\"]\n",
+    );
+
+    let (text, _) = run(home.path(), "policy check old.toml", 0);
+    assert_eq!(text, "old.toml: no mistakes found; not compared with what is licensed\n");
+    let (text, _) = run(home.path(), "policy check bad.toml", 1);
+    for told in ["--> bad.toml:3:9\n", "^^^^^", "did you mean \"cfd\"?", "bad.toml: 2 errors"] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let (text, _) = run(home.path(), "policy check bad.toml -o json", 1);
+    let found = json(&text);
+    assert_eq!((&found["errors"], &found["comparedWithLicenses"]), (&2.into(), &false.into()));
+    assert!(found["findings"].as_array().unwrap().iter().any(|f| f["code"] == "unknown-group"));
+    let (_, error) = run(home.path(), "policy check old.toml --online", 2);
+    assert!(error.contains("TRIAD_SERVERS"), "{error}");
+
+    let (text, _) = run(home.path(), "policy diff old.toml new.toml", 0);
+    assert!(text.starts_with("~ max solver user ann: 2 seats -> 3 seats"), "{text}");
+    let (text, _) = run(home.path(), "policy diff old.toml old.toml", 0);
+    assert_eq!(text, "no change\n");
+    for verb in ["diff bad.toml new.toml", "diff new.toml bad.toml", "apply bad.toml"] {
+        let (text, error) = run(home.path(), &format!("policy {verb}"), 1);
+        assert!(text.is_empty() && error.contains("bad.toml: 2 errors; it cannot be applied"));
+    }
+}
+
+#[test]
+fn a_policy_is_checked_although_no_server_answers() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("p.toml"), "[groups]\nnobody = []\n").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = format!("--servers {} --tls off", listener.local_addr().unwrap());
+    drop(listener);
+    let (text, warning) = run(home.path(), &format!("policy check p.toml {options}"), 0);
+    assert!(text.contains("p.toml: 1 warning"), "{text}");
+    assert!(warning.starts_with("warning: not compared with what is licensed: no server answers"));
+    run(home.path(), &format!("policy check p.toml --online {options}"), 5);
+    let (_, warning) = run(home.path(), &format!("policy check p.toml --offline {options}"), 0);
+    assert_eq!(warning, "");
+}
+
+#[test]
+fn an_options_file_becomes_a_policy_and_a_report() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("acme.opt"), OPTIONS).unwrap();
+    let (policy, report) = run(home.path(), "policy import acme.opt", 0);
+    assert!(policy.contains("[[reserve]]\nfeature = \"solver\"\ngroup = \"cfd\"\nseats = 2"));
+    assert!(report.contains("5  NOT CARRIED   EXCLUDE solver USER guest*"), "{report}");
+    assert!(report.contains("did you mean RESERVE?") && !report.contains("carried over  RESERVE"));
+
+    let (report, _) = run(home.path(), "policy import acme.opt --out p.toml --all", 0);
+    assert!(report.contains("4  carried over  RESERVE 2 solver GROUP cfd"), "{report}");
+    assert!(report.ends_with("next: triad policy check p.toml\n"), "{report}");
+    assert_eq!(fs::read_to_string(home.path().join("p.toml")).unwrap(), policy);
+    run(home.path(), "policy check p.toml", 0);
+    let (_, error) = run(home.path(), "policy import acme.opt --out p.toml", 1);
+    assert!(error.contains("p.toml exists, and is not overwritten"), "{error}");
+    let (text, _) = run(home.path(), "policy import acme.opt -o json", 0);
+    let import = json(&text);
+    assert_eq!(import["policy"], policy.as_str());
+    assert_eq!(import["entries"][4]["fate"], "not_carried");
+}
+
+#[test]
+fn licenses_are_compared_and_brought_along_without_a_server() {
+    let home = publisher();
+    fs::write(home.path().join("more.toml"), TERMS.replace("= 40", "= 44").replace("= 3", "= 4"))
+        .unwrap();
+    run(home.path(), "license issue --key acme/publisher.secret more.toml --out more.lic", 0);
+    let (text, _) = run(home.path(), "license diff acme.lic more.lic", 0);
+    assert!(text.starts_with("~ serial: 3 -> 4\n~ solver, "), "{text}");
+    assert!(text.ends_with("40 seats -> 44 seats\n"), "{text}");
+    let (text, _) = run(home.path(), "license diff acme.lic acme.lic -o json", 0);
+    assert_eq!(json(&text)["changes"], serde_json::json!([]));
+
+    let old = "SERVER lic 001122334455 27000\nVENDOR acme\nINCREMENT solver acme 2026.1 \
+               31-dec-2026 40 SIGN=0\nNONSENSE x\n";
+    fs::write(home.path().join("old.lic"), old).unwrap();
+    let (report, _) = run(home.path(), "license convert old.lic --out terms2.toml", 0);
+    assert!(report.contains("4  NOT CARRIED   NONSENSE x"), "{report}");
+    let terms = fs::read_to_string(home.path().join("terms2.toml")).unwrap();
+    assert!(terms.contains("name = \"solver\"") && terms.contains("seats = 40"), "{terms}");
+}
+
+#[test]
+fn nothing_is_taken_from_anybody_where_nobody_can_be_asked() {
+    let home = tempfile::tempdir().unwrap();
+    for verb in ["checkouts revoke 17 --block 10m", "borrow lost 17"] {
+        let (_, error) = run(home.path(), verb, 2);
+        assert!(error.contains("no terminal to ask on") && error.contains("--dry-run"), "{error}");
+        let (_, error) = run(home.path(), &format!("{verb} --yes"), 2);
+        assert!(error.contains("no servers are named"), "{error}");
+    }
+}
+
+#[test]
+fn lists_are_printed_for_spreadsheets_and_other_answers_are_not() {
+    let home = publisher();
+    let (text, _) = run(home.path(), "explain -o csv", 0);
+    assert!(text.starts_with("code,name,flexnet,meaning\n"), "{text}");
+    assert!(text.contains("TRD-2001,LICENSES_EXHAUSTED,'-4,\"Every seat"), "{text}");
+    let (text, _) = run(home.path(), "explain -o jsonl", 0);
+    assert!(text.lines().all(|line| json(line)["code"].as_str().unwrap().starts_with("TRD-")));
+    let (text, _) = run(home.path(), "license show acme.lic -o jsonl", 0);
+    assert_eq!((text.lines().count(), &json(&text)["serial"]), (1, &3.into()));
+    for verb in ["status", "license apply acme.lic", "explain -4", "policy show"] {
+        let (_, error) = run(home.path(), &format!("{verb} -o csv"), 2);
+        assert!(error.contains("cannot be CSV"), "{verb}: {error}");
+    }
+}
+
 #[test]
 fn every_code_is_explained() {
     let home = tempfile::tempdir().unwrap();
@@ -209,7 +337,19 @@ fn a_misspelt_command_line_is_a_usage_error_with_a_suggestion() {
     assert!(error.contains("'status'"), "{error}");
     let (_, error) = run(home.path(), "status --server a:1", 2);
     assert!(error.contains("'--servers'"), "{error}");
-    for line in ["", "status --timeout 5", "status -o xml", "run --feature f", "init --dir d"] {
+    let (_, error) = run(home.path(), "events --kind denyed", 2);
+    assert!(error.contains("'denied'"), "{error}");
+    for line in [
+        "",
+        "status --timeout 5",
+        "status -o xml",
+        "run --feature f",
+        "init --dir d",
+        "events --since yesterday",
+        "events --until 2h --follow",
+        "checkouts --feature f revoke 17",
+        "explain TRD-2001 --feature f",
+    ] {
         run(home.path(), line, 2);
     }
     let (_, error) = run(home.path(), "init --dir d --node lic-a", 2);
@@ -248,6 +388,18 @@ fn with_nobody_listening_every_question_ends_with_5() {
         "features",
         "sessions",
         "checkouts",
+        "checkouts revoke 17 --yes",
+        "queue",
+        "borrow list",
+        "events",
+        "events --follow",
+        "report peak",
+        "report denials --since 7d",
+        "report idle",
+        "report overdraft",
+        "policy show",
+        "license diff acme.lic",
+        "explain solver",
         "node list",
         "leader transfer --to lic-b",
         "license list",

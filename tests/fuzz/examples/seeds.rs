@@ -19,6 +19,8 @@ use triad_ledger::names::CheckoutId;
 use triad_ledger::{Ledger, encode_commands, encode_event};
 use triad_license::issue;
 use triad_proto::v1;
+use triad_proto::v1::log_entry::Payload;
+use triad_proto::v1::session_call::Call;
 use triad_raft::fuzzing::snapshot_of;
 
 /// How many histories are kept.
@@ -59,9 +61,10 @@ fn main() -> std::io::Result<()> {
             write("snapshot", "framed", &snapshot)?;
         }
         write("snapshot", &name, &joined(payloads(&snapshot)))?;
-        for event in events.iter().step_by(5) {
-            let bytes = encode_event(event);
-            write("events", &format!("{number}.{}", event.sequence), &bytes)?;
+        let events: Vec<_> = events.iter().map(encode_event).collect();
+        write("events", &name, &joined(events.iter().map(Vec::as_slice)))?;
+        for (at, event) in events.iter().enumerate().step_by(7) {
+            write("events", &format!("{name}.{at}"), event)?;
         }
     }
     let terms = fs::read_to_string(seeds.join("license_text/plain.toml"))?;
@@ -69,8 +72,8 @@ fn main() -> std::io::Result<()> {
     write("license_altered", "blank", &[&[30, 0, 0, 1, b' '], terms.as_bytes()].concat())?;
     let document = issue(&terms, &[&publisher()]).expect("the terms in the documentation");
     write("license_text", "signed.lic", document.as_bytes())?;
-    for (number, (name, bytes)) in (0u8..).zip(messages()) {
-        write("wire", name, &[&[number], bytes.as_slice()].concat())?;
+    for (kind, name, bytes) in messages() {
+        write("wire", name, &[&[kind], bytes.as_slice()].concat())?;
     }
     Ok(())
 }
@@ -86,8 +89,8 @@ fn payloads(mut snapshot: &[u8]) -> Vec<&[u8]> {
     payloads
 }
 
-/// One of each message, in the order of the target.
-fn messages() -> Vec<(&'static str, Vec<u8>)> {
+/// Some of the messages, with their kind in the target.
+fn messages() -> Vec<(u8, &'static str, Vec<u8>)> {
     let session_id = vec![1; 16];
     let holder = Some(v1::Holder {
         user: "anna".into(),
@@ -96,29 +99,54 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         project: "p".into(),
         application: "cad".into(),
         pid: 7,
+        vendor_data: "v".into(),
+        hostids: vec!["MACHINE_ID:1".into()],
     });
-    let items = vec![v1::Item { feature: "solver".into(), version: "2026.1".into(), seats: 2 }];
+    let item = v1::Item { feature: "solver".into(), version: "2026.1".into(), seats: 2 };
+    let items = vec![item.clone()];
+    let wait = Some(v1::Wait { timeout_ms: 9, priority: Some(1) });
+    let open = v1::Open {
+        session_id: session_id.clone(),
+        holder: holder.clone(),
+        lease_ms: 30_000,
+        ..Default::default()
+    };
+    let take = v1::Take { request_id: 1, answered_through: 0, items: items.clone(), wait };
+    let borrow = v1::Borrow {
+        request_id: 3,
+        answered_through: 1,
+        items: items.clone(),
+        end: Some(v1::borrow::End::DurationMs(1_000)),
+    };
+    let back = v1::GiveBack { request_id: 2, answered_through: 1, checkout_id: 1 };
     let calls = [
-        v1::session_call::Call::Open(v1::Open {
-            session_id: session_id.clone(),
-            holder: holder.clone(),
-            lease_ms: 30_000,
-            ..Default::default()
-        }),
-        v1::session_call::Call::Take(v1::Take {
-            request_id: 1,
-            answered_through: 0,
-            items: items.clone(),
-            ..Default::default()
-        }),
-        v1::session_call::Call::GiveBack(v1::GiveBack {
-            request_id: 2,
-            answered_through: 1,
-            checkout_id: 1,
-        }),
-        v1::session_call::Call::Beat(v1::Beat { beat: 3 }),
+        Call::Open(open),
+        Call::Take(take),
+        Call::GiveBack(back),
+        Call::Borrow(borrow),
+        Call::Cancel(v1::Cancel { request_id: 4, answer_received: true }),
+        Call::Idle(v1::Idle { is_idle: true, idle_ms: 5 }),
+        Call::Beat(v1::Beat { beat: 3 }),
     ];
     let calls = calls.map(|call| v1::SessionCall { call: Some(call) }).into();
+    let checkout = v1::CheckoutRequest {
+        session_id: session_id.clone(),
+        holder: holder.clone(),
+        lease_ms: 30_000,
+        request_id: 1,
+        answered_through: 0,
+        items,
+        wait,
+    };
+    let checkin =
+        v1::CheckinRequest { session_id, request_id: 2, answered_through: 1, checkout_id: 1 };
+    let explain = v1::ExplainRequest {
+        holder,
+        address: "10.1.2.3".into(),
+        item: Some(item),
+        policy_text: Some(String::new()),
+    };
+    let revoke = v1::RevokeCheckoutRequest { checkout_id: 1, reason: "idle".into(), block_ms: 9 };
     let id = v1::LogId { term: 1, node_id: 1, index: 5 };
     let vote = Some(v1::VoteRecord { term: 1, node_id: 1, committed: true });
     let member = v1::Member {
@@ -130,12 +158,13 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
     let membership =
         v1::Membership { configs: vec![v1::VoterSet { node_ids: vec![1] }], members: vec![member] };
     let payloads = [
-        v1::log_entry::Payload::Blank(v1::Blank {}),
-        v1::log_entry::Payload::Membership(membership.clone()),
-        v1::log_entry::Payload::Batch(vec![8, 1, 16, 2, 26, 4, 10, 2, 58, 0].into()),
+        Payload::Blank(v1::Blank {}),
+        Payload::Membership(membership.clone()),
+        Payload::Batch(vec![8, 1, 16, 2, 26, 4, 10, 2, 58, 0].into()),
     ];
     let entries =
         payloads.map(|payload| v1::LogEntry { id: Some(id), payload: Some(payload) }).into();
+    let append = v1::AppendRequest { vote, previous: Some(id), entries, committed: Some(id) };
     let header = v1::SnapshotHeader {
         vote,
         last_log: Some(id),
@@ -143,59 +172,27 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         membership_log: Some(id),
         bytes_total: 9,
     };
-    let part = v1::install_snapshot_request::Part::Header(header);
+    let header = v1::install_snapshot_request::Part::Header(header);
+    let part = v1::FetchHistoryResponse {
+        first_sequence: 1,
+        chain_before: vec![0; 32],
+        events: vec![v1::KeptEvent { sequence: 1, encoded: vec![8, 1] }],
+    };
     vec![
-        ("session", v1::SessionRequest { calls }.encode_to_vec()),
+        (0, "session", v1::SessionRequest { calls }.encode_to_vec()),
+        (1, "checkout", checkout.encode_to_vec()),
+        (2, "checkin", checkin.encode_to_vec()),
         (
-            "checkout",
-            v1::CheckoutRequest {
-                session_id: session_id.clone(),
-                holder,
-                lease_ms: 30_000,
-                request_id: 1,
-                items,
-                ..Default::default()
-            }
-            .encode_to_vec(),
-        ),
-        (
-            "checkin",
-            v1::CheckinRequest {
-                session_id: session_id.clone(),
-                request_id: 2,
-                answered_through: 1,
-                checkout_id: 1,
-            }
-            .encode_to_vec(),
-        ),
-        ("heartbeat", v1::HeartbeatRequest { session_id: session_id.clone() }.encode_to_vec()),
-        ("close", v1::CloseSessionRequest { session_id }.encode_to_vec()),
-        ("status", Vec::new()),
-        ("features", v1::ListFeaturesRequest { feature: "solver".into() }.encode_to_vec()),
-        (
-            "sessions",
+            8,
+            "page",
             v1::ListSessionsRequest { page_size: 5, page_token: "0f".into() }.encode_to_vec(),
         ),
-        (
-            "checkouts",
-            v1::ListCheckoutsRequest { page_size: 5, page_token: "7".into(), ..Default::default() }
-                .encode_to_vec(),
-        ),
-        ("licenses", Vec::new()),
-        ("apply", v1::ApplyLicenseRequest { text: "text".into() }.encode_to_vec()),
-        ("transfer", v1::TransferLeaderRequest { to_node_id: 2 }.encode_to_vec()),
-        (
-            "append",
-            v1::AppendRequest { vote, previous: Some(id), entries, committed: Some(id) }
-                .encode_to_vec(),
-        ),
-        ("vote", v1::VoteRequest { vote, last_log: Some(id), transfer: true }.encode_to_vec()),
-        ("pre_vote", v1::PreVoteRequest { vote, last_log: Some(id) }.encode_to_vec()),
-        ("snapshot", v1::InstallSnapshotRequest { part: Some(part) }.encode_to_vec()),
-        (
-            "take_leadership",
-            v1::TakeLeadershipRequest { from_leader: vote, to_node_id: 2, last_log: Some(id) }
-                .encode_to_vec(),
-        ),
+        (16, "explain", explain.encode_to_vec()),
+        (18, "revoke", revoke.encode_to_vec()),
+        (22, "append", append.encode_to_vec()),
+        (23, "vote", v1::VoteRequest { vote, last_log: Some(id), transfer: true }.encode_to_vec()),
+        (25, "snapshot", v1::InstallSnapshotRequest { part: Some(header) }.encode_to_vec()),
+        (28, "history", part.encode_to_vec()),
+        (29, "token", b"-----BEGIN TRIAD BORROW-----\nCgA=\n-----END TRIAD BORROW-----\n".to_vec()),
     ]
 }

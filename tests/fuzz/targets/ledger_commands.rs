@@ -5,10 +5,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use triad_fuzz::ledgers::Watched;
-use triad_ledger::{At, Command, decode_commands, encode_commands};
+use triad_ledger::{At, Command, Holder, Item, decode_commands, encode_commands};
 
 /// More would only be slow.
 const COMMANDS_MAX: usize = 200;
+
+/// So many explanations show what more would.
+const EXPLAINED_MAX: usize = 8;
 
 fuzz_target!(|input: (u8, u8, &[u8])| {
     let (cluster, date, bytes) = input;
@@ -31,8 +34,18 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
         watched.check();
     }
     watched.check_records();
+    for item in commands.iter().flat_map(items).take(EXPLAINED_MAX) {
+        assert!(!watched.ledger.explain(&Holder::default(), item).is_empty());
+    }
     let end = At { index: u64::MAX, term: u64::MAX, cluster_ms: u64::MAX, date_ms: u64::MAX };
     let _ = watched.ledger.apply(end, &Command::Tick);
     watched.check();
     watched.check_records();
 });
+
+fn items(command: &Command) -> &[Item] {
+    match command {
+        Command::Checkout { items, .. } | Command::Borrow { items, .. } => items,
+        _ => &[],
+    }
+}

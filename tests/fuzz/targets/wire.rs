@@ -10,32 +10,53 @@ use prost::Message;
 use tonic::Status;
 use triad_ledger::names::{CheckoutId, RequestId};
 use triad_ledger::{Command, decode_commands, encode_commands};
+use triad_proto::borrow;
 use triad_proto::v1;
 use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
 use triad_raft::fuzzing as raft;
 use triad_server::fuzzing as edge;
 
+/// The date, ms since 1970 UTC.
+const DATE_MS: u64 = 1_796_000_000_000;
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let outcome = match kind {
+        // From applications.
         0 => read(bytes, session),
         1 => read(bytes, checkout),
         2 => read(bytes, checkin),
         3 => read(bytes, |m: v1::HeartbeatRequest| edge::session_id(&m.session_id).map(drop)),
         4 => read(bytes, |m: v1::CloseSessionRequest| edge::session_id(&m.session_id).map(drop)),
-        5 => read(bytes, |_: v1::StatusRequest| Ok(())),
-        6 => read(bytes, |_: v1::ListFeaturesRequest| Ok(())),
-        7 => read(bytes, |m: v1::ListSessionsRequest| edge::session_token(&m.page_token).map(drop)),
-        8 => read(bytes, |_: v1::ListCheckoutsRequest| Ok(())),
-        9 => read(bytes, |_: v1::ListLicensesRequest| Ok(())),
-        10 => read(bytes, |_: v1::ApplyLicenseRequest| Ok(())),
-        11 => read(bytes, |_: v1::TransferLeaderRequest| Ok(())),
-        12 => read(bytes, |m: v1::AppendRequest| Ok(raft::append(m))),
-        13 => read(bytes, |m: v1::VoteRequest| Ok(raft::vote(m))),
-        14 => read(bytes, |_: v1::PreVoteRequest| Ok(())),
-        15 => read(bytes, |m: v1::InstallSnapshotRequest| Ok(install_snapshot(m))),
-        16 => read(bytes, |_: v1::TakeLeadershipRequest| Ok(())),
+        5 => read(bytes, |m: v1::CancelRequest| cancel(&m)),
+        // From administrators.
+        6 => read(bytes, |_: v1::StatusRequest| Ok(())),
+        7 => read(bytes, |_: v1::ListFeaturesRequest| Ok(())),
+        8 => read(bytes, |m: v1::ListSessionsRequest| edge::session_token(&m.page_token).map(drop)),
+        9 => read(bytes, |_: v1::ListCheckoutsRequest| Ok(())),
+        10 => read(bytes, |_: v1::ListLicensesRequest| Ok(())),
+        11 => read(bytes, |_: v1::ApplyLicenseRequest| Ok(())),
+        12 => read(bytes, |_: v1::TransferLeaderRequest| Ok(())),
+        13 => read(bytes, |_: v1::GetPolicyRequest| Ok(())),
+        14 => read(bytes, |_: v1::CheckPolicyRequest| Ok(())),
+        15 => read(bytes, |_: v1::ApplyPolicyRequest| Ok(())),
+        16 => read(bytes, explain),
+        17 => read(bytes, |_: v1::ListQueueRequest| Ok(())),
+        18 => read(bytes, |m: v1::RevokeCheckoutRequest| revoke(&m)),
+        19 => read(bytes, |_: v1::MarkLostRequest| Ok(())),
+        20 => read(bytes, |_: v1::ListEventsRequest| Ok(())),
+        21 => read(bytes, |_: v1::VerifyHistoryRequest| Ok(())),
+        // From peers.
+        22 => read(bytes, |m: v1::AppendRequest| Ok(raft::append(m))),
+        23 => read(bytes, |m: v1::VoteRequest| Ok(raft::vote(m))),
+        24 => read(bytes, |_: v1::PreVoteRequest| Ok(())),
+        25 => read(bytes, |m: v1::InstallSnapshotRequest| Ok(install_snapshot(m))),
+        26 => read(bytes, |_: v1::TakeLeadershipRequest| Ok(())),
+        27 => read(bytes, |_: v1::FetchHistoryRequest| Ok(())),
+        28 => read(bytes, |m: v1::FetchHistoryResponse| Ok(raft::history_part(m))),
+        // What a client is given.
+        29 => Ok(token(bytes)),
         _ => Ok(status(*kind, bytes)),
     };
     if let Err(refusal) = outcome {
@@ -77,7 +98,14 @@ fn session(message: v1::SessionRequest) -> Result<(), Refusal> {
                 request: edge::request_id(take.request_id)?,
                 answered_through: RequestId(take.answered_through),
                 items: edge::items(take.items)?,
-                wait: None,
+                wait: edge::wait(take.wait),
+            }),
+            Call::Borrow(borrow) => logged(Command::Borrow {
+                session,
+                request: edge::request_id(borrow.request_id)?,
+                answered_through: RequestId(borrow.answered_through),
+                items: edge::items(borrow.items)?,
+                until_ms: edge::borrow_end(borrow.end, DATE_MS)?,
             }),
             Call::GiveBack(back) => logged(Command::Checkin {
                 session,
@@ -85,7 +113,12 @@ fn session(message: v1::SessionRequest) -> Result<(), Refusal> {
                 answered_through: RequestId(back.answered_through),
                 checkout: CheckoutId(back.checkout_id),
             }),
-            Call::Beat(_) | Call::Close(_) => {}
+            Call::Cancel(cancel) => logged(Command::Cancel {
+                session,
+                request: edge::request_id(cancel.request_id)?,
+                answered: cancel.answer_received,
+            }),
+            Call::Idle(_) | Call::Beat(_) | Call::Close(_) => {}
         }
     }
     Ok(())
@@ -100,9 +133,33 @@ fn checkout(message: v1::CheckoutRequest) -> Result<(), Refusal> {
         request: edge::request_id(message.request_id)?,
         answered_through: RequestId(message.answered_through),
         items: edge::items(message.items)?,
-        wait: None,
+        wait: edge::wait(message.wait),
     });
     Ok(())
+}
+
+fn cancel(message: &v1::CancelRequest) -> Result<(), Refusal> {
+    logged(Command::Cancel {
+        session: edge::session_id(&message.session_id)?,
+        request: edge::request_id(message.request_id)?,
+        answered: false,
+    });
+    Ok(())
+}
+
+fn revoke(message: &v1::RevokeCheckoutRequest) -> Result<(), Refusal> {
+    logged(Command::Revoke {
+        checkout: CheckoutId(message.checkout_id),
+        reason: edge::reason(&message.reason)?,
+        block_ms: message.block_ms,
+    });
+    Ok(())
+}
+
+fn explain(message: v1::ExplainRequest) -> Result<(), Refusal> {
+    edge::holder(message.holder)?;
+    edge::address(&message.address)?;
+    edge::one_item(message.item).map(drop)
 }
 
 fn checkin(message: v1::CheckinRequest) -> Result<(), Refusal> {
@@ -122,6 +179,14 @@ fn install_snapshot(message: v1::InstallSnapshotRequest) {
         Some(Part::Chunk(chunk)) => drop(raft::open_snapshot(&chunk)),
         None => {}
     }
+}
+
+/// A borrow token, as an application finds it on its disk.
+fn token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = borrow::look_into(text);
+    let verified = borrow::verify(text, b"", &borrow::Here::default());
+    assert!(verified.is_err(), "believed without an authority");
 }
 
 /// What a client makes of a status with such details.

@@ -74,6 +74,8 @@ struct CancelMessage {
     session: Vec<u8>,
     #[prost(uint64, tag = "2")]
     request: u64,
+    #[prost(bool, tag = "3")]
+    answered: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -245,9 +247,11 @@ impl From<&Command> for CommandMessage {
                     until_ms: *until_ms,
                 })
             }
-            Command::Cancel { session, request } => {
-                Kind::Cancel(CancelMessage { session: session.0.to_vec(), request: request.0 })
-            }
+            Command::Cancel { session, request, answered } => Kind::Cancel(CancelMessage {
+                session: session.0.to_vec(),
+                request: request.0,
+                answered: *answered,
+            }),
             Command::Idle { session, since_ms } => {
                 Kind::Idle(IdleMessage { session: session.0.to_vec(), since_ms: *since_ms })
             }
@@ -320,9 +324,11 @@ impl TryFrom<CommandMessage> for Command {
                     until_ms,
                 }
             }
-            Kind::Cancel(m) => {
-                Command::Cancel { session: session(&m.session)?, request: RequestId(m.request) }
-            }
+            Kind::Cancel(m) => Command::Cancel {
+                session: session(&m.session)?,
+                request: RequestId(m.request),
+                answered: m.answered,
+            },
             Kind::Idle(m) => Command::Idle { session: session(&m.session)?, since_ms: m.since_ms },
             Kind::Revoke(m) => Command::Revoke {
                 checkout: CheckoutId(m.checkout),

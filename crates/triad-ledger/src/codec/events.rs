@@ -1,6 +1,7 @@
 //! Events, as they stand in the usage history and under the chain hash.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use prost::Message;
@@ -11,8 +12,10 @@ use super::parts::{
     unlist,
 };
 use super::{CodecError, Result};
-use crate::events::{Event, Happening};
-use crate::names::{CheckoutId, Label, LicenseId, RequestId};
+use crate::command::Holder;
+use crate::events::{Event, Happening, PoolUse};
+use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId};
+use crate::rights::Share;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct EventMessage {
@@ -22,6 +25,59 @@ struct EventMessage {
     at: Option<AtMessage>,
     #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     kind: Option<Kind>,
+    #[prost(message, optional, tag = "17")]
+    holder: Option<HolderMessage>,
+    #[prost(message, repeated, tag = "18")]
+    pools: Vec<PoolUseMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PoolUseMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(string, tag = "2")]
+    feature: String,
+    #[prost(uint64, tag = "3")]
+    held: u64,
+    #[prost(uint64, tag = "4")]
+    licensed: u64,
+    #[prost(uint64, tag = "5")]
+    total: u64,
+    #[prost(bool, tag = "6")]
+    uncounted: bool,
+    #[prost(uint32, tag = "7")]
+    share: u32,
+}
+
+impl From<&PoolUse> for PoolUseMessage {
+    fn from(pool: &PoolUse) -> Self {
+        PoolUseMessage {
+            pool: pool.pool.0,
+            feature: pool.feature.to_string(),
+            held: pool.held,
+            licensed: pool.licensed,
+            total: pool.total,
+            uncounted: pool.uncounted,
+            share: pool.share.bits().into(),
+        }
+    }
+}
+
+impl TryFrom<PoolUseMessage> for PoolUse {
+    type Error = CodecError;
+
+    fn try_from(m: PoolUseMessage) -> Result<Self> {
+        let share = u8::try_from(m.share).ok().and_then(Share::from_bits);
+        Ok(PoolUse {
+            pool: PoolId(m.pool),
+            feature: FeatureName::parse(&m.feature)?,
+            held: m.held,
+            licensed: m.licensed,
+            total: m.total,
+            uncounted: m.uncounted,
+            share: share.ok_or(CodecError::Unknown("share"))?,
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -261,7 +317,9 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
         }),
     };
     let at = Some(event.at.into());
-    EventMessage { sequence: event.sequence, at, kind: Some(kind) }.encode_to_vec()
+    let holder = event.holder.as_deref().map(HolderMessage::from);
+    let (sequence, pools) = (event.sequence, list(&event.pools));
+    EventMessage { sequence, at, kind: Some(kind), holder, pools }.encode_to_vec()
 }
 
 /// The inverse of [`encode_event`].
@@ -343,5 +401,11 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event> {
             Happening::MarkedLost { session, checkout }
         }
     };
-    Ok(Event { sequence: m.sequence, at: m.at.unwrap_or_default().into(), what })
+    Ok(Event {
+        sequence: m.sequence,
+        at: m.at.unwrap_or_default().into(),
+        holder: m.holder.map(Holder::try_from).transpose()?.map(Arc::new),
+        pools: unlist(m.pools)?,
+        what,
+    })
 }

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{CodecError, Result, counted};
-use crate::command::{At, GrantedItem, HOSTIDS_MAX, HeldTokens, Holder, Item, Silence};
+use crate::command::{
+    At, GrantedItem, GrantedTokens, HOSTIDS_MAX, HeldTokens, Holder, Item, Silence,
+};
 use crate::events::EndReason;
 use crate::names::{FeatureName, Label, PoolId, Seats, SessionId, Version};
 
@@ -154,7 +156,33 @@ pub(super) struct GrantedItemMessage {
     #[prost(string, tag = "6")]
     vendor_string: String,
     #[prost(message, optional, tag = "7")]
-    tokens: Option<HeldTokensMessage>,
+    tokens: Option<GrantedTokensMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GrantedTokensMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(uint32, tag = "2")]
+    seats: u32,
+    #[prost(string, tag = "3")]
+    feature: String,
+}
+
+impl From<&GrantedTokens> for GrantedTokensMessage {
+    fn from(tokens: &GrantedTokens) -> Self {
+        let GrantedTokens { pool, feature, seats } = tokens;
+        GrantedTokensMessage { pool: pool.0, seats: seats.get(), feature: feature.to_string() }
+    }
+}
+
+impl TryFrom<GrantedTokensMessage> for GrantedTokens {
+    type Error = CodecError;
+
+    fn try_from(m: GrantedTokensMessage) -> Result<Self> {
+        let feature = FeatureName::parse(&m.feature)?;
+        Ok(GrantedTokens { pool: PoolId(m.pool), feature, seats: seats(m.seats)? })
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -188,7 +216,7 @@ impl From<&GrantedItem> for GrantedItemMessage {
             version: item.version.millionths(),
             expires_ms: item.expires_ms,
             vendor_string: item.vendor_string.to_string(),
-            tokens: item.tokens.as_ref().map(HeldTokensMessage::from),
+            tokens: item.tokens.as_ref().map(GrantedTokensMessage::from),
         }
     }
 }
@@ -204,7 +232,7 @@ impl TryFrom<GrantedItemMessage> for GrantedItem {
             version: version(m.version)?,
             expires_ms: m.expires_ms,
             vendor_string: Label::parse(&m.vendor_string)?,
-            tokens: m.tokens.map(HeldTokens::try_from).transpose()?,
+            tokens: m.tokens.map(GrantedTokens::try_from).transpose()?,
         })
     }
 }

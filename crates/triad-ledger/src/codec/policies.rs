@@ -163,6 +163,7 @@ impl From<&Rule> for RuleMessage {
             Subject::Group(name) => (5, name.to_string()),
             Subject::HostGroup(name) => (6, name.to_string()),
             Subject::Internet(network) => (7, network.to_string()),
+            Subject::EachUser => (8, String::new()),
         };
         let selector = rule.selector.as_ref().map(|selector| SelectorMessage {
             feature: selector.feature.to_string(),
@@ -212,6 +213,7 @@ impl TryFrom<RuleMessage> for Rule {
             5 => Subject::Group(group()?),
             6 => Subject::HostGroup(group()?),
             7 => Subject::Internet(Network::parse(&m.subject_name)?),
+            8 => Subject::EachUser,
             _ => return Err(CodecError::Unknown("subject")),
         };
         let selector = m.selector.map(|m| {

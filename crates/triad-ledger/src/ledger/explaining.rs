@@ -11,7 +11,7 @@ use crate::choice::Asking;
 use crate::command::{Holder, Item};
 use crate::denial::Denial;
 use crate::names::PoolId;
-use crate::policy::{RuleId, Subject};
+use crate::policy::{Policy, RuleId, Subject};
 use crate::pools::Pool;
 use crate::rights::Share;
 use crate::rulebook::{Named, Remaining};
@@ -29,6 +29,8 @@ pub struct Step {
     pub verdict: Verdict,
     /// The numbers, in words.
     pub numbers: String,
+    /// The answer's denial; of [`Asked::Answer`] only.
+    pub denial: Option<Denial>,
 }
 
 /// What is asked, in this order.
@@ -50,6 +52,8 @@ pub enum Asked {
     Include,
     /// Does the line's list of users and hosts name the holder?
     Named,
+    /// Was it taken from the holder lately, and blocked?
+    Blocked,
     /// Do others wait?
     Queue,
     /// What would be the answer?
@@ -78,13 +82,15 @@ struct Steps {
 impl Steps {
     fn say(&mut self, what: Asked, rule: Option<RuleId>, passes: bool, numbers: String) {
         let verdict = if passes { Verdict::Passes } else { Verdict::Denies };
-        self.steps.push(Step { what, pool: self.pool, rule, verdict, numbers });
+        let (pool, denial) = (self.pool, None);
+        self.steps.push(Step { what, pool, rule, verdict, numbers, denial });
     }
 
     fn not_meant(&mut self, what: Asked, rule: RuleId, subject: &Subject) {
         let numbers = format!("it is about {subject}");
         let (pool, verdict) = (self.pool, Verdict::NotMeant);
-        self.steps.push(Step { what, pool, rule: Some(rule), verdict, numbers });
+        let (rule, denial) = (Some(rule), None);
+        self.steps.push(Step { what, pool, rule, verdict, numbers, denial });
     }
 }
 
@@ -108,6 +114,9 @@ impl Ledger {
             steps.say(Asked::License, None, false, "no license names it".to_string());
         }
         let blocked = self.stays.unblocked(&holder, core::slice::from_ref(item), self.now_ms());
+        if let Err(blocked) = &blocked {
+            steps.say(Asked::Blocked, None, false, blocked.to_string());
+        }
         let choices = asking.choose(core::slice::from_ref(item));
         let waiting = self.queue.ahead(&item.feature, None);
         let free = choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
@@ -125,9 +134,21 @@ impl Ledger {
             Err(denial) => {
                 steps.decide(&denial);
                 steps.say(Asked::Answer, None, false, denial.to_string());
+                if let Some(answer) = steps.steps.last_mut() {
+                    answer.denial = Some(denial);
+                }
             }
         }
         steps.steps
+    }
+
+    /// As [`Ledger::explain`], if `policy` were in force. Works on a copy, whose
+    /// size is that of the ledger.
+    pub fn explain_under(&self, policy: &Policy, holder: &Holder, item: &Item) -> Vec<Step> {
+        let mut supposed = self.clone();
+        supposed.rules.set(policy.clone());
+        supposed.follow_rules();
+        supposed.explain(holder, item)
     }
 
     fn now_ms(&self) -> u64 {
@@ -192,7 +213,7 @@ impl Ledger {
         }
         for &rule in &rules.max {
             let (number, subject) = (self.rules.rule_id(rule), self.rules.subject(rule));
-            match self.rules.max(rule, &who) {
+            match self.rules.max(rules, rule, &who) {
                 Some((used, max)) => {
                     let numbers = format!("{used} of at most {max} held by {subject}");
                     steps.say(Asked::Max, Some(number), fresh == 0 || used + fresh <= max, numbers);
@@ -200,25 +221,18 @@ impl Ledger {
                 None => steps.not_meant(Asked::Max, number, subject),
             }
         }
-        for list in [&lists.include_all, &lists.include] {
-            let missing = !list.is_empty() && list.iter().all(|(_, means)| !means);
-            for (rule, means) in list {
-                let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
-                match (means, missing) {
-                    (true, _) => {
-                        steps.say(
-                            Asked::Include,
-                            Some(rule),
-                            true,
-                            format!("it includes {subject}"),
-                        );
-                    }
-                    (false, true) => {
-                        let numbers = format!("it includes only {subject}");
-                        steps.say(Asked::Include, Some(rule), false, numbers);
-                    }
-                    (false, false) => steps.not_meant(Asked::Include, rule, subject),
+        let missing = lists.include.iter().all(|(_, means)| !means);
+        for (rule, means) in &lists.include {
+            let (rule, subject) = (self.rules.rule_id(*rule), self.rules.subject(*rule));
+            match (means, missing) {
+                (true, _) => {
+                    steps.say(Asked::Include, Some(rule), true, format!("it includes {subject}"));
                 }
+                (false, true) => {
+                    let numbers = format!("it includes only {subject}");
+                    steps.say(Asked::Include, Some(rule), false, numbers);
+                }
+                (false, false) => steps.not_meant(Asked::Include, rule, subject),
             }
         }
         if let Some(named) = rules.named(&who) {
@@ -247,6 +261,7 @@ impl Steps {
             Denial::PolicyMax { rule, .. } => (Asked::Max, Some(*rule)),
             Denial::NotIncluded { rule, .. } => (Asked::Include, Some(*rule)),
             Denial::NoNamedUsers { .. } | Denial::NotNamed { .. } => (Asked::Named, None),
+            Denial::Blocked { .. } => (Asked::Blocked, None),
             Denial::QueueNonempty { .. } => (Asked::Queue, None),
             _ => return,
         };

@@ -47,9 +47,15 @@ impl Ledger {
             }
             _ => denial,
         };
-        let denied = Happening::Denied { session, items: items.to_vec(), denial: denial.clone() };
-        self.happened(denied);
+        self.denied(session, items, &denial);
         Err(denial)
+    }
+
+    /// Notes the final outcome of a request that was denied.
+    fn denied(&mut self, session: SessionId, items: &[Item], denial: &Denial) {
+        let holder = self.sessions[&session].holder.clone();
+        let (items, denial) = (items.to_vec(), denial.clone());
+        self.happened_to(&holder, [], Happening::Denied { session, items, denial });
     }
 
     pub(super) fn borrow(&mut self, session: SessionId, items: &[Item], until_ms: u64) -> Answer {
@@ -62,19 +68,18 @@ impl Ledger {
                 for (pool, claim) in checkout.claims(grant.checkout) {
                     self.count_borrowed(pool, &checkout, claim.seats, true);
                 }
-                self.happened(Happening::Borrowed {
+                let borrowed = Happening::Borrowed {
                     session,
                     holder: (*checkout.holder).clone(),
                     checkout: grant.checkout,
                     items: grant.items.clone(),
                     until_ms,
-                });
+                };
+                self.happened_with(None, self.touched(&checkout), borrowed);
                 Ok(Outcome::Borrowed { grant, until_ms })
             }
             Err(denial) => {
-                let denied =
-                    Happening::Denied { session, items: items.to_vec(), denial: denial.clone() };
-                self.happened(denied);
+                self.denied(session, items, &denial);
                 Err(denial)
             }
         }
@@ -130,7 +135,9 @@ impl Ledger {
         let grant = self.grant(session, items, choices, Stay::Live);
         let (checkout, items) = (grant.checkout, grant.items.clone());
         self.active(session);
-        self.happened(Happening::Granted { session, checkout, items });
+        let held = &self.checkouts[&checkout];
+        let (holder, touched) = (held.holder.clone(), self.touched(held));
+        self.happened_to(&holder, touched, Happening::Granted { session, checkout, items });
         grant
     }
 
@@ -204,7 +211,8 @@ impl Ledger {
         self.queue.join(ticket, waiting);
         self.records.touch(RecordKey::Waiting(ticket));
         let position = self.queue.position(ticket);
-        self.happened(Happening::Queued { session, request, items: items.to_vec(), position });
+        let queued = Happening::Queued { session, request, items: items.to_vec(), position };
+        self.happened_to(&holder, [], queued);
         Ok(position)
     }
 
@@ -214,15 +222,28 @@ impl Ledger {
         self.records.touch(RecordKey::Waiting(ticket));
         self.freed.features.extend(lines);
         if let Err(denial) = &answer {
-            self.happened(Happening::Denied { session, items, denial: denial.clone() });
+            self.denied(session, &items, denial);
         }
         let open = self.sessions.get_mut(&session).expect("who waits has a session");
         open.receipts.remember(request, answer.clone());
+        let holder = open.holder.clone();
         self.records.touch(RecordKey::Session(session));
-        self.happened(Happening::Settled { session, request, answer });
+        self.happened_to(&holder, [], Happening::Settled { session, request, answer });
     }
 
-    pub(super) fn cancel(&mut self, session: SessionId, request: RequestId) -> Outcome {
+    pub(super) fn cancel(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        answered: bool,
+    ) -> Outcome {
+        if answered {
+            if let Some(open) = self.sessions.get_mut(&session) {
+                open.receipts.forget(request);
+                self.records.touch(RecordKey::Session(session));
+            }
+            return Outcome::Cancelled { was_queued: false };
+        }
         let Some(ticket) = self.queue.ticket(session, request) else {
             return Outcome::Cancelled { was_queued: false };
         };

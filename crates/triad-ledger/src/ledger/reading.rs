@@ -51,6 +51,17 @@ impl Ledger {
         self.checkouts.range(after).map(|(id, checkout)| (*id, checkout))
     }
 
+    /// One checkout, if it is held.
+    pub fn find_checkout(&self, id: CheckoutId) -> Option<&Checkout> {
+        self.checkouts.get(&id)
+    }
+
+    /// How often clients are told to send a heartbeat by the policy: at least
+    /// and at most, ms. The servers follow it.
+    pub fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
+        self.rules.heartbeat_bounds_ms()
+    }
+
     /// What a checkout holds, in the words of a grant.
     pub fn granted_items(&self, checkout: &Checkout) -> Vec<GrantedItem> {
         checkout.items.iter().map(|item| self.granted_item(item)).collect()
@@ -81,6 +92,23 @@ impl Ledger {
         self.queue.iter()
     }
 
+    /// The places of all who wait, by ticket, from 1: of several features the
+    /// line that is furthest behind. One look at each line, so it may be asked
+    /// for a long queue.
+    pub fn queue_positions(&self) -> BTreeMap<u64, u64> {
+        self.queue.positions()
+    }
+
+    /// How many wait for a feature and would be served before a newcomer.
+    pub fn waiting_for(&self, feature: &FeatureName) -> u64 {
+        self.queue.ahead(feature, None)
+    }
+
+    /// The number of the last event, and the chain's head after it.
+    pub fn last_event(&self) -> (u64, ChainHash) {
+        (self.meta.last_event, self.meta.chain)
+    }
+
     /// The place of a request that waits, from 1; `None` if it does not.
     pub fn queue_position(&self, session: SessionId, request: RequestId) -> Option<u64> {
         self.queue.ticket(session, request).map(|ticket| self.queue.position(ticket))
@@ -92,10 +120,13 @@ impl Ledger {
         self.sessions.get(&session)?.receipts.answers.get(&request)
     }
 
-    /// What is kept of a pool, by which rule and for whom.
-    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64)> {
+    /// What is kept of a pool: by which rule, for whom, how many seats, and how
+    /// many of them are held by those they are kept for.
+    pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64, u64)> {
         let reserved = self.rules.reservations(pool);
-        reserved.map(|(rule, seats)| (self.rules.rule_id(rule), self.rules.subject(rule), seats))
+        reserved.map(|(rule, seats, drawn)| {
+            (self.rules.rule_id(rule), self.rules.subject(rule), seats, drawn)
+        })
     }
 
     /// The head of the event chain.

@@ -196,6 +196,7 @@ impl Ledger {
         let until_ms = self.meta.at.cluster_ms.saturating_add(longest);
         let stays: Vec<bool> = checkout.items.iter().map(|item| linger_ms(item.pool) > 0).collect();
         let before = checkout.clone();
+        let touched = self.touched(&before);
         for (pool, claim) in before.claims(id) {
             if !stays[claim.id.item] {
                 self.give_back(pool, claim);
@@ -228,7 +229,8 @@ impl Ledger {
                 self.schedule_idle(session);
             }
         }
-        self.happened(Happening::Lingering { session, checkout: id, items, until_ms });
+        let lingers = Happening::Lingering { session, checkout: id, items, until_ms };
+        self.happened_to(&before.holder, touched, lingers);
     }
 
     /// The same holder comes back: what lingers of these features ends now.
@@ -321,9 +323,9 @@ impl Ledger {
         if block_ms > 0 && self.stays.blocks.len() >= BLOCKS_MAX {
             return Err(Denial::LimitReached { what: Bound::Blocks, max: BLOCKS_MAX as u64 });
         }
-        let session = checkout.session;
+        let (session, checkout) = (checkout.session, checkout.clone());
         if block_ms > 0 {
-            let features = self.granted_items(checkout).into_iter().map(|item| item.feature);
+            let features = self.granted_items(&checkout).into_iter().map(|item| item.feature);
             let block = Block {
                 user: checkout.holder.user.clone(),
                 host: checkout.holder.host.clone(),
@@ -333,8 +335,12 @@ impl Ledger {
             self.stays.restore_block(id, block);
             self.records.touch(RecordKey::Block(id));
         }
-        let reason = reason.clone();
-        self.happened(Happening::Revoked { session, checkout: id, reason, block_ms });
+        let (holder, reason) = (checkout.holder.clone(), reason.clone());
+        self.happened_to(
+            &holder,
+            [],
+            Happening::Revoked { session, checkout: id, reason, block_ms },
+        );
         self.release(id, EndReason::Revoked);
         Ok(Outcome::Returned { was_held: true })
     }
@@ -347,9 +353,9 @@ impl Ledger {
             return Err(Denial::NotBorrowed { checkout: id });
         };
         if !core::mem::replace(lost, true) {
-            let session = checkout.session;
+            let (session, holder) = (checkout.session, checkout.holder.clone());
             self.records.touch(RecordKey::Checkout(id));
-            self.happened(Happening::MarkedLost { session, checkout: id });
+            self.happened_to(&holder, [], Happening::MarkedLost { session, checkout: id });
         }
         Ok(Outcome::Noted)
     }

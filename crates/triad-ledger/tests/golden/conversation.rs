@@ -14,11 +14,13 @@
 //! | `show pools` (sessions, checkouts, events, clock, due, hash) | events: those since they were last shown |
 //!
 //! | `1: checkout cad wait=60000 priority=2` | waits if it must, for so many ms; `wait=ever` as long as it lives |
+//! | `1: seen 3` | it has the final answer to request 3, which waited |
 //! | `1: cancel 3`, `1: borrow cad days=7`, `1: idle 600000`, `1: busy` | idle: for so many ms already |
 //! | `1: explain cad 2.0 seats=2` | what the ledger would say, and by which rule |
 //! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
 //! | `group stats ann bob`, `hosts lab desk1 10.1.*.*`, `case_rule off` | the words of the next policy |
 //! | `rule max=2 cad group=stats`, `rule exclude cad@2 user=bob` | its rules; `policy 2` puts it in force |
+//! | `rule exclude cad user=bob expires=2026-12-31` | pools are also chosen by `vendor=` and `hostid=` |
 //!
 //! Lines of a license also take `share=UH`, `linger_ms=`, `borrow_days=`, `hostid=`, `tokens=3 of=pool`,
 //! `users_max=`, `hosts_max=`, `uncounted=yes`, `issued=`, `supersedes=`; an opening takes `host=`,
@@ -122,7 +124,11 @@ impl Conversation {
                 sent.get(&request).ok_or("this request was never sent")?.clone()
             }
             "checkout" | "checkin" | "borrow" => return self.request(number, said, &groups),
-            "cancel" => Command::Cancel { session, request: RequestId(first.word(0)?.parse()?) },
+            "cancel" | "seen" => Command::Cancel {
+                session,
+                request: RequestId(first.word(0)?.parse()?),
+                answered: said.name == "seen",
+            },
             "idle" => {
                 let idle_ms: u64 = first.word(0)?.parse()?;
                 Command::Idle { session, since_ms: Some(self.at.cluster_ms - idle_ms) }
@@ -303,7 +309,7 @@ impl Conversation {
             "reservations" => {
                 let of = |(id, _): (PoolId, _)| {
                     let kept = ledger.reservations(id);
-                    kept.map(move |(rule, whose, n)| {
+                    kept.map(move |(rule, whose, n, _)| {
                         format!("pool {}: {n} for {whose}, {rule}", id.0)
                     })
                 };
@@ -522,7 +528,10 @@ fn rule(number: u32, said: &Group) -> Spoken<Rule> {
         };
         let all = FeatureSelector::all_of(FeatureName::parse(feature)?);
         let vendor_string = key("vendor").map(Label::parse).transpose()?;
-        Ok::<_, Box<dyn Error>>(FeatureSelector { version, vendor_string, ..all })
+        let hostid = key("hostid").map(Label::parse).transpose()?;
+        let expires_ms = key("expires").map(day_starts_ms).transpose()?.map(|day| day + DAY_MS);
+        let pools = FeatureSelector { version, vendor_string, expires_ms, hostid, ..all };
+        Ok::<_, Box<dyn Error>>(pools)
     });
     let mut subject = Subject::Anyone;
     for (name, value) in &said.keys {
@@ -534,6 +543,7 @@ fn rule(number: u32, said: &Group) -> Spoken<Rule> {
             "group" => Subject::Group(GroupName::parse(value)?),
             "hosts" => Subject::HostGroup(GroupName::parse(value)?),
             "network" => Subject::Internet(Network::parse(value)?),
+            "each" if value == "user" => Subject::EachUser,
             _ => continue,
         };
     }

@@ -1,10 +1,12 @@
 //! The ledger's rules as conversations that an administrator can read: each
-//! file in `tests/scripts` is one rule. After a rule has changed on purpose,
+//! file in `tests/scripts` is one rule, and the pages of `docs/reference/rules`
+//! have examples of the same kind. After a rule has changed on purpose,
 //! `UPDATE_GOLDENFILES=1 cargo test -p triad-ledger --test golden` writes what
 //! is said now; read the difference line by line before it is committed.
 
 mod calendar;
 mod conversation;
+mod pages;
 mod words;
 
 use conversation::Conversation;
@@ -51,6 +53,7 @@ scripts!(
     policy_reserve,
     policy_subjects,
     queue,
+    queue_acknowledged,
     queue_fairness,
     receipts,
     renewal,

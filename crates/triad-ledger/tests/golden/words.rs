@@ -75,8 +75,9 @@ fn granted(items: &[GrantedItem]) -> String {
                 vendor_string,
                 tokens,
             } = item;
-            let tokens =
-                tokens.map(|tokens| format!(", with {} of pool {}", tokens.seats, tokens.pool.0));
+            let tokens = tokens
+                .as_ref()
+                .map(|tokens| format!(", with {} of pool {}", tokens.seats, tokens.pool.0));
             let through = expires_ms.map(|at| format!(", through {}", last_day(at)));
             let vendor = Some(vendor_string.as_str()).filter(|text| !text.is_empty());
             format!(
@@ -220,7 +221,7 @@ pub fn event(event: &Event) -> String {
 }
 
 pub fn step(step: &Step) -> String {
-    let Step { what, pool, rule, verdict, numbers } = step;
+    let Step { what, pool, rule, verdict, numbers, .. } = step;
     let verdict = match verdict {
         Verdict::Passes => "passes",
         Verdict::Denies => "denies",

@@ -83,7 +83,7 @@ pub enum Action {
 pub enum Rich {
     Policy { newer: i8, rules: Vec<RulePick>, case_insensitive: bool },
     Wait { session: u8, items: Vec<(u8, u8, u8)>, timeout: Option<u8>, priority: Option<u8> },
-    Cancel { session: u8, back: u8 },
+    Cancel { session: u8, back: u8, answered: bool },
     Borrow { session: u8, items: Vec<(u8, u8, u8)>, days: u8 },
     Idle { session: u8, since: Option<u8> },
     Revoke { pick: u8, block: u8 },
@@ -140,7 +140,7 @@ fn rich() -> impl Strategy<Value = Rich> {
         0u8..5,
         prop::option::weighted(0.8, 0u8..9),
         prop::option::weighted(0.2, 0u8..3),
-        0u8..8,
+        0u8..9,
         0u8..5,
     );
     let rule = rule.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
@@ -159,7 +159,8 @@ fn rich() -> impl Strategy<Value = Rich> {
         8 => (session(), items(), prop::option::of(any::<u8>()), prop::option::of(0u8..4)).prop_map(
             |(session, items, timeout, priority)| Rich::Wait { session, items, timeout, priority }
         ),
-        1 => (session(), 0u8..4).prop_map(|(session, back)| Rich::Cancel { session, back }),
+        1 => (session(), 0u8..4, any::<bool>())
+            .prop_map(|(session, back, answered)| Rich::Cancel { session, back, answered }),
         2 => (session(), items(), 0u8..9)
             .prop_map(|(session, items, days)| Rich::Borrow { session, items, days }),
         2 => (session(), prop::option::of(any::<u8>()))
@@ -208,7 +209,7 @@ const PLAIN_RULES: [u8; 7] = [0, 1, 2, 3, 6, 8, 9];
 fn rule_of(kinds: &'static [u8]) -> impl Strategy<Value = RulePick> {
     let name = prop::option::weighted(0.8, 0u8..9);
     let version = prop::option::weighted(0.2, 0u8..3);
-    let picks = (prop::sample::select(kinds), 0u8..5, name, version, 0u8..8, 0u8..5);
+    let picks = (prop::sample::select(kinds), 0u8..5, name, version, 0u8..9, 0u8..5);
     picks.prop_map(|(kind, amount, feature, version, subject, who)| RulePick {
         kind,
         amount,
@@ -370,10 +371,11 @@ impl Scribe {
                 let session = self.session(*session);
                 Command::Checkout { session, request, answered_through, items, wait }
             }
-            Rich::Cancel { session, back } => {
+            Rich::Cancel { session, back, answered } => {
                 let last = self.clients[usize::from(*session)].last_request;
                 let request = RequestId(last.saturating_sub((*back).into()));
-                Command::Cancel { session: self.session(*session), request }
+                let (session, answered) = (self.session(*session), *answered);
+                Command::Cancel { session, request, answered }
             }
             Rich::Borrow { session, items, days } => {
                 let (request, answered_through) = self.number(*session, 2);
@@ -505,7 +507,8 @@ fn policy(version: u64, picks: &[RulePick], case_insensitive: bool) -> Policy {
             4 => Subject::Display(label("wall")),
             5 => Subject::Group(group("evens")),
             6 => Subject::HostGroup(group("lab")),
-            _ => Subject::Internet(Network::parse("10.0.0.0/31").expect("good")),
+            7 => Subject::Internet(Network::parse("10.0.0.0/31").expect("good")),
+            _ => Subject::EachUser,
         };
         let selector = name.map(|name| FeatureSelector {
             version: of.map(|pick| crate::actions::version(2 * pick)),

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
 use triad_ledger::rights::Share;
-use triad_ledger::{Answer, At, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool};
+use triad_ledger::{
+    Answer, At, Auditor, ChainHash, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool,
+    PoolUse, encode_event,
+};
 
 /// One entry of the log, and what came of it.
 #[derive(Clone)]
@@ -33,6 +36,16 @@ pub struct History {
     away: BTreeSet<CheckoutId>,
     waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
+    audit: Audited,
+}
+
+/// The auditor of the history, who is to find nothing.
+struct Audited(Auditor);
+
+impl Default for Audited {
+    fn default() -> Self {
+        Audited(Auditor::new(0, ChainHash::default()))
+    }
 }
 
 impl History {
@@ -49,8 +62,27 @@ impl History {
         self.check_never_oversold(step)?;
         self.check_exactly_once(step)?;
         self.check_held(step)?;
+        self.check_audit(step)?;
         self.pools = step.pools.clone();
         Ok(())
+    }
+
+    /// What the events say of the pools is how they stand, and who reads the
+    /// events alone comes to the same count.
+    fn check_audit(&mut self, step: &Step) -> Result<(), String> {
+        let mut last: BTreeMap<PoolId, &PoolUse> = BTreeMap::new();
+        for event in &step.events {
+            self.audit.0.observe(&encode_event(event));
+            last.extend(event.pools.iter().map(|stands| (stands.pool, stands)));
+        }
+        for (id, stands) in last {
+            let held = step.pools.get(&id).map_or(0, |pool| pool.held);
+            if stands.held != held {
+                return Err(format!("event says {stands:?}, {held} are held"));
+            }
+        }
+        let faults = self.audit.0.faults();
+        if faults.is_empty() { Ok(()) } else { Err(format!("audit: {faults:?}")) }
     }
 
     /// P9: events are counted without gaps, and time does not run backwards.
@@ -249,7 +281,7 @@ impl History {
         }
         let mut by_events: BTreeMap<PoolId, u64> = BTreeMap::new();
         for item in self.held.values().flat_map(|(_, items)| items) {
-            let tokens = item.tokens.map(|tokens| (tokens.pool, tokens.seats));
+            let tokens = item.tokens.as_ref().map(|tokens| (tokens.pool, tokens.seats));
             for (pool, seats) in [(item.pool, item.seats)].into_iter().chain(tokens) {
                 *by_events.entry(pool).or_default() += u64::from(seats.get());
             }

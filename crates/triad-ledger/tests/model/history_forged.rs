@@ -6,8 +6,8 @@ use triad_ledger::names::{
 };
 use triad_ledger::rights::{About, License, Line, Terms};
 use triad_ledger::{
-    At, Command, Denial, EndReason, Event, FreeSeats, Grant, Happening, Holder, Item, Ledger,
-    Outcome, Silence,
+    At, Auditor, ChainHash, Command, Denial, EndReason, Event, FreeSeats, Grant, Happening, Holder,
+    Item, Ledger, Outcome, Silence, encode_event,
 };
 
 use crate::actions::session_id;
@@ -105,6 +105,10 @@ fn assert_caught(mut steps: Vec<Step>, complaint: &str, forge: impl FnOnce(&mut 
     assert!(verdict.contains(complaint), "{verdict:?} instead of {complaint:?}");
 }
 
+fn event(sequence: u64, at: At, what: Happening) -> Event {
+    Event { sequence, at, holder: None, pools: Vec::new(), what }
+}
+
 /// The grant of that one seat.
 fn granted() -> Grant {
     match truth(one_seat_taken()).pop().map(|step| step.answer) {
@@ -119,7 +123,7 @@ fn as_if_granted(step: &mut Step, events: u64, session: u8, number: u64) {
     grant.checkout = CheckoutId(number);
     let (checkout, items) = (grant.checkout, grant.items.clone());
     let what = Happening::Granted { session: session_id(session), checkout, items };
-    step.events = vec![Event { sequence: events + 1, at: step.at, what }];
+    step.events = vec![event(events + 1, step.at, what)];
     step.answer = Ok(Outcome::Granted(grant));
     step.pools.get_mut(&PoolId(1)).expect("cad").held += 1;
 }
@@ -248,7 +252,7 @@ fn an_end_of_nobody_is_caught() {
         let (session, holder) = (session_id(2), Holder::default());
         let (reason, checkouts) = (EndReason::Closed, 0);
         let what = Happening::Ended { session, holder, reason, checkouts };
-        step.events = vec![Event { sequence: 4, at: step.at, what }];
+        step.events = vec![event(4, step.at, what)];
     });
 }
 
@@ -256,7 +260,7 @@ fn an_end_of_nobody_is_caught() {
 fn a_session_opened_twice_is_caught() {
     assert_caught(and([open(1)]), "was opened twice", |step| {
         let what = Happening::Opened { session: session_id(1), holder: Holder::default() };
-        step.events = vec![Event { sequence: 4, at: step.at, what }];
+        step.events = vec![event(4, step.at, what)];
     });
 }
 
@@ -292,4 +296,48 @@ fn a_clock_that_runs_back_is_caught() {
     ] {
         assert_caught(and([open(2)]), "P9:", |step| back(&mut step.events[0].at));
     }
+}
+
+/// The events of a history, as a node keeps them.
+fn kept(steps: &[Step]) -> Vec<Event> {
+    steps.iter().flat_map(|step| step.events.clone()).collect()
+}
+
+/// What an auditor finds in these events, of a ledger that ended with `head`.
+fn audited(events: &[Event], head: (u64, ChainHash)) -> Vec<String> {
+    let mut auditor = Auditor::new(0, ChainHash::default());
+    events.iter().for_each(|event| auditor.observe(&encode_event(event)));
+    auditor.finish(head).faults
+}
+
+fn head_of(events: &[Event]) -> (u64, ChainHash) {
+    let chain = events.iter().fold(ChainHash::default(), |c, e| c.extend(&encode_event(e)));
+    (events.last().map_or(0, |event| event.sequence), chain)
+}
+
+#[test]
+fn an_auditor_finds_nothing_in_the_truth() {
+    let events = kept(&and([checkin(1, 2, 1), end(1, 7)]));
+    assert_eq!(audited(&events, head_of(&events)), [] as [&str; 0]);
+}
+
+#[test]
+fn an_auditor_finds_what_was_altered_removed_or_added() {
+    let events = kept(&and([checkin(1, 2, 1)]));
+    let head = head_of(&events);
+    let finds = |forge: &dyn Fn(&mut Vec<Event>), complaint: &str| {
+        let mut forged = events.clone();
+        forge(&mut forged);
+        let faults = audited(&forged, head);
+        assert!(faults.iter().any(|fault| fault.contains(complaint)), "{faults:?}, {complaint:?}");
+    };
+    let grant = events.iter().position(|e| matches!(e.what, Happening::Granted { .. }));
+    let grant = grant.expect("one was granted");
+    finds(&|e| e[grant].pools[0].total += 1, "the chain of hashes is broken");
+    finds(&|e| drop(e.remove(grant)), "follows event");
+    finds(&|e| drop(e.pop()), "the history ends at event");
+    finds(&|e| e[grant].pools[0].held += 1, "are said to be held");
+    finds(&|e| e[grant].pools[0].total = 0, "oversold");
+    finds(&|e| e[grant].at.cluster_ms += 1 << 40, "time runs back");
+    finds(&|e| e[grant].what = Happening::PolicySet { version: 1 }, "was not held");
 }

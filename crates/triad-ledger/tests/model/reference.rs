@@ -254,12 +254,19 @@ impl Reference {
                 }
                 continue;
             }
-            let max = rules(|k| matches!(k, RuleKind::Max(_)));
-            let used_up = max.iter().find_map(|rule| {
+            let max_rules = rules(|k| matches!(k, RuleKind::Max(_)));
+            let used_up = max_rules.iter().find_map(|rule| {
                 let RuleKind::Max(max) = rule.kind else { return None };
-                let in_use: u64 =
-                    self.rows.iter().filter(|row| self.counted(row, rule)).map(seats).sum();
-                let over = self.means(&rule.subject, me) && in_use + wanted > u64::from(max);
+                let each = rule.subject == Subject::EachUser;
+                let his = |row: &&Row| {
+                    let of = self.sessions.iter().find(|open| open.id == row.session);
+                    !each || of.is_some_and(|open| open.holder.user == me.user)
+                };
+                let rows = self.rows.iter().filter(|row| self.counted(row, rule));
+                let in_use: u64 = rows.filter(his).map(seats).sum();
+                let own = |rule: &&Rule| rule.subject == Subject::User(me.user.clone());
+                let means = self.means(&rule.subject, me) && !(each && max_rules.iter().any(own));
+                let over = means && in_use + wanted > u64::from(max);
                 over.then_some((in_use, max, rule.id))
             });
             if let Some((in_use, max, rule)) = used_up.filter(|_| !self.makes(Mistake::IgnoresMax))
@@ -268,14 +275,10 @@ impl Reference {
                 over_max.get_or_insert(Denial::PolicyMax { feature, wanted, in_use, max, rule });
                 continue;
             }
-            let missing = [
-                rules(|k| matches!(k, RuleKind::IncludeAll)),
-                rules(|k| matches!(k, RuleKind::Include)),
-            ];
-            let missing = missing.iter().find_map(|list| {
-                let first = list.first()?;
-                list.iter().all(|rule| !self.means(&rule.subject, me)).then_some(first.id)
-            });
+            let list = rules(|k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
+            let missing =
+                list.first().filter(|_| list.iter().all(|rule| !self.means(&rule.subject, me)));
+            let missing = missing.map(|first| first.id);
             if let Some(rule) = missing.filter(|_| !self.makes(Mistake::IgnoresInclude)) {
                 left_out.get_or_insert(Denial::NotIncluded { feature: feature.clone(), rule });
                 continue;
@@ -320,7 +323,7 @@ impl Reference {
     fn means(&self, subject: &Subject, holder: &Holder) -> bool {
         let address = holder.address.expect("all have one");
         match subject {
-            Subject::Anyone => true,
+            Subject::Anyone | Subject::EachUser => true,
             Subject::User(user) => holder.user == *user,
             Subject::Host(host) => holder.host == *host,
             Subject::Display(display) => holder.display == *display,

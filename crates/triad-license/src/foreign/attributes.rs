@@ -33,9 +33,23 @@ pub(super) struct Attributes {
     pub(super) components: Option<String>,
     pub(super) suite: bool,
     pub(super) suite_dup_group: Option<Share>,
+    /// Whether the bare code of the oldest lines was seen.
+    has_code: bool,
     /// What was left out, for the remark.
     dropped: Vec<String>,
 }
+
+/// Attributes that need no value.
+const FLAGS: [&str; 8] = [
+    "BORROW",
+    "FLOAT_OK",
+    "HOST_BASED",
+    "ONE_TS_OK",
+    "SUITE_RESERVED",
+    "SUPERSEDE",
+    "TS_OK",
+    "USER_BASED",
+];
 
 impl Attributes {
     /// Reads the words behind the fields of a line of `feature` with `seats`.
@@ -48,12 +62,14 @@ impl Attributes {
         let mut supersedes = false;
         for word in words {
             let (key, value) = match word.text.split_once('=') {
-                Some((key, value)) => (key, Some(value)),
-                None => (word.text.as_str(), None),
+                // `"<=128 CPU"` is a vendor string in its place.
+                Some((key, value)) if is_key(key) || !is_quoted(word) => (key, Some(value)),
+                _ if attributes.in_its_place(word)? => continue,
+                _ => (word.text.as_str(), None),
             };
             let key = key.to_ascii_uppercase();
             supersedes |= key == "SUPERSEDE";
-            attributes.one(&key, value, seats, word)?;
+            attributes.one(&key, value, seats)?;
         }
         if supersedes && attributes.about.supersedes.is_empty() {
             attributes.about.supersedes.push(feature.clone());
@@ -65,13 +81,32 @@ impl Attributes {
         Ok(attributes)
     }
 
-    fn one(
-        &mut self,
-        key: &str,
-        value: Option<&str>,
-        seats: u32,
-        word: &Word,
-    ) -> Result<(), String> {
+    /// What the oldest lines have without a key: the code, then a vendor string
+    /// in quotes, then a host id.
+    fn in_its_place(&mut self, word: &Word) -> Result<bool, String> {
+        let text = word.text.as_str();
+        if FLAGS.iter().any(|flag| flag.eq_ignore_ascii_case(text)) {
+            return Ok(false);
+        }
+        if is_quoted(word) {
+            if !text.is_empty() {
+                self.vendor_string = label(text)?.to_string();
+            }
+        } else if is_code(text) && !self.has_code {
+            self.has_code = true;
+            self.drop("the license code (sign the new license)");
+        } else if is_code(text)
+            || text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit())
+            || ["ANY", "DEMO"].iter().any(|any| any.eq_ignore_ascii_case(text))
+        {
+            self.terms.hostids = hosts(text)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn one(&mut self, key: &str, value: Option<&str>, seats: u32) -> Result<(), String> {
         let text = value.unwrap_or_default();
         match key {
             "BORROW" => {
@@ -89,8 +124,12 @@ impl Attributes {
                 self.overdraft = count.map_err(|_| "OVERDRAFT is too large".to_owned())?;
             }
             "VENDOR_STRING" => self.vendor_string = label(text)?.to_string(),
-            "NOTICE" => self.about.notice = label(text)?,
-            "SN" => self.about.serial_number = label(text)?,
+            // They grant nothing: a line does not fall with them.
+            "NOTICE" | "SN" => match (label(text), key) {
+                (Ok(label), "SN") => self.about.serial_number = label,
+                (Ok(label), _) => self.about.notice = label,
+                (Err(why), _) => self.drop(&format!("{key}: {why}")),
+            },
             "START" => self.start = day(text)?,
             "ISSUED" => {
                 let issued = day(text)?;
@@ -121,9 +160,6 @@ impl Attributes {
                 self.drop("the signature (sign the new license)");
             }
             _ if NARROWING.contains(&key) => self.drop(&format!("{key}, so it grants more")),
-            _ if value.is_none() && is_code(&word.text) => {
-                self.drop("the license code (sign the new license)");
-            }
             _ => self.drop(&shown(key)),
         }
         Ok(())
@@ -142,6 +178,14 @@ impl Attributes {
         }
         format!("left out: {}", self.dropped.join("; "))
     }
+}
+
+fn is_quoted(word: &Word) -> bool {
+    word.span.len() > word.text.len()
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
 
 /// The bare hexadecimal code of the oldest lines.

@@ -8,9 +8,9 @@ use triad_ledger::names::{FeatureName, Label, LicenseId, Seats, Version};
 use triad_ledger::rights::LINES_MAX;
 
 use super::attributes::Attributes;
-use super::lines::{Line, Word};
+use super::lines::{Doubt, Line, Word};
 use super::report::{Fate, Report};
-use super::words::{day, hostid, shown};
+use super::words::{hostid, last_day, shown};
 use crate::content::{Content, PACKAGES_MAX, UPGRADES_MAX};
 use crate::dates::{Day, Zone};
 use crate::diagnostic::{DIAGNOSTICS_MAX, Severity, Source};
@@ -47,11 +47,12 @@ pub struct Conversion {
 /// It is too large. Everything else is said in the report.
 pub fn convert_license(bytes: &[u8]) -> Result<Conversion, LicenseError> {
     let (text, lines) = super::read(bytes)?;
+    let lines = joined(lines);
     let mut converter = Converter::default();
     let mut outcomes: Vec<Option<Outcome>> = vec![None; lines.len()];
     // A package needs the line that sells it, wherever that stands.
     for (line, outcome) in lines.iter().zip(&mut outcomes) {
-        if !is_package(line) {
+        if !starts_with(line, &["PACKAGE"]) {
             *outcome = Some(converter.line(line));
         }
     }
@@ -62,11 +63,19 @@ pub fn convert_license(bytes: &[u8]) -> Result<Conversion, LicenseError> {
     }
     let mut report = Report::default();
     for (line, outcome) in lines.iter().zip(outcomes) {
-        let (fate, remark) = outcome.expect("the second pass fills what the first left");
+        let (mut fate, mut remark) = outcome.expect("the second pass fills what the first left");
+        if fate == Fate::Carried && starts_with(line, &["SERVER"]) && !converter.is_bound() {
+            fate = Fate::NotCarried;
+            remark = "a license is bound to a cluster or to three hosts; write the cluster's id \
+                      under [binding]"
+                .to_owned();
+        }
         report.add(&text, line, fate, remark);
     }
     let source = Source::new(&text);
-    let doubts = lines.iter().flat_map(|line| &line.doubts).take(DIAGNOSTICS_MAX);
+    let doubts = lines.iter().flat_map(|line| &line.doubts);
+    // License files have lines of any length.
+    let doubts = doubts.filter(|doubt| !matches!(doubt, Doubt::Long(_))).take(DIAGNOSTICS_MAX);
     report.findings = doubts
         .map(|doubt| {
             let (span, message, help) = doubt.told();
@@ -80,8 +89,36 @@ pub fn convert_license(bytes: &[u8]) -> Result<Conversion, LicenseError> {
 
 type Outcome = (Fate, String);
 
-fn is_package(line: &Line) -> bool {
-    line.words.first().is_some_and(|word| word.text.eq_ignore_ascii_case("PACKAGE"))
+fn starts_with(line: &Line, keywords: &[&str]) -> bool {
+    let is = |word: &Word| keywords.iter().any(|keyword| word.text.eq_ignore_ascii_case(keyword));
+    line.words.first().is_some_and(is)
+}
+
+/// Joins lines that begin with an attribute to the line before: the format
+/// needs no backslash any more.
+fn joined(lines: Vec<Line>) -> Vec<Line> {
+    const WITH_ATTRIBUTES: [&str; 4] = ["FEATURE", "INCREMENT", "PACKAGE", "UPGRADE"];
+    let mut joined: Vec<Line> = Vec::with_capacity(lines.len());
+    for line in lines {
+        let begins = line.words.first().filter(|word| word.text.contains('='));
+        let before = joined.last_mut().filter(|line| starts_with(line, &WITH_ATTRIBUTES));
+        let (Some(first), Some(before)) = (begins, before) else {
+            joined.push(line);
+            continue;
+        };
+        before.doubts.push(Doubt::NoBackslash(first.span.clone()));
+        before.last = line.last;
+        before.span.end = line.span.end;
+        before.words.extend(line.words);
+        before.doubts.extend(line.doubts);
+    }
+    joined
+}
+
+/// `vendor-feature-00737-55296-1825`, as some files shorten their lines.
+fn is_decimal(word: &str) -> bool {
+    let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    word.rsplit('-').take_while(digits).count() >= 3
 }
 
 fn done(result: Result<String, String>) -> Outcome {
@@ -123,6 +160,11 @@ impl Converter {
             "FEATURE" => done(self.feature(rest, true)),
             "INCREMENT" => done(self.feature(rest, false)),
             "UPGRADE" => done(self.upgrade(rest)),
+            _ if is_decimal(&keyword.text) => {
+                let why = "a line in the decimal format; convert it with the tools of its \
+                           publisher first";
+                (Fate::NotCarried, why.to_owned())
+            }
             other => {
                 let hint = nearest(other, KEYWORDS).map(|name| format!("; did you mean {name}?"));
                 let hint = hint.unwrap_or_default();
@@ -167,7 +209,8 @@ impl Converter {
         };
         let name = feature_name(&name.text)?;
         let version = version_of(&version.text)?;
-        let expires = day(&expires.text)?;
+        self.of_vendor(vendor)?;
+        let (expires, never) = (last_day(&expires.text)?, said_never(&expires.text));
         let seats = seats(&count.text)?;
         let attributes = Attributes::read(attributes, &name, seats)?;
         check_days(attributes.start, expires)?;
@@ -178,7 +221,8 @@ impl Converter {
         if self.features >= LINES_MAX {
             return Err(format!("a license has at most {LINES_MAX} lines"));
         }
-        let remark = attributes.remark();
+        let remark = [never, attributes.remark()].into_iter().filter(|text| !text.is_empty());
+        let remark = remark.collect::<Vec<_>>().join("; ");
         let mut terms = attributes.terms;
         terms.uncounted = seats == 0;
         let feature = DraftFeature {
@@ -207,12 +251,13 @@ impl Converter {
 
     /// `UPGRADE feature vendor from to expires count ...`
     fn upgrade(&mut self, rest: &[Word]) -> Result<String, String> {
-        let [name, _, from, to, expires, count, attributes @ ..] = rest else {
+        let [name, vendor, from, to, expires, count, attributes @ ..] = rest else {
             return Err("it ends too early; expected name vendor from to day count".to_owned());
         };
+        self.of_vendor(vendor)?;
         let name = feature_name(&name.text)?;
         let (from, to) = (version_of(&from.text)?, version_of(&to.text)?);
-        let expires = day(&expires.text)?;
+        let expires = last_day(&expires.text)?;
         let seats = seats(&count.text)?;
         let attributes = Attributes::read(attributes, &name, seats)?;
         check_days(attributes.start, expires)?;
@@ -245,9 +290,10 @@ impl Converter {
 
     /// `PACKAGE name vendor [version] COMPONENTS="..." ...`
     fn package(&mut self, rest: &[Word]) -> Result<String, String> {
-        let [name, _, more @ ..] = rest else {
+        let [name, vendor, more @ ..] = rest else {
             return Err("it ends too early; expected name vendor version COMPONENTS=".to_owned());
         };
+        self.of_vendor(vendor)?;
         let name = feature_name(&name.text)?;
         let sold = self.sold.get(&name).map(Vec::as_slice).unwrap_or_default();
         let (version, attributes) = match more.split_first() {
@@ -293,6 +339,20 @@ impl Converter {
         Ok(remarks.join("; "))
     }
 
+    /// One license is of one publisher.
+    fn of_vendor(&self, vendor: &Word) -> Result<(), String> {
+        if self.vendor.is_empty() || self.vendor == vendor.text {
+            return Ok(());
+        }
+        let (of, license) = (shown(&vendor.text), &self.vendor);
+        Err(format!("it is of {of}, the license of {license}; convert each vendor alone"))
+    }
+
+    /// Whether the hosts are three that a license can be bound to.
+    fn is_bound(&self) -> bool {
+        self.hosts.len() == 3 && self.hosts.iter().flatten().count() == 3
+    }
+
     fn written(&self) -> String {
         let vendor = if self.vendor.is_empty() { "unknown" } else { &self.vendor };
         let id = LicenseId::parse(vendor).map_or("converted".to_owned(), |id| id.to_string());
@@ -302,9 +362,9 @@ impl Converter {
         let publisher = quoted(vendor);
         write!(text, "license = {}\npublisher = {publisher}\nserial = 1\n\n", quoted(&id))
             .expect("a string takes any text");
-        let hosts: Vec<&HostId> = self.hosts.iter().flatten().collect();
-        let binding = if hosts.len() == 3 && self.hosts.len() == 3 {
-            let hosts: Vec<String> = hosts.iter().map(|host| quoted(&host.to_string())).collect();
+        let hosts = self.hosts.iter().flatten();
+        let binding = if self.is_bound() {
+            let hosts: Vec<String> = hosts.map(|host| quoted(&host.to_string())).collect();
             format!("[binding]\nhostids = [{}]\n", hosts.join(", "))
         } else {
             format!("[binding]\ncluster = \"{CLUSTER_TO_NAME}\"\n")
@@ -338,6 +398,15 @@ fn feature_name(text: &str) -> Result<FeatureName, String> {
 
 fn version_of(text: &str) -> Result<Version, String> {
     Version::parse(text).map_err(|reason| format!("version {:?}: {reason}", shown(text)))
+}
+
+/// What to say of a day that stands for none.
+fn said_never(text: &str) -> String {
+    if last_day(text) == Ok(None) && text.contains("9999") {
+        "31-dec-9999 is taken for permanent".to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// A count; 0 stands for uncounted.

@@ -17,7 +17,7 @@ impl Importer<'_> {
     pub(super) fn group_line(&mut self, line: &Line) -> Option<Outcome> {
         let (keyword, rest) = line.words.split_first()?;
         let users = match keyword.text.to_ascii_uppercase().as_str() {
-            "GROUP" => true,
+            "GROUP" | "USER_GROUP" => true,
             "HOST_GROUP" => false,
             _ => return None,
         };
@@ -49,6 +49,7 @@ impl Importer<'_> {
         let mut set = self.policy.groups.remove(&group).unwrap_or_default();
         let mut left_out = LeftOut::default();
         for word in members {
+            self.comma(word);
             match self.member(&word.text) {
                 Err(reason) => left_out.add(word, &reason),
                 Ok(label) if label.as_str().contains('*') => {
@@ -67,7 +68,16 @@ impl Importer<'_> {
         let mut hosts = self.policy.host_groups.remove(&group).unwrap_or_default();
         let mut left_out = LeftOut::default();
         for word in members {
-            if is_address(&word.text) || word.text.contains('*') {
+            self.comma(word);
+            if word.text.contains(['*', '/']) && !is_address(&word.text) {
+                let reason = match word.text.contains('*') {
+                    true => "names are compared whole, `*` is no wildcard",
+                    false => "it is no network, and no host has a `/` in its name",
+                };
+                left_out.add(word, reason);
+                continue;
+            }
+            if is_address(&word.text) {
                 match Network::parse(&word.text) {
                     Err(reason) => left_out.add(word, &reason.to_string()),
                     Ok(network) => {
@@ -87,6 +97,13 @@ impl Importer<'_> {
         }
         self.policy.host_groups.insert(group, hosts);
         left_out.told()
+    }
+
+    fn comma(&mut self, word: &Word) {
+        if word.text.contains(',') {
+            let help = "members are separated by blanks";
+            self.warn("comma", word.span.clone(), "the comma is part of the name", help);
+        }
     }
 
     fn member(&self, text: &str) -> Result<Label, String> {

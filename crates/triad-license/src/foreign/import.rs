@@ -6,18 +6,18 @@ use std::ops::Range;
 
 use triad_ledger::names::{Label, NameError, Seats};
 use triad_ledger::policy::{
-    FeatureSelector, GroupName, Network, Policy, RULES_MAX, Rule, RuleId, RuleKind, Subject,
+    FeatureSelector, GroupName, Policy, RULES_MAX, Rule, RuleId, RuleKind, Subject,
 };
 use triad_ledger::rights::Line as Licensed;
 
-use super::keywords::{IGNORED, TYPES, unknown};
+use super::keywords::{IGNORED, unknown};
 use super::lines::{Line, Word};
 use super::report::{Fate, Report};
-use super::words::{is_address, selector, shown};
+use super::subjects::{Capped, Placed};
+use super::words::{selector, shown};
 use crate::diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity, Source};
 use crate::error::LicenseError;
 use crate::policy::{PERIOD_MS_MAX, POLICY_BYTES_MAX, Places, PolicyDocument, render_noted};
-use crate::suggest::nearest;
 
 /// An options file as a policy, and what became of each of its lines.
 #[derive(Clone, Debug)]
@@ -111,10 +111,25 @@ pub(super) struct Importer<'a> {
     pub(super) group_places: BTreeMap<GroupName, Range<usize>>,
     pub(super) host_group_places: BTreeMap<GroupName, Range<usize>>,
     pub(super) findings: Vec<Diagnostic>,
+    pub(super) capped: Capped,
 }
 
-/// A line that becomes one rule, or the reason why not.
-type Ruled = Result<(RuleKind, Option<FeatureSelector>, Subject, String), String>;
+/// What a line becomes: a rule for each of its subjects.
+struct Rules {
+    kind: RuleKind,
+    selector: Option<FeatureSelector>,
+    subjects: Vec<Placed>,
+    remark: String,
+}
+
+impl Rules {
+    fn for_anyone(kind: RuleKind, selector: Option<FeatureSelector>, remark: String) -> Self {
+        Rules { kind, selector, subjects: vec![(Subject::Anyone, None)], remark }
+    }
+}
+
+/// The rules of a line, or the reason why it has none.
+type Ruled = Result<Rules, String>;
 
 impl<'a> Importer<'a> {
     fn new(source: &'a Source<'a>) -> Self {
@@ -127,6 +142,7 @@ impl<'a> Importer<'a> {
             group_places: BTreeMap::new(),
             host_group_places: BTreeMap::new(),
             findings: Vec::new(),
+            capped: Capped::default(),
         }
     }
 
@@ -156,10 +172,11 @@ impl<'a> Importer<'a> {
             return (Fate::Comment, String::new());
         };
         let name = keyword.text.to_ascii_uppercase();
-        if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| *ignored == name) {
-            return (Fate::Ignored, format!("ignored, because {why}"));
-        }
         let ruled = match name.as_str() {
+            "REPORTLOG" if rest.iter().any(|word| word.text.eq_ignore_ascii_case("HIDE_USER")) => {
+                let why = "the history of use is always kept, and nothing hides its users";
+                return (Fate::NotCarried, why.to_owned());
+            }
             "GROUPCASEINSENSITIVE" => return self.case(rest),
             "FQDN_MATCHING" => return fqdn_matching(rest),
             "INCLUDE" => self.access(RuleKind::Include, true, rest),
@@ -172,50 +189,61 @@ impl<'a> Importer<'a> {
             "RESERVE" => {
                 self.counted(|count| Seats::new(count).map(RuleKind::Reserve), "RESERVE", rest)
             }
-            "LINGER" => timed(RuleKind::LingerMs, "LINGER feature seconds", 1_000, rest),
-            "TIMEOUT" => timed(RuleKind::IdleTimeoutMs, "TIMEOUT feature seconds", 1_000, rest),
+            "LINGER" => {
+                let all = "for all features put [[linger]] into the policy";
+                timed(RuleKind::LingerMs, "LINGER feature seconds", all, 1_000, rest)
+            }
+            "TIMEOUT" => {
+                let all = "TIMEOUTALL is for all features";
+                timed(RuleKind::IdleTimeoutMs, "TIMEOUT feature seconds", all, 1_000, rest)
+            }
             "TIMEOUTALL" => timeout_all(rest),
             "MAX_BORROW_HOURS" => {
-                timed(RuleKind::MaxBorrowMs, "MAX_BORROW_HOURS feature hours", 3_600_000, rest)
+                let form = "MAX_BORROW_HOURS feature hours";
+                let all = "for all features put [[max_borrow]] into the policy";
+                timed(RuleKind::MaxBorrowMs, form, all, 3_600_000, rest)
             }
             "BORROW_LOWWATER" => {
                 limited(RuleKind::BorrowLowwater, "BORROW_LOWWATER feature seats", rest)
             }
             "MAX_OVERDRAFT" => limited(RuleKind::MaxOverdraft, "MAX_OVERDRAFT feature seats", rest),
-            other => Err(unknown(other)),
+            other => match IGNORED.iter().find(|(ignored, _)| *ignored == other) {
+                Some((_, why)) => return (Fate::Ignored, format!("ignored, because {why}")),
+                None => Err(unknown(other)),
+            },
         };
         match ruled.and_then(|ruled| self.add(line, rest, ruled)) {
             Ok(remark) => (Fate::Carried, remark),
             Err(why) if name.starts_with("INCLUDE") => {
-                (Fate::NotCarried, format!("{why}. Mind: a missing INCLUDE may let others in"))
+                let stop = if why.ends_with('?') { "" } else { "." };
+                let mind = "Mind: a missing INCLUDE may let others in";
+                (Fate::NotCarried, format!("{why}{stop} {mind}"))
             }
             Err(why) => (Fate::NotCarried, why),
         }
     }
 
-    fn add(
-        &mut self,
-        line: &Line,
-        rest: &[Word],
-        (kind, selector, subject, remark): (RuleKind, Option<FeatureSelector>, Subject, String),
-    ) -> Result<String, String> {
-        if self.policy.rules.len() >= RULES_MAX {
+    fn add(&mut self, line: &Line, rest: &[Word], rules: Rules) -> Result<String, String> {
+        let Rules { kind, selector, subjects, remark } = rules;
+        if self.policy.rules.len() + subjects.len() > RULES_MAX {
             return Err(format!("a policy has at most {RULES_MAX} rules; name groups instead"));
         }
-        let number = self.policy.rules.len() as u32 + 1;
-        let id = RuleId { number, line: u32::try_from(line.first).unwrap_or(u32::MAX) };
         let value_first = matches!(kind, RuleKind::Max(_) | RuleKind::Reserve(_));
         let span = |at: usize| rest.get(at).map(|word| word.span.clone());
-        let named = subject != Subject::Anyone;
         let feature_at = usize::from(value_first);
         let value_at = if value_first { 0 } else { usize::from(selector.is_some()) };
-        self.places.push(Places {
-            head: line.span.clone(),
-            feature: selector.as_ref().and_then(|_| span(feature_at)),
-            subject: if named { rest.last().map(|word| word.span.clone()) } else { None },
-            value: if named && !value_first { None } else { span(value_at) },
-        });
-        self.policy.rules.push(Rule { id, selector, kind, subject });
+        for (subject, place) in subjects {
+            let number = self.policy.rules.len() as u32 + 1;
+            let id = RuleId { number, line: u32::try_from(line.first).unwrap_or(u32::MAX) };
+            let named = place.is_some();
+            self.places.push(Places {
+                head: line.span.clone(),
+                feature: selector.as_ref().and_then(|_| span(feature_at)),
+                subject: place,
+                value: if named && !value_first { None } else { span(value_at) },
+            });
+            self.policy.rules.push(Rule { id, selector: selector.clone(), kind, subject });
+        }
         Ok(remark)
     }
 
@@ -227,6 +255,7 @@ impl<'a> Importer<'a> {
                 (Fate::Carried, remark.to_owned())
             }
             [word] if word.text.eq_ignore_ascii_case("OFF") => {
+                self.policy.case_insensitive = false;
                 (Fate::Carried, "names are compared exactly unless it is ON".to_owned())
             }
             _ => (Fate::NotCarried, "write GROUPCASEINSENSITIVE ON".to_owned()),
@@ -247,8 +276,8 @@ impl<'a> Importer<'a> {
         };
         let lets_in =
             matches!(kind, RuleKind::Include | RuleKind::IncludeAll | RuleKind::IncludeBorrow);
-        let subject = self.subject(form, rest, lets_in, &mut remark)?;
-        Ok((kind, selector, subject, remark))
+        let subjects = self.subjects(form, rest, lets_in, &mut remark)?;
+        Ok(Rules { kind, selector, subjects, remark })
     }
 
     /// `KEYWORD count feature type name`.
@@ -265,46 +294,8 @@ impl<'a> Importer<'a> {
         let number = number(&count.text)?;
         let kind = kind(number).ok_or_else(|| format!("{keyword} 0 says nothing"))?;
         let (selector, mut remark) = selector(&feature.text)?;
-        let subject = self.subject(form, rest, false, &mut remark)?;
-        Ok((kind, Some(selector), subject, remark))
-    }
-
-    fn subject(
-        &mut self,
-        form: &str,
-        rest: &[Word],
-        lets_in: bool,
-        remark: &mut String,
-    ) -> Result<Subject, String> {
-        let (kind, name) = match rest {
-            [kind, name] => (kind, name),
-            [kind, _, more, ..] => {
-                let (kind, more) = (shown(&kind.text), shown(&more.text));
-                return Err(format!(
-                    "one {kind} is expected, {more:?} is too much; quote names with blanks, put \
-                     several into a group"
-                ));
-            }
-            _ => return Err(format!("it ends too early; expected {form}")),
-        };
-        let upper = kind.text.to_ascii_uppercase();
-        match upper.as_str() {
-            "USER" => whole(&name.text).map(Subject::User),
-            "DISPLAY" => whole(&name.text).map(Subject::Display),
-            "PROJECT" => whole(&name.text).map(Subject::Project),
-            "HOST" if is_address(&name.text) => {
-                add_remark(remark, "an address is a network here");
-                network(&name.text).map(Subject::Internet)
-            }
-            "HOST" => whole(&name.text).map(Subject::Host),
-            "INTERNET" => network(&name.text).map(Subject::Internet),
-            "GROUP" | "HOST_GROUP" => self.group(upper == "GROUP", name, lets_in, remark),
-            _ => {
-                let hint = nearest(&kind.text, TYPES).map(|t| format!("; did you mean {t}?"));
-                let hint = hint.unwrap_or_else(|| format!("; expected {form}"));
-                Err(format!("{:?} is not one of {}{hint}", shown(&kind.text), TYPES.join(", ")))
-            }
-        }
+        let subjects = self.counted_subjects(form, kind, &selector, rest, &mut remark)?;
+        Ok(Rules { kind, selector: Some(selector), subjects, remark })
     }
 }
 
@@ -328,30 +319,42 @@ fn fqdn_matching(rest: &[Word]) -> Outcome {
     }
 }
 
-/// `KEYWORD feature length`.
-fn timed(kind: fn(u64) -> RuleKind, form: &str, unit_ms: u64, rest: &[Word]) -> Ruled {
-    let [feature, length] = rest else { return Err(format!("write {form}")) };
+/// `KEYWORD feature length`. `all` says how to mean all features.
+fn timed(kind: fn(u64) -> RuleKind, form: &str, all: &str, unit_ms: u64, rest: &[Word]) -> Ruled {
+    let [feature, length] = rest else {
+        let hint = if rest.len() == 1 { format!("; {all}") } else { String::new() };
+        return Err(format!("write {form}{hint}"));
+    };
     let (selector, remark) = selector(&feature.text)?;
     let kind = kind(period_ms(&length.text, unit_ms)?);
     if kind == RuleKind::IdleTimeoutMs(0) {
         return Err("0 seconds would take seats back at once".to_owned());
     }
-    Ok((kind, Some(selector), Subject::Anyone, remark))
+    Ok(Rules::for_anyone(kind, Some(selector), remark))
 }
 
 fn timeout_all(rest: &[Word]) -> Ruled {
     let [length] = rest else { return Err("write TIMEOUTALL seconds".to_owned()) };
     match period_ms(&length.text, 1_000)? {
         0 => Err("0 seconds would take seats back at once".to_owned()),
-        ms => Ok((RuleKind::IdleTimeoutAllMs(ms), None, Subject::Anyone, String::new())),
+        ms => Ok(Rules::for_anyone(RuleKind::IdleTimeoutAllMs(ms), None, String::new())),
     }
 }
 
 /// `KEYWORD feature count`.
 fn limited(kind: fn(u32) -> RuleKind, form: &str, rest: &[Word]) -> Ruled {
-    let [feature, count] = rest else { return Err(format!("write {form}")) };
+    let (feature, count) = match rest {
+        [feature, count] => (feature, count),
+        // Some guides write for whom the seats are kept back; `*` is all.
+        [feature, of, whom, count] if of.text == "*" && whom.text == "*" => (feature, count),
+        [_, of, whom, _] => {
+            let (of, whom) = (shown(&of.text), shown(&whom.text));
+            return Err(format!("it holds for everybody, not for {of} {whom}; write {form}"));
+        }
+        _ => return Err(format!("write {form}")),
+    };
     let (selector, remark) = selector(&feature.text)?;
-    Ok((kind(number(&count.text)?), Some(selector), Subject::Anyone, remark))
+    Ok(Rules::for_anyone(kind(number(&count.text)?), Some(selector), remark))
 }
 
 fn number(text: &str) -> Result<u32, String> {
@@ -371,16 +374,4 @@ fn period_ms(text: &str, unit_ms: u64) -> Result<u64, String> {
 pub(super) fn label(text: &str) -> Result<Label, String> {
     let label = if text.is_empty() { Err(NameError::Empty) } else { Label::parse(text) };
     label.map_err(|reason| reason.to_string())
-}
-
-/// A name that is compared whole.
-fn whole(text: &str) -> Result<Label, String> {
-    if text.contains('*') {
-        return Err("names are compared whole, `*` is no wildcard; put them into a group".into());
-    }
-    label(text)
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    Network::parse(text).map_err(|reason| format!("{:?}: {reason}", shown(text)))
 }

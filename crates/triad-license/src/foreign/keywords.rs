@@ -26,7 +26,7 @@ pub(super) const IGNORED: [(&str, &str); 14] = [
 const NO_TRUSTED_STORAGE: &str = "licenses are not activated into a trusted storage here";
 
 /// Keywords that become part of the policy.
-const CARRIED: [&str; 18] = [
+const CARRIED: [&str; 19] = [
     "BORROW_LOWWATER",
     "EXCLUDE",
     "EXCLUDEALL",
@@ -45,6 +45,7 @@ const CARRIED: [&str; 18] = [
     "RESERVE",
     "TIMEOUT",
     "TIMEOUTALL",
+    "USER_GROUP",
 ];
 
 pub(super) const TYPES: [&str; 7] =

@@ -1,10 +1,8 @@
 //! The words that options files and license files share: days, host ids and
 //! features with a choice of one pool.
 
-use std::net::IpAddr;
-
 use triad_ledger::names::{FeatureName, Label, Version};
-use triad_ledger::policy::FeatureSelector;
+use triad_ledger::policy::{FeatureSelector, Network};
 
 use crate::dates::{Day, Zone};
 use crate::error::printable;
@@ -17,6 +15,9 @@ const MONTHS: [&str; 12] =
 /// The keys by which a line of an options file chooses one pool, and which of
 /// them tell pools apart here.
 const POOL_KEYS: [&str; 4] = ["VERSION", "VENDOR_STRING", "EXPDATE", "HOSTID"];
+/// Keys that choose a pool elsewhere, and mean nothing of one here.
+const OTHER_KEYS: [&str; 9] =
+    ["KEY", "SIGN", "SIGN2", "ISSUER", "NOTICE", "SN", "DIST_INFO", "USER_INFO", "ASSET_INFO"];
 
 /// A day `dd-mmm-yyyy`; `Ok(None)`: `permanent`, or a year of nothing but
 /// zeros, which means the same.
@@ -35,12 +36,22 @@ pub(super) fn day(text: &str) -> Result<Option<Day>, String> {
     if year.bytes().all(|b| b == b'0') {
         return Ok(None);
     }
+    if year.len() < 4 {
+        // Which century was meant is the publisher's guess, not ours.
+        return Err(format!("{:?}: write the year with four digits", shown(text)));
+    }
     let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month));
     let date = month.map(|month| format!("{year:0>4}-{:02}-{day:0>2}", month + 1));
     match date.and_then(|date| Day::parse(&date)) {
-        Some(day) if year.len() == 4 => Ok(Some(day)),
-        _ => Err(not_a_day(text)),
+        Some(day) => Ok(Some(day)),
+        None => Err(not_a_day(text)),
     }
+}
+
+/// The last day of a line. `31-dec-9999` is how some publishers write that
+/// there is none: that day has no end that a clock can tell.
+pub(super) fn last_day(text: &str) -> Result<Option<Day>, String> {
+    Ok(day(text)?.filter(|day| *day != Day::LAST))
 }
 
 fn not_a_day(text: &str) -> String {
@@ -78,13 +89,19 @@ pub(super) fn hostid(text: &str) -> Result<Option<HostId>, String> {
     HostId::parse(&typed).map(Some).map_err(|error| error.to_string())
 }
 
-/// `feature`, or `feature:KEY=value` for one pool of it. With the selector
-/// comes what should be known about it; it may be empty.
+/// `feature`, or `feature:KEY=value` for one pool of it, or the same in quotes
+/// with a blank for the colon. With the selector comes what should be known
+/// about it; it may be empty.
 pub(super) fn selector(text: &str) -> Result<(FeatureSelector, String), String> {
-    let (name, mut rest) = match text.split_once(':') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (text, None),
+    let quoted = text.split_once(char::is_whitespace).filter(|(name, _)| !name.contains('='));
+    let (name, mut rest) = match (quoted, text.split_once(':')) {
+        (Some((name, rest)), _) => (name, Some(rest.trim())),
+        (None, Some((name, rest))) => (name, Some(rest)),
+        (None, None) => (text, None),
     };
+    if name == "*" {
+        return Err("`*` is no feature; INCLUDEALL and EXCLUDEALL are about all of them".into());
+    }
     let feature = FeatureName::parse(name).map_err(|reason| {
         let name: String = printable(name).chars().take(40).collect();
         format!("feature {name:?}: {reason}")
@@ -109,7 +126,7 @@ pub(super) fn selector(text: &str) -> Result<(FeatureSelector, String), String> 
             }
             "EXPDATE" => {
                 let day =
-                    day(value)?.ok_or("a pool that never ends cannot be chosen by its end")?;
+                    last_day(value)?.ok_or("a pool that never ends cannot be chosen by its end")?;
                 let ends_ms = Zone::utc().ends_ms(day).ok_or_else(|| not_a_day(value))?;
                 selector.expires_ms = Some(ends_ms);
                 remark = format!("{day} counts in UTC; correct it if the license has a zone");
@@ -121,11 +138,11 @@ pub(super) fn selector(text: &str) -> Result<(FeatureSelector, String), String> 
             }
             other => {
                 let hint = nearest(other, POOL_KEYS).map(|key| format!("; did you mean {key}?"));
+                let hint = hint.unwrap_or_else(|| format!("; leave it out if {name} has one pool"));
                 return Err(format!(
-                    "pools are not told apart by {} here, only by {}{}",
+                    "pools are not told apart by {} here, only by {}{hint}",
                     shown(key),
                     POOL_KEYS.join(", "),
-                    hint.unwrap_or_default(),
                 ));
             }
         }
@@ -141,7 +158,7 @@ fn split_before_key(text: &str) -> (&str, Option<&str>) {
             rest.get(..key.len()).is_some_and(|word| word.eq_ignore_ascii_case(key))
                 && rest.as_bytes().get(key.len()) == Some(&b'=')
         };
-        if POOL_KEYS.iter().any(begins) {
+        if POOL_KEYS.iter().chain(&OTHER_KEYS).any(begins) {
             return (&text[..at], Some(rest));
         }
     }
@@ -151,7 +168,7 @@ fn split_before_key(text: &str) -> (&str, Option<&str>) {
 /// Whether the name of a host is an address, or a pattern of addresses.
 pub(super) fn is_address(text: &str) -> bool {
     let pattern = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'*' | b'/'));
-    text.parse::<IpAddr>().is_ok()
+    Network::parse(text).is_ok()
         || pattern && text.contains('.') && text.bytes().any(|b| b.is_ascii_digit())
 }
 
@@ -179,6 +196,9 @@ mod tests {
         for bad in ["", "2026-12-31", "31-dez-2026", "31-feb-2026", "1-jan-26", "é-jan-2026"] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
+        assert!(read("1-jan-26").is_err_and(|why| why.contains("four digits")));
+        assert_eq!(last_day("31-dec-9999"), Ok(None));
+        assert!(last_day("30-dec-9999").is_ok_and(|day| day.is_some()));
     }
 
     #[test]
@@ -203,6 +223,11 @@ mod tests {
         let (chosen, remark) = selector("f:version=1.0:EXPDATE=31-dec-2026").expect("good");
         assert_eq!(chosen.version.expect("given").to_string(), "1.0");
         assert!(chosen.expires_ms.is_some() && remark.contains("UTC"));
+        for text in ["f VERSION=2.0:VENDOR_STRING=a b", "f  VERSION=2.0:VENDOR_STRING=a b"] {
+            let (chosen, _) = selector(text).expect(text);
+            assert_eq!(chosen.version.expect("given").to_string(), "2.0", "{text}");
+            assert_eq!(chosen.vendor_string.expect("given").as_str(), "a b", "{text}");
+        }
         for bad in ["", "a b", "f:", "f:VERSION", "f:SIGN=12", "f:VERSION=x", "f:EXPDATE=0"] {
             assert!(selector(bad).is_err(), "{bad:?}");
         }

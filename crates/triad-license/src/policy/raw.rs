@@ -71,6 +71,7 @@ pub(super) struct RawRule {
     pub(super) group: Option<Spanned<String>>,
     pub(super) host_group: Option<Spanned<String>>,
     pub(super) internet: Option<Spanned<String>>,
+    pub(super) each: Option<Spanned<String>>,
     pub(super) seats: Option<Spanned<u64>>,
     pub(super) level: Option<Spanned<u64>>,
     pub(super) after: Option<Spanned<String>>,
@@ -108,7 +109,7 @@ impl RawPolicy {
 }
 
 impl RawRule {
-    pub(super) fn subjects(&self) -> [(&'static str, &Option<Spanned<String>>); 7] {
+    pub(super) fn subjects(&self) -> [(&'static str, &Option<Spanned<String>>); 8] {
         [
             ("user", &self.user),
             ("host", &self.host),
@@ -117,6 +118,7 @@ impl RawRule {
             ("group", &self.group),
             ("host_group", &self.host_group),
             ("internet", &self.internet),
+            ("each", &self.each),
         ]
     }
 

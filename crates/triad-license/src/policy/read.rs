@@ -22,7 +22,7 @@ use crate::suggest::nearest;
 
 /// Keys that are not the name of a rule's table, for the hint after a
 /// misspelt one.
-const OTHER_KEYS: [&str; 24] = [
+const OTHER_KEYS: [&str; 25] = [
     "case",
     "zone",
     "groups",
@@ -41,6 +41,7 @@ const OTHER_KEYS: [&str; 24] = [
     "group",
     "host_group",
     "internet",
+    "each",
     "seats",
     "level",
     "after",
@@ -370,6 +371,7 @@ impl Reader<'_> {
             return None;
         }
         match key {
+            "each" => self.each(table, value),
             "user" => self.label(value).map(Subject::User),
             "host" => self.label(value).map(Subject::Host),
             "display" => self.label(value).map(Subject::Display),
@@ -378,6 +380,20 @@ impl Reader<'_> {
             "group" => self.group(value, policy).map(Subject::Group),
             _ => self.host_group(value, policy).map(Subject::HostGroup),
         }
+    }
+
+    /// Everybody for himself: only a MAX counts so.
+    fn each(&mut self, table: &Table, value: &Spanned<String>) -> Option<Subject> {
+        if table.name != "max" {
+            self.extra(table, "each", value.span(), SUBJECT_HELP);
+            return None;
+        }
+        if value.get_ref() != "user" {
+            let message = format!("nothing is counted for each {:?}", printable(value.get_ref()));
+            self.findings.error("bad-value", value.span(), message, "write each = \"user\"");
+            return None;
+        }
+        Some(Subject::EachUser)
     }
 
     fn group(&mut self, value: &Spanned<String>, policy: &Policy) -> Option<GroupName> {

@@ -116,6 +116,7 @@ pub(super) fn subject(subject: &Subject) -> Option<(&'static str, String)> {
         Subject::Group(name) => ("group", name.to_string()),
         Subject::HostGroup(name) => ("host_group", name.to_string()),
         Subject::Internet(network) => ("internet", network.to_string()),
+        Subject::EachUser => ("each", "user".to_owned()),
     })
 }
 

@@ -84,7 +84,7 @@ fn each_line_says_what_became_of_it() {
         ("FEATURE f v 1.0 permanent", Fate::NotCarried, "ends too early"),
         ("FEATURE f v 1.x permanent 5", Fate::NotCarried, "digits"),
         ("FEATURE f v 1.0 never 5", Fate::NotCarried, "no day"),
-        ("FEATURE f v 1.0 31-dec-9999 5", Fate::NotCarried, "out of range"),
+        ("FEATURE f v 1.0 31-dec-9999 5", Fate::Carried, "taken for permanent"),
         ("FEATURE f v 1.0 permanent many", Fate::NotCarried, "no count"),
         ("FEATURE a/b v 1.0 permanent 5", Fate::NotCarried, "letters, digits"),
         ("FEATURE f v 1.0 1-jan-2026 5 START=1-jan-2027", Fate::NotCarried, "before it starts"),

@@ -66,7 +66,8 @@ fn what_is_not_carried_over_says_why() {
         ("anna ben carl", Fate::NotCarried, "continued with a backslash?"),
         ("INCLUDE f", Fate::NotCarried, "Mind: a missing INCLUDE"),
         ("INCLUDE f USR anna", Fate::NotCarried, "did you mean USER?"),
-        ("EXCLUDE f USER anna ben", Fate::NotCarried, "\"ben\" is too much"),
+        ("EXCLUDE f USER anna ben", Fate::Carried, "2 rules, one for each name"),
+        ("EXCLUDE f PROJECT moon shot", Fate::NotCarried, "\"shot\" is too much"),
         ("EXCLUDE f USER guest*", Fate::NotCarried, "no wildcard"),
         ("EXCLUDE f GROUP nobody", Fate::NotCarried, "about nobody"),
         ("EXCLUDE f INTERNET 10.1.2.3/16", Fate::NotCarried, "prefix"),
@@ -99,6 +100,12 @@ fn what_is_not_carried_over_says_why() {
         ("GROUPCASEINSENSITIVE ON", Fate::Carried, "case = \"ignore\""),
         ("INCLUDE f GROUP nobody", Fate::Carried, "lets nobody in"),
         ("HOST_GROUP g n1 10.1.2.3/8", Fate::Carried, "\"10.1.2.3/8\" was left out"),
+        ("HOST_GROUP g n1 node*", Fate::Carried, "`*` is no wildcard"),
+        ("HOST_GROUP g n1 rack/n1", Fate::Carried, "no host has a `/`"),
+        ("EXCLUDEALL f USER anna", Fate::NotCarried, "\"f\" is not one of"),
+        ("INCLUDE * USER anna", Fate::NotCarried, "INCLUDEALL"),
+        ("INCLUDE f:asset_info=1 USER anna", Fate::NotCarried, "leave it out if f has one pool"),
+        ("REPORTLOG +/var/log/acme.rl HIDE_USER", Fate::NotCarried, "nothing hides its users"),
         ("EXCLUDE f HOST 10.1.*.*", Fate::Carried, "a network here"),
     ];
     for (text, fate, remark) in table {

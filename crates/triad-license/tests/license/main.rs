@@ -3,11 +3,15 @@
 
 mod content;
 mod convert;
+mod convert_field;
 mod decisions;
 mod hostile;
 mod import;
+mod import_field;
 mod page;
 mod policy;
+mod precedence;
+mod rules;
 mod terms;
 mod verification;
 

@@ -97,6 +97,12 @@ fn each_table_is_its_rule() {
             RuleKind::Max(2),
         ),
         (
+            format!("[[max]]\n{f}each = \"user\"\nseats = 2"),
+            solver(),
+            Subject::EachUser,
+            RuleKind::Max(2),
+        ),
+        (
             format!(
                 "[[reserve]]\n{f}version = \"2026.10\"\nvendor_string = \"tier=gold\"\n\
                  expires = 2026-12-31\nhostid = \"HOSTNAME:n1\"\nuser = \"anna\"\nseats = 3"
@@ -250,6 +256,13 @@ fn mistakes_are_named_by_line_column_and_remedy() {
             "for everybody",
         ),
         ("[[linger]]\nversion = \"1\"\nperiod = \"1m\"", "2:11", "missing-key", "add feature"),
+        ("[[include]]\nfeature = \"a\"\neach = \"user\"", "3:8", "extra-key", "one of user"),
+        (
+            "[[max]]\nfeature = \"a\"\neach = \"host\"\nseats = 1",
+            "3:8",
+            "bad-value",
+            "each = \"user\"",
+        ),
         ("[[include]]\nfeature = \"a b\"\nuser = \"x\"", "2:11", "bad-name", "correct it"),
         ("[[include]]\nfeature = \"a\"\nuser = \"\"", "3:8", "bad-name", "correct it"),
         (
@@ -463,7 +476,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             expires_ms,
             ..FeatureSelector::all_of(FeatureName::parse("f").expect("good"))
         });
-    let rule = (0usize..17, selector, 0usize..7, name(), 1u32..9, any::<prop::sample::Index>());
+    let rule = (0usize..18, selector, 0usize..7, name(), 1u32..9, any::<prop::sample::Index>());
     (groups, host_groups, any::<bool>(), prop::collection::vec(rule, 0..12)).prop_map(
         |(groups, host_groups, case_insensitive, rules)| {
             let mut policy = Policy { groups, host_groups, case_insensitive, ..Policy::default() };
@@ -502,6 +515,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                     12 => (none, anyone, RuleKind::MaxBorrowMs(ms)),
                     13 => (some, anyone, RuleKind::MaxOverdraft(n)),
                     14 => (some, subject, RuleKind::Priority(n)),
+                    17 => (some, Subject::EachUser, RuleKind::Max(n)),
                     15 => (none, anyone, RuleKind::LeaseBoundsMs { min: ms, max: 2 * ms }),
                     _ => (none, anyone, RuleKind::HeartbeatBoundsMs { min: ms, max: ms }),
                 };

@@ -22,7 +22,7 @@ mod tls;
 mod wire;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +42,9 @@ pub use connect::{
 pub use http2::{Traffic, server};
 pub use stream::{ConnectionInfo, ServerStream};
 pub use tcp::TcpNetwork;
-pub use tls::{ClientCertificates, ClientTls, Identity, ServerTls, TlsError};
+pub use tls::{
+    ClientCertificates, ClientTls, Identity, ServerTls, TlsError, certificate_is_a_nodes,
+};
 pub use wire::Wire;
 
 /// What a connection must be able to do. Implemented for every type that can.

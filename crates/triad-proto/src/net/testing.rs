@@ -16,27 +16,27 @@ use super::{ClientCertificates, ClientTls, Connection, Identity, Listener, Serve
 use crate::identity::{ClusterId, NODE_SERVER_NAME, NodeIdentity, node_server_name};
 
 /// 2026-11-23, in seconds since 1970: inside the certificates' dates.
-pub(super) const UNIX_NOW: u64 = 1_795_392_000;
+pub(crate) const UNIX_NOW: u64 = 1_795_392_000;
 
 /// The cluster that test certificates name.
-pub(super) fn cluster_id() -> ClusterId {
+pub(crate) fn cluster_id() -> ClusterId {
     ClusterId::of_public_key_digest(&[7; 32])
 }
 
 /// A certificate authority.
-pub(super) struct Authority {
-    pub(super) ca_pem: String,
+pub(crate) struct Authority {
+    pub(crate) ca_pem: String,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, as PEM.
-pub(super) struct Issued {
-    pub(super) certificate_pem: String,
-    pub(super) key_pem: String,
+pub(crate) struct Issued {
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let issuer =
@@ -45,19 +45,19 @@ impl Authority {
     }
 
     /// A valid certificate of node `node_id`.
-    pub(super) fn node(&self, node_id: u64) -> Issued {
+    pub(crate) fn node(&self, node_id: u64) -> Issued {
         self.issue(node_parameters(node_id))
     }
 
     /// A certificate of node `node_id` that ended in 2020.
-    pub(super) fn expired_node(&self, node_id: u64) -> Issued {
+    pub(crate) fn expired_node(&self, node_id: u64) -> Issued {
         let mut parameters = node_parameters(node_id);
         parameters.not_after = date_time_ymd(2020, 1, 1);
         self.issue(parameters)
     }
 
     /// A certificate of someone who is no node.
-    pub(super) fn application(&self, common_name: &str) -> Issued {
+    pub(crate) fn application(&self, common_name: &str) -> Issued {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, common_name);
         self.issue(parameters)
@@ -69,19 +69,19 @@ impl Authority {
         Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
     }
 
-    pub(super) fn server_tls(&self, node_id: u64) -> ServerTls {
+    pub(crate) fn server_tls(&self, node_id: u64) -> ServerTls {
         let clients = ClientCertificates::Optional(self.ca_pem.clone().into_bytes());
         ServerTls::new(&self.node(node_id).identity(), &clients).unwrap()
     }
 
-    pub(super) fn client_tls(&self, own: Option<Issued>) -> ClientTls {
+    pub(crate) fn client_tls(&self, own: Option<Issued>) -> ClientTls {
         let identity = own.map(|own| own.identity());
         ClientTls::new(self.ca_pem.as_bytes(), identity.as_ref()).unwrap()
     }
 }
 
 impl Issued {
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity::from_pem(self.certificate_pem.as_bytes(), self.key_pem.as_bytes()).unwrap()
     }
 }
@@ -100,19 +100,19 @@ fn node_parameters(node_id: u64) -> CertificateParams {
 
 /// A listener without sockets: what is put into the sender is accepted, with
 /// whatever address or error the test wants. Time can be paused over it.
-pub(super) struct PipeListener(mpsc::UnboundedReceiver<io::Result<(Connection, SocketAddr)>>);
+pub(crate) struct PipeListener(mpsc::UnboundedReceiver<io::Result<(Connection, SocketAddr)>>);
 
 /// The connecting side of a [`PipeListener`].
-pub(super) struct PipeDialer(mpsc::UnboundedSender<io::Result<(Connection, SocketAddr)>>);
+pub(crate) struct PipeDialer(mpsc::UnboundedSender<io::Result<(Connection, SocketAddr)>>);
 
-pub(super) fn pipe() -> (PipeDialer, Box<PipeListener>) {
+pub(crate) fn pipe() -> (PipeDialer, Box<PipeListener>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (PipeDialer(sender), Box::new(PipeListener(receiver)))
 }
 
 impl PipeDialer {
     /// Connects from `ip`.
-    pub(super) fn dial(&self, ip: &str) -> DuplexStream {
+    pub(crate) fn dial(&self, ip: &str) -> DuplexStream {
         let (near, far) = duplex(64 * 1024);
         let peer = SocketAddr::new(ip.parse().unwrap(), 40_000);
         self.0.send(Ok((Box::new(far), peer))).unwrap();
@@ -120,7 +120,7 @@ impl PipeDialer {
     }
 
     /// Makes the next accept fail.
-    pub(super) fn fail(&self, error: io::Error) {
+    pub(crate) fn fail(&self, error: io::Error) {
         self.0.send(Err(error)).unwrap();
     }
 }

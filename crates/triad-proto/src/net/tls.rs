@@ -14,7 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
@@ -54,15 +54,43 @@ impl Identity {
         &self.chain[0]
     }
 
+    /// Signs a message with the holder's key.
+    ///
+    /// # Errors
+    ///
+    /// The key is not one for this scheme.
+    pub fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, TlsError> {
+        let key = provider().key_provider.load_private_key(self.key.clone_key())?;
+        let signer = key.choose_scheme(&[scheme]).ok_or(TlsError::NoKey)?;
+        Ok(signer.sign(message)?)
+    }
+
     /// Checks that a certificate with this chain was issued by a CA of
     /// `ca_pem` for nodes, and is valid at `now`.
     pub fn verify_as_node(&self, ca_pem: &[u8], now: UnixTime) -> Result<(), TlsError> {
-        let name = node_name(NODE_SERVER_NAME);
-        server_verifier(ca_pem)?
-            .verify_server_cert(&self.chain[0], &self.chain[1..], &name, &[], now)
-            .map(|_| ())
-            .map_err(TlsError::Rustls)
+        is_a_nodes(&self.chain[0], &self.chain[1..], ca_pem, now)
     }
+}
+
+/// Checks that a certificate was issued by a CA of `ca_pem` for a node, and is
+/// valid at `now`.
+pub fn certificate_is_a_nodes(
+    certificate: &CertificateDer<'_>,
+    ca_pem: &[u8],
+    now: UnixTime,
+) -> Result<(), TlsError> {
+    is_a_nodes(certificate, &[], ca_pem, now)
+}
+
+fn is_a_nodes(
+    certificate: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    ca_pem: &[u8],
+    now: UnixTime,
+) -> Result<(), TlsError> {
+    let name = node_name(NODE_SERVER_NAME);
+    let verified = server_verifier(ca_pem)?.verify_server_cert(certificate, chain, &name, &[], now);
+    verified.map(|_| ()).map_err(TlsError::Rustls)
 }
 
 impl Clone for Identity {

@@ -1,0 +1,273 @@
+//! `triad report`: what the history comes to. Reading it is here; what it comes
+//! to are pure functions over its events, one file each.
+
+mod denials;
+mod idle;
+mod overdraft;
+mod peak;
+mod usage;
+mod window;
+
+use serde_json::json;
+use triad_proto::v1::{
+    EventKind, HistoryEvent, ListEventsRequest, ListFeaturesRequest, Pool, PoolUse,
+};
+
+use self::denials::Denials;
+use self::idle::Idle;
+use self::overdraft::Overdraft;
+use self::peak::Peak;
+use self::usage::{Observer, Usage};
+use self::window::Window;
+use crate::args::history::{ReportVerb, WindowOptions};
+use crate::checkouts::all_checkouts;
+use crate::cluster::{Admin, Cluster};
+use crate::events::missing_events;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::history::History;
+use crate::settings::Settings;
+use crate::text::{instant, rfc3339};
+
+/// To know how pools stood when a window began, so many events before it are
+/// read. A pool that none of them touched is told by its first event inside.
+const LOOK_BACK_EVENTS: u64 = 20_000;
+
+/// Reports what was asked for.
+pub async fn run(settings: &Settings, verb: &ReportVerb) -> Result<Exit, Failure> {
+    match verb {
+        ReportVerb::Peak { window, days } => peak(settings, window, *days).await,
+        ReportVerb::Denials { window } => denials(settings, window).await,
+        ReportVerb::Idle { window } => idle(settings, window).await,
+        ReportVerb::Overdraft { window } => overdraft(settings, window).await,
+    }
+}
+
+async fn peak(settings: &Settings, options: &WindowOptions, days: bool) -> Result<Exit, Failure> {
+    let (window, peak) = used(settings, options, Peak::default()).await?;
+    let (features, each_day) = (peak.features(), peak.days());
+    let tells_days = days || options.feature.is_some();
+    let mut value = json!({
+        "from": rfc3339(window.from_ms),
+        "to": rfc3339(window.to_ms),
+        "features": features,
+    });
+    if tells_days {
+        value["days"] = json!(each_day);
+    }
+    let mut heading = heading(window);
+    if features.is_empty() {
+        heading.push_str("nothing was in use\n");
+    }
+    heading.push('\n');
+    if days {
+        settings.output.list_below(&heading, &value, &each_day, || peak::table(&each_day, true))?;
+        return Ok(Exit::Ok);
+    }
+    settings.output.list_below(&heading, &value, &features, || peak::table(&features, false))?;
+    if tells_days && settings.output.is_for_people() {
+        let table = peak::table(&each_day, true);
+        settings.output.text(&format!("\n{}", table.render()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn overdraft(settings: &Settings, options: &WindowOptions) -> Result<Exit, Failure> {
+    let (window, overdraft) = used(settings, options, Overdraft::default()).await?;
+    let rows = overdraft.rows(window);
+    let above = rows.iter().filter(|row| row.highest_above > 0).count();
+    let summary = match above {
+        0 => "no feature was used above what was bought".to_owned(),
+        1 => "1 feature was used above what was bought".to_owned(),
+        above => format!("{above} features were used above what was bought"),
+    };
+    let value = json!({
+        "from": rfc3339(window.from_ms),
+        "to": rfc3339(window.to_ms),
+        "features": rows,
+    });
+    let heading = format!("{}{summary}\n\n", heading(window));
+    settings.output.list_below(&heading, &value, &rows, || overdraft::table(&rows))?;
+    Ok(Exit::Ok)
+}
+
+async fn denials(settings: &Settings, options: &WindowOptions) -> Result<Exit, Failure> {
+    let mut reading = Reading::open(settings, options, &[EventKind::Denied]).await?;
+    let mut denials = Denials::new(reading.window);
+    while let Some(events) = reading.next(settings).await? {
+        events.iter().for_each(|event| denials.event(event));
+    }
+    let rows = denials.rows();
+    let value = json!({
+        "from": rfc3339(reading.window.from_ms),
+        "to": rfc3339(reading.window.to_ms),
+        "denials": rows,
+    });
+    let heading = format!("{}{}\n\n", heading(reading.window), denials::summary(&rows));
+    settings.output.list_below(&heading, &value, &rows, || denials::table(&rows))?;
+    Ok(Exit::Ok)
+}
+
+async fn idle(settings: &Settings, options: &WindowOptions) -> Result<Exit, Failure> {
+    let mut reading = Reading::open(settings, options, &[EventKind::Returned]).await?;
+    let feature = options.feature.clone().unwrap_or_default();
+    let mut idle = Idle::new(reading.window, &feature);
+    while let Some(events) = reading.next(settings).await? {
+        events.iter().for_each(|event| idle.event(event));
+    }
+    let held = Cluster::new(settings)?
+        .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
+        .await?
+        .answer;
+    let rows = idle.rows(&held.checkouts);
+    let value = json!({
+        "from": rfc3339(reading.window.from_ms),
+        "to": rfc3339(reading.window.to_ms),
+        "idle": rows,
+    });
+    let heading = format!("{}{}\n\n", heading(reading.window), idle::summary(&rows));
+    settings.output.list_below(&heading, &value, &rows, || idle::table(&rows))?;
+    Ok(Exit::Ok)
+}
+
+/// Which time a report is about.
+fn heading(window: Window) -> String {
+    format!("from {} to {}\n", instant(window.from_ms), instant(window.to_ms))
+}
+
+/// The use of all features in a window, as `observer` sees it.
+async fn used<O: Observer>(
+    settings: &Settings,
+    options: &WindowOptions,
+    observer: O,
+) -> Result<(Window, O), Failure> {
+    let mut reading = Reading::open(settings, options, &[]).await?;
+    let window = reading.window;
+    let feature = options.feature.clone().unwrap_or_default();
+    let mut usage = Usage::new(window, &feature, observer);
+    for event in reading.before(settings).await? {
+        usage.event(&event);
+    }
+    while let Some(events) = reading.next(settings).await? {
+        events.iter().for_each(|event| usage.event(event));
+    }
+    // What stands now says nothing of a window that ended before.
+    if options.until.is_none() {
+        let features = Cluster::new(settings)?
+            .read(async |admin: &mut Admin| {
+                let request = ListFeaturesRequest { feature: feature.clone() };
+                Ok(admin.list_features(request).await?.into_inner())
+            })
+            .await?
+            .answer;
+        features.pools.iter().map(as_use).for_each(|pool| usage.stands(&pool));
+    }
+    Ok((window, usage.finish()))
+}
+
+fn as_use(pool: &Pool) -> PoolUse {
+    PoolUse {
+        pool_id: pool.pool_id,
+        feature: pool.feature.clone(),
+        seats_in_use: pool.seats_in_use,
+        seats_licensed: pool.seats_licensed,
+        seats_total: pool.seats_licensed + pool.overdraft,
+        uncounted: pool.uncounted,
+    }
+}
+
+/// Reading the events of a window.
+struct Reading {
+    history: History,
+    window: Window,
+    request: ListEventsRequest,
+    /// What came first, and says where in the history the window begins.
+    pending: Option<Vec<HistoryEvent>>,
+}
+
+impl Reading {
+    async fn open(
+        settings: &Settings,
+        options: &WindowOptions,
+        kinds: &[EventKind],
+    ) -> Result<Self, Failure> {
+        let mut request = ListEventsRequest {
+            feature: options.feature.clone().unwrap_or_default(),
+            kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
+            ..ListEventsRequest::default()
+        };
+        let asked = |now_ms| {
+            request.since_ms = options.since.map_or(0, |since| since.at_ms(now_ms));
+            request.until_ms = options.until.map_or(0, |until| until.at_ms(now_ms));
+            request.clone()
+        };
+        let history = History::open(Cluster::new(settings)?, asked).await?;
+        let to_ms = if request.until_ms == 0 { history.date_ms() } else { request.until_ms };
+        let mut window = Window { from_ms: request.since_ms, to_ms };
+        // Time before the oldest event is not part of anything.
+        let oldest = oldest(settings).await?;
+        let oldest_ms = oldest.as_ref().map_or(to_ms, |event| event.date_ms);
+        if window.from_ms < oldest_ms {
+            if let Some(event) = oldest.filter(|event| event.sequence > 1 && window.from_ms > 0) {
+                settings.output.warn(&format!(
+                    "the history that is kept begins at {}; what was before is not counted",
+                    instant(event.date_ms)
+                ));
+            }
+            window.from_ms = oldest_ms.min(to_ms);
+        }
+        let mut reading = Reading { history, window, request, pending: None };
+        reading.pending = reading.next(settings).await?;
+        Ok(reading)
+    }
+
+    /// The next events of the window, at least one; `None` after the last.
+    async fn next(&mut self, settings: &Settings) -> Result<Option<Vec<HistoryEvent>>, Failure> {
+        if let Some(events) = self.pending.take() {
+            return Ok(Some(events));
+        }
+        while let Some(piece) = self.history.next().await? {
+            if let Some(notice) = &piece.notice {
+                settings.output.warn(notice);
+            }
+            if piece.missing > 0 {
+                settings.output.warn(&missing_events(piece.missing));
+            }
+            if !piece.events.is_empty() {
+                return Ok(Some(piece.events));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Events before the window, in order, as far as they are looked at.
+    async fn before(&self, settings: &Settings) -> Result<Vec<HistoryEvent>, Failure> {
+        let (_, last_kept) = self.history.kept();
+        let first = self.pending.as_ref().and_then(|events| events.first());
+        let first = first.map_or(last_kept + 1, |event| event.sequence);
+        let request = ListEventsRequest {
+            after_sequence: first.saturating_sub(1 + LOOK_BACK_EVENTS),
+            since_ms: 0,
+            until_ms: self.window.from_ms,
+            ..self.request.clone()
+        };
+        let mut history = History::open(Cluster::new(settings)?, |_| request).await?;
+        let mut events = Vec::new();
+        while let Some(piece) = history.next().await? {
+            events.extend(piece.events);
+        }
+        Ok(events)
+    }
+}
+
+/// The oldest event that is kept.
+async fn oldest(settings: &Settings) -> Result<Option<HistoryEvent>, Failure> {
+    let mut history =
+        History::open(Cluster::new(settings)?, |_| ListEventsRequest::default()).await?;
+    while let Some(piece) = history.next().await? {
+        if let Some(event) = piece.events.into_iter().next() {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
+}

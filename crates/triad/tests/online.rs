@@ -1,0 +1,250 @@
+//! The verbs of rules and history, typed at a real node: what an administrator
+//! sees from the first policy to the last report.
+
+// What fails here fails the test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+
+/// A node is up within a second; each look takes a few milliseconds.
+const LOOKS_MAX: usize = 2_000;
+
+const POLICY: &str = "\
+[groups]
+cfd = [\"ben\"]
+
+[[reserve]]
+feature = \"solver\"
+group = \"cfd\"
+seats = 1
+
+[[exclude]]
+feature = \"viewer\"
+user = \"mallory\"
+";
+
+/// A cluster of one node with a license, below a directory that is removed.
+struct Site {
+    home: tempfile::TempDir,
+    server: String,
+    node: Child,
+}
+
+/// A seat that is held by `triad checkout` in a process of its own.
+struct Holder(Child);
+
+impl Site {
+    fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        // Free now; the kernel does not give them to anybody else soon.
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [clients, peers] = ports.map(|port| port.local_addr().unwrap().port());
+        let server = format!("localhost:{clients}");
+        let triad = |line: &str| {
+            let mut command = Command::new(cargo_bin("triad"));
+            let output = command.args(words(line)).current_dir(home.path()).output().unwrap();
+            assert!(output.status.success(), "{line}: {output:?}");
+        };
+        triad("license keygen --out acme");
+        triad(&format!(
+            "init --dir lab --node a={server}/{peers} --publisher-key acme/publisher.public"
+        ));
+        let config = fs::read_to_string(home.path().join("lab/a/triad.toml")).unwrap();
+        let cluster = config.split('"').find(|word| word.starts_with("tc-")).unwrap();
+        let terms = format!(
+            "license = \"acme\"\npublisher = \"Acme\"\nserial = 1\n[binding]\ncluster = \
+             {cluster:?}\n[[feature]]\nname = \"solver\"\nversion = \"2026.1\"\nseats = 3\noverdraft \
+             = 1\nexpires = \"permanent\"\n[[feature]]\nname = \"viewer\"\nversion = \"3\"\nseats = \
+             2\nexpires = \"permanent\"\n"
+        );
+        fs::write(home.path().join("terms.toml"), terms).unwrap();
+        fs::write(home.path().join("policy.toml"), POLICY).unwrap();
+        triad("license issue --key acme/publisher.secret terms.toml --out acme.lic");
+        let node = Command::new(cargo_bin("triad"))
+            .args(words("serve --config lab/a/triad.toml"))
+            .current_dir(home.path())
+            .stderr(fs::File::create(home.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let site = Site { home, server, node };
+        let is_up = |_| site.command("status").output().unwrap().status.code() != Some(5);
+        assert!((0..LOOKS_MAX).any(is_up), "the node did not come up");
+        site
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(cargo_bin("triad"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRIAD_")) {
+            command.env_remove(name);
+        }
+        command
+            .args(words(line))
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .env("USER", "root")
+            .env("TRIAD_SERVERS", &self.server)
+            .env("TRIAD_CA", "lab/ca/ca.pem")
+            .env("TRIAD_TOKEN_FILE", "lab/admin.token");
+        command
+    }
+
+    /// Runs a line as a user, and expects this exit code.
+    #[track_caller]
+    fn run_as(&self, user: &str, line: &str, code: i32) -> (String, String) {
+        let Output { status, stdout, stderr } =
+            self.command(line).env("USER", user).output().unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(status.code(), Some(code), "{line}\n{stdout}\n{stderr}");
+        (stdout, stderr)
+    }
+
+    #[track_caller]
+    fn run(&self, line: &str, code: i32) -> (String, String) {
+        self.run_as("root", line, code)
+    }
+
+    #[track_caller]
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.run(&format!("{line} -o json"), 0).0).unwrap()
+    }
+
+    /// Takes a seat as a user and keeps it; gives the number of the checkout.
+    fn hold(&self, user: &str, feature: &str) -> (Holder, u64) {
+        let mut command = self.command(&format!("checkout {feature} -o jsonl"));
+        command.env("USER", user).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let grant: Value = serde_json::from_str(&line).unwrap();
+        let id = grant["checkoutId"].as_str().unwrap().parse().unwrap();
+        (Holder(child), id)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(Path::new(self.home.path()).join(name), text).unwrap();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.node.kill();
+        let _ = self.node.wait();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The words of a line; `_` stands for a blank inside a word.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split_whitespace().map(|word| word.replace('_', " "))
+}
+
+#[test]
+fn a_policy_from_its_first_check_to_a_denial() {
+    let site = Site::start();
+    let added = "+ license acme\n+ solver: 3 (+1) seats, version 2026.1, permanent\n";
+    let (text, _) = site.run("license apply acme.lic --dry-run", 0);
+    assert!(text.starts_with(added) && text.contains("nothing was applied"), "{text}");
+    assert!(site.json("license list")["licenses"].is_null());
+    let (text, _) = site.run("license apply acme.lic", 0);
+    assert!(text.starts_with(added) && text.ends_with("acme, serial 1: in force\n"), "{text}");
+    assert_eq!(site.run("license diff acme.lic", 0).0, "no change\n");
+
+    let (text, hint) = site.run("policy show", 0);
+    assert!(text.is_empty() && hint.starts_with("no policy was ever applied"), "{hint}");
+    let (text, _) = site.run("policy check policy.toml --online", 0);
+    assert_eq!(text, "policy.toml: no mistakes found; compared with what is licensed\n");
+    site.write("typo.toml", &POLICY.replace("\"solver\"", "\"slover\""));
+    let (text, _) = site.run("policy check typo.toml", 0);
+    assert!(text.contains("warning[not-licensed]: no license grants \"slover\"\n"), "{text}");
+    assert!(text.contains("--> typo.toml:5:11\n") && text.contains("did you mean \"solver\"?"));
+
+    let changes = "+ group cfd: ben\n+ reserve solver group cfd: 1 seat\n+ exclude viewer user \
+                   mallory\n";
+    let (text, _) = site.run("policy apply policy.toml --dry-run", 0);
+    assert_eq!(text, format!("{changes}nothing was applied: this was a rehearsal\n"));
+    assert_eq!(site.run("policy diff policy.toml", 0).0, changes);
+    let (text, _) = site.run("policy apply policy.toml", 0);
+    assert_eq!(text, format!("{changes}policy version 1: in force on all nodes\n"));
+    assert_eq!(site.run("policy show", 0).0, POLICY);
+    let (text, _) = site.run("policy apply policy.toml", 0);
+    assert_eq!(text, "policy version 1: was in force already\n");
+    site.write("late.toml", "case = \"ignore\"\n");
+    let (_, error) = site.run("policy apply late.toml --base-version 0", 1);
+    assert!(error.starts_with("error[TRD-5007]"), "{error}");
+    site.run("policy apply late.toml --base-version 0 --dry-run", 1);
+
+    let (_, error) = site.run_as("mallory", "checkout viewer", 7);
+    assert!(error.starts_with("error[TRD-2007]: viewer: "), "{error}");
+    assert!(error.contains("  rule: number 2 of the policy, line 9;"), "{error}");
+    assert!(error.contains("  why:  triad explain viewer --user mallory --host "), "{error}");
+    let (text, _) = site.run("explain viewer --user mallory --host n1", 7);
+    assert!(text.starts_with("viewer would be denied to mallory@n1: "), "{text}");
+    let row = text.lines().find(|line| line.starts_with("DECIDES")).unwrap();
+    assert!(row.ends_with("2, line 9: exclude viewer user mallory"), "{text}");
+    let (text, _) = site.run("explain viewer --user ann --host n1", 0);
+    assert!(text.starts_with("viewer would be granted to ann@n1\n"), "{text}");
+
+    let (_first, _) = site.hold("ann", "solver");
+    let (_second, _) = site.hold("ann", "solver");
+    let (_third, _) = site.hold("eve", "solver");
+    let (_, error) = site.run_as("eve", "checkout solver", 6);
+    assert!(error.starts_with("error[TRD-2010]: solver: "), "{error}");
+    assert!(error.contains("  seats: 3 of 4 in use, 1 kept for others\n"), "{error}");
+    assert!(error.contains("  longest holder: ann@"), "{error}");
+    site.run("explain solver --user ben --host n1", 0);
+    let simulate = "policy simulate --feature solver --user eve --host n1";
+    site.run(simulate, 6);
+    let (text, _) = site.run(&format!("{simulate} --policy late.toml"), 0);
+    assert!(text.contains("judged by a policy that is not in force\n"), "{text}");
+
+    let pools = site.json("features solver");
+    assert_eq!(pools["pools"][0]["reservations"][0]["subject"], "group cfd");
+    let (csv, _) = site.run("checkouts --feature solver -o csv", 0);
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.lines().nth(1).unwrap().contains(",solver,2026.1,1,ann,"), "{csv}");
+    assert_eq!(site.run("queue -o jsonl", 0).0, "");
+    assert_eq!(site.run("borrow list -o csv", 0).0.lines().count(), 1);
+}
+
+#[test]
+fn seats_are_taken_back_only_on_demand_and_with_reason() {
+    let site = Site::start();
+    site.run("license apply acme.lic", 0);
+    let (mut holder, id) = site.hold("ann", "solver");
+    let revoke = format!("checkouts revoke {id} --reason gone_home --block 10m");
+    let (text, _) = site.run(&format!("{revoke} --dry-run"), 0);
+    assert!(text.starts_with(&format!("takes back checkout {id} of ann@")), "{text}");
+    assert!(text.contains("is not granted solver again for 10 min\n"), "{text}");
+    site.run(&revoke, 2);
+    let held = site.json("checkouts");
+    assert_eq!(held["checkouts"].as_array().unwrap().len(), 1);
+
+    let (text, plan) = site.run(&format!("{revoke} --yes"), 0);
+    assert_eq!(text, format!("checkout {id} was taken back\n"));
+    assert!(plan.contains("1 seat of solver 2026.1"), "{plan}");
+    let stderr = holder.0.stderr.take().unwrap();
+    assert_eq!(holder.0.wait().unwrap().code(), Some(1));
+    let told: Vec<_> = BufReader::new(stderr).lines().map(Result::unwrap).collect();
+    assert!(told[0].contains("the seat of solver was lost: ") && told[0].contains("gone home"));
+    let (_, error) = site.run_as("ann", "checkout solver", 7);
+    assert!(error.starts_with("error[TRD-2014]"), "{error}");
+
+    let (_, error) = site.run(&format!("checkouts revoke {id} --yes"), 1);
+    assert!(error.starts_with("error[TRD-3005]"), "{error}");
+    let (_second, id) = site.hold("bob", "viewer");
+    let (_, error) = site.run(&format!("borrow lost {id} --yes"), 1);
+    assert!(error.starts_with("error[TRD-3007]"), "{error}");
+}

@@ -1,0 +1,321 @@
+//! The faults: which happen in a run, when, and how each is mended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use crate::auditor::Blackboard;
+use crate::cluster::NodeState;
+use crate::run::Site;
+use crate::world::MachineId;
+
+/// Everything that can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One node and everybody else.
+    Isolate,
+    /// One node and the other nodes; clients still reach it.
+    IsolateFromPeers,
+    /// Two nodes do not reach each other, and both reach the third.
+    Bridge,
+    /// One direction between a node and all others.
+    OneWay,
+    /// One direction between two nodes.
+    OneWayPair,
+    Slow,
+    Lossy,
+    Kill,
+    PowerCut,
+    PowerCutAll,
+    Freeze,
+    WallClock,
+    Transfer,
+    PlannedStop,
+    DiskFull,
+    /// The leader lives, and its ports refuse.
+    FalseAlarm,
+    Wipe,
+    KillApplication,
+    ApplicationVanishes,
+    FreezeApplication,
+    CutApplication,
+    SlowApplication,
+}
+
+const ALL: [Fault; 22] = [
+    Fault::Isolate,
+    Fault::IsolateFromPeers,
+    Fault::Bridge,
+    Fault::OneWay,
+    Fault::OneWayPair,
+    Fault::Slow,
+    Fault::Lossy,
+    Fault::Kill,
+    Fault::PowerCut,
+    Fault::PowerCutAll,
+    Fault::Freeze,
+    Fault::WallClock,
+    Fault::Transfer,
+    Fault::PlannedStop,
+    Fault::DiskFull,
+    Fault::FalseAlarm,
+    Fault::Wipe,
+    Fault::KillApplication,
+    Fault::ApplicationVanishes,
+    Fault::FreezeApplication,
+    Fault::CutApplication,
+    Fault::SlowApplication,
+];
+
+/// See the module.
+pub struct Chaos {
+    dice: StdRng,
+    /// A run has some kinds of faults and not others: each kind alone finds what
+    /// it would hide together with the rest.
+    kinds: Vec<Fault>,
+    pause_max: Duration,
+    next: Duration,
+    /// What is to be undone, and when.
+    pending: Vec<(Duration, Undo)>,
+    pub count: u64,
+}
+
+enum Undo {
+    Links(Vec<(MachineId, MachineId)>),
+    Clock(usize),
+    Disk(usize),
+    Refusing(usize),
+    Application(usize),
+}
+
+fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(dice.random_range(from..to))
+}
+
+impl Chaos {
+    pub fn new(mut dice: StdRng) -> Self {
+        let mut kinds = ALL.to_vec();
+        kinds.shuffle(&mut dice);
+        kinds.truncate(dice.random_range(3..12));
+        let pause_max = ms(&mut dice, 300, 4_000);
+        Chaos { dice, kinds, pause_max, next: Duration::ZERO, pending: Vec::new(), count: 0 }
+    }
+
+    pub fn kinds(&self) -> &[Fault] {
+        &self.kinds
+    }
+
+    /// Begins and ends what is due.
+    pub fn tick(&mut self, site: &mut Site, board: &Arc<Blackboard>) {
+        let now = site.world.now();
+        let (due, later) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
+        self.pending = later;
+        let due: Vec<(Duration, Undo)> = due;
+        for (_, undo) in due {
+            self.undo(site, undo);
+        }
+        if now >= self.next {
+            let fault = *self.kinds.choose(&mut self.dice).expect("there are some");
+            self.begin(site, fault, now, board);
+            self.next = now + self.dice.random_range(Duration::from_millis(50)..self.pause_max);
+        }
+    }
+
+    /// All is well again: what is pending is undone now, what is down started.
+    pub fn heal(&mut self, site: &mut Site) {
+        let now = site.world.now();
+        site.world.network.heal();
+        for (_, undo) in std::mem::take(&mut self.pending) {
+            self.undo(site, undo);
+        }
+        for node in &mut site.nodes {
+            if let NodeState::Down(until) = &mut node.state {
+                *until = now;
+            }
+        }
+        for machine in &mut site.world.machines {
+            if machine.is_frozen() {
+                machine.freeze(now);
+            }
+        }
+    }
+
+    fn undo(&mut self, site: &mut Site, undo: Undo) {
+        match undo {
+            Undo::Links(links) => {
+                for (from, to) in links {
+                    site.world.network.link(from, to, |link| *link = Default::default());
+                }
+            }
+            Undo::Clock(node) => {
+                site.nodes[node].clock.offset_ms.store(0, Ordering::Relaxed);
+            }
+            Undo::Disk(node) => site.nodes[node].disk.fill(false),
+            Undo::Refusing(node) => site.world.network.refuse(site.nodes[node].machine, false),
+            Undo::Application(index) => site.start_application(index),
+        }
+    }
+
+    fn begin(&mut self, site: &mut Site, fault: Fault, now: Duration, board: &Arc<Blackboard>) {
+        self.count += 1;
+        let node = self.dice.random_range(0..site.nodes.len());
+        let application = self.dice.random_range(0..site.applications.len());
+        tracing::info!(?fault, node = node + 1, application, "fault");
+        match fault {
+            Fault::Isolate => {
+                let links = site.around(site.nodes[node].machine, true);
+                self.cut(site, links, now);
+            }
+            Fault::IsolateFromPeers => {
+                let links = site.around(site.nodes[node].machine, false);
+                self.cut(site, links, now);
+            }
+            Fault::Bridge => {
+                let other = (node + 1) % site.nodes.len();
+                let (a, b) = (site.nodes[node].machine, site.nodes[other].machine);
+                self.cut(site, vec![(a, b), (b, a)], now);
+            }
+            Fault::OneWay => {
+                let own = site.nodes[node].machine;
+                let outward: bool = self.dice.random();
+                let mut links = site.around(own, true);
+                links.retain(|(from, _)| (*from == own) == outward);
+                self.cut(site, links, now);
+            }
+            Fault::OneWayPair => {
+                let other = (node + 1 + self.dice.random_range(0..2)) % site.nodes.len();
+                let links = vec![(site.nodes[node].machine, site.nodes[other].machine)];
+                self.cut(site, links, now);
+            }
+            Fault::Slow | Fault::Lossy => {
+                let links = site.around(site.nodes[node].machine, true);
+                self.spoil(site, links, fault == Fault::Lossy, now);
+            }
+            Fault::SlowApplication => {
+                let links = site.around(site.applications[application], true);
+                let lossy = self.dice.random();
+                self.spoil(site, links, lossy, now);
+            }
+            Fault::Kill => {
+                if site.is_up(node) {
+                    site.world.kill(site.nodes[node].machine);
+                    site.nodes[node].state = NodeState::Down(now + ms(&mut self.dice, 1, 4_000));
+                }
+            }
+            Fault::PowerCut => self.cut_power(site, node, now),
+            Fault::PowerCutAll => {
+                for node in 0..site.nodes.len() {
+                    self.cut_power(site, node, now);
+                }
+            }
+            Fault::Freeze => {
+                let until = now + ms(&mut self.dice, 50, 7_000);
+                site.world.machine(site.nodes[node].machine).freeze(until);
+            }
+            Fault::WallClock => self.turn_clock(site, node, now),
+            Fault::Transfer => board.transfer.store(true, Ordering::Relaxed),
+            Fault::PlannedStop => {
+                if site.is_up(node)
+                    && let Some(stop) = site.nodes[node].stop.take()
+                {
+                    let _ = stop.send(());
+                }
+            }
+            Fault::DiskFull => {
+                site.nodes[node].disk.fill(true);
+                self.pending.push((now + ms(&mut self.dice, 500, 6_000), Undo::Disk(node)));
+            }
+            Fault::FalseAlarm => {
+                // Mostly the leader, since that is whom the alarm is about.
+                let node = site.leader().unwrap_or(node);
+                site.world.network.refuse(site.nodes[node].machine, true);
+                self.pending.push((now + ms(&mut self.dice, 20, 3_000), Undo::Refusing(node)));
+            }
+            Fault::Wipe => self.wipe(site, node, now),
+            Fault::KillApplication | Fault::ApplicationVanishes => {
+                let vanishes = fault == Fault::ApplicationVanishes;
+                site.stop_application(application, vanishes);
+                let back = now + ms(&mut self.dice, 10, 6_000);
+                self.pending.push((back, Undo::Application(application)));
+            }
+            Fault::FreezeApplication => {
+                let until = now + ms(&mut self.dice, 50, 6_000);
+                site.world.machine(site.applications[application]).freeze(until);
+            }
+            Fault::CutApplication => {
+                let links = site.around(site.applications[application], true);
+                self.cut(site, links, now);
+            }
+        }
+    }
+
+    fn cut(&mut self, site: &Site, links: Vec<(MachineId, MachineId)>, now: Duration) {
+        for (from, to) in &links {
+            site.world.network.link(*from, *to, |link| link.is_cut = true);
+        }
+        self.pending.push((now + ms(&mut self.dice, 50, 8_000), Undo::Links(links)));
+    }
+
+    fn spoil(
+        &mut self,
+        site: &Site,
+        links: Vec<(MachineId, MachineId)>,
+        lossy: bool,
+        now: Duration,
+    ) {
+        let latency_max = ms(&mut self.dice, 5, 400);
+        let loss_percent = if lossy { self.dice.random_range(2..30) } else { 0 };
+        for (from, to) in &links {
+            site.world.network.link(*from, *to, |link| {
+                (link.latency_max, link.loss_percent) = (latency_max, loss_percent);
+            });
+        }
+        self.pending.push((now + ms(&mut self.dice, 200, 8_000), Undo::Links(links)));
+    }
+
+    /// At once, or in the middle of what the disk does next.
+    fn cut_power(&mut self, site: &mut Site, node: usize, now: Duration) {
+        let down = NodeState::Down(now + ms(&mut self.dice, 100, 5_000));
+        if !site.is_up(node) {
+            return;
+        }
+        if self.dice.random() {
+            site.power_off(node, down);
+            return;
+        }
+        let operations = self.dice.random_range(0..40);
+        let (network, machine) = (site.world.network.clone(), site.nodes[node].machine);
+        // From the moment of the cut on it sends nothing.
+        let then = move || network.set_power(machine, false);
+        site.nodes[node].disk.cut_after(operations, then);
+    }
+
+    /// One wrong clock at a time: of more than that nobody can make sense.
+    fn turn_clock(&mut self, site: &Site, node: usize, now: Duration) {
+        let wrong = |node: &crate::cluster::Node| node.clock.offset_ms.load(Ordering::Relaxed) != 0;
+        if site.nodes.iter().any(wrong) {
+            return;
+        }
+        const HOUR_MS: i64 = 3_600_000;
+        let by = [-HOUR_MS, HOUR_MS, 24 * HOUR_MS, 87_600 * HOUR_MS, -2_000];
+        let by = *by.choose(&mut self.dice).expect("there are some");
+        site.nodes[node].clock.offset_ms.store(by, Ordering::Relaxed);
+        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Undo::Clock(node)));
+    }
+
+    /// Once in a run, since only one node of three may be lost.
+    fn wipe(&mut self, site: &mut Site, node: usize, now: Duration) {
+        if site.nodes.iter().any(|node| node.state == NodeState::Lost) || !site.is_up(node) {
+            return;
+        }
+        site.power_off(node, NodeState::Down(now));
+        site.nodes[node].disk.wipe();
+        site.nodes[node].state = NodeState::Lost;
+        site.start_node(node);
+    }
+}

@@ -1,0 +1,193 @@
+//! The three nodes: how they are set up, started, and what became of each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use triad_license::{Binding, Day, Draft, DraftFeature, Keyring, PublisherKey, issue};
+use triad_proto::identity::ClusterId;
+use triad_raft::{Member, Retention, Simulation, Timing, WallClock};
+use triad_server::config::{NodeEntry, SessionTimes};
+use triad_server::init::admin_token_hash;
+use triad_server::{Config, ServeError, ServeOptions, serve_until};
+
+use crate::oracle::Oracle;
+use crate::world::{MachineId, SimulatedDisk, World};
+
+/// What the license grants.
+pub const FEATURES: [(&str, u32); 3] = [("solver", 3), ("mesher", 2), ("viewer", 5)];
+pub const SERVERS: &str = "node-1:27070,node-2:27070,node-3:27070";
+pub const NODES: [u64; 3] = [1, 2, 3];
+pub const TOKEN: &str = "simulated";
+pub const LEASE: Duration = Duration::from_secs(3);
+
+const HEARTBEAT: Duration = Duration::from_millis(500);
+const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
+const CLUSTER_ID: [u8; 32] = [7; 32];
+/// 2026-11-01, when the simulated world begins.
+pub const EPOCH_MS: u64 = 1_793_491_200_000;
+/// Small, so that a run begins many segments.
+const SEGMENT_BYTES: u32 = 64 << 10;
+const DATA: &str = "/data";
+
+/// A node, with what outlives its process.
+pub struct Node {
+    pub id: u64,
+    pub machine: MachineId,
+    pub disk: SimulatedDisk,
+    pub clock: Arc<NodeClock>,
+    /// Asks the process to stop in good order.
+    pub stop: Option<oneshot::Sender<()>>,
+    pub state: NodeState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// To run, and started again should it end.
+    Up,
+    /// Off until then.
+    Down(Duration),
+    /// It lost its disk, and is not to come back as the one it was.
+    Lost,
+}
+
+/// A node's wall clock, which may be wrong.
+#[derive(Debug, Default)]
+pub struct NodeClock {
+    world_ms: AtomicU64,
+    pub offset_ms: AtomicI64,
+}
+
+impl NodeClock {
+    pub fn set_world(&self, now: Duration) {
+        self.world_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl WallClock for NodeClock {
+    fn wall_ms(&self) -> u64 {
+        let right = EPOCH_MS + self.world_ms.load(Ordering::Relaxed);
+        right.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Node {
+    pub fn new(world: &mut World, id: u64) -> Self {
+        let machine = world.add(&format!("node-{id}"));
+        let disk = SimulatedDisk::default();
+        disk.put(&Path::new(DATA).join("newborn"), b"");
+        let clock = Arc::default();
+        Node { id, machine, disk, clock, stop: None, state: NodeState::Up }
+    }
+
+    /// Starts the process.
+    pub fn start(&mut self, world: &mut World, oracle: &Arc<Oracle>, snapshot_entries: u64) {
+        use rand::RngExt;
+        let (seed, runtime_seed) = (world.dice.random(), world.dice.random());
+        let (stop, stopped) = oneshot::channel();
+        self.stop = Some(stop);
+        let observer = oracle.watch(self.id);
+        let simulation = Simulation { seed, segment_bytes: SEGMENT_BYTES, observer };
+        let options = ServeOptions {
+            ready: None,
+            wall_clock: Some(self.clock.clone()),
+            disk: Some(Arc::new(self.disk.clone())),
+            simulation: Some(simulation),
+        };
+        let config = config(self.id, snapshot_entries);
+        let network = world.network.of(self.machine);
+        let (id, oracle, disk) = (self.id, oracle.clone(), self.disk.clone());
+        let may_fail = self.state == NodeState::Lost;
+        self.disk.forgive();
+        if !may_fail {
+            self.state = NodeState::Up;
+        }
+        let main = async move {
+            let stop = async {
+                if stopped.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let outcome = serve_until(config, options, network, stop).await;
+            let expected = match &outcome {
+                Ok(()) => true,
+                // It ran, and its disk failed under it.
+                Err(ServeError::Failed(_)) => disk.has_failed(),
+                Err(ServeError::DataMissing { .. }) => may_fail,
+                Err(_) => disk.has_failed(),
+            };
+            if let Err(error) = outcome {
+                tracing::info!(node = id, %error, "the process ended");
+                if !expected {
+                    oracle.violated(format!("P8: node {id} stops: {error}"));
+                }
+            }
+        };
+        world.machine(self.machine).start(runtime_seed, main);
+    }
+}
+
+fn config(node_id: u64, snapshot_entries: u64) -> Config {
+    let entry = |id: &u64| {
+        let member = Member {
+            name: format!("node-{id}"),
+            peer_address: format!("node-{id}:27071"),
+            client_address: format!("node-{id}:27070"),
+        };
+        (*id, NodeEntry { member, hostid: None })
+    };
+    let mut publishers = Keyring::new();
+    publishers.trust(publisher().public()).expect("the ring is empty");
+    Config {
+        file: PathBuf::from("triad.toml"),
+        cluster_id: ClusterId::of_public_key_digest(&CLUSTER_ID),
+        node_id,
+        name: format!("node-{node_id}"),
+        data_dir: PathBuf::from(DATA),
+        publishers,
+        admin_token_sha256: admin_token_hash(TOKEN),
+        listen_clients: format!("node-{node_id}:27070"),
+        listen_peers: format!("node-{node_id}:27071"),
+        tls: None,
+        nodes: BTreeMap::from_iter(NODES.iter().map(entry)),
+        sessions: SessionTimes {
+            lease_default: LEASE,
+            lease_min: LEASE,
+            lease_max: LEASE,
+            heartbeat_interval: HEARTBEAT,
+            disconnect_grace: DISCONNECT_GRACE,
+        },
+        timing: Timing::default(),
+        death_notice: true,
+        snapshot_entries,
+        retention: Retention::default(),
+    }
+}
+
+fn publisher() -> PublisherKey {
+    PublisherKey::generate([9; 32])
+}
+
+/// The license of the simulated site, signed.
+pub fn license() -> String {
+    let day = Day::in_utc(EPOCH_MS);
+    let feature = |(name, seats): &(&str, u32)| {
+        let mut feature = DraftFeature::new(*name, "2026.1", *seats);
+        feature.expires = day.and_then(Day::tomorrow).and_then(Day::tomorrow);
+        feature
+    };
+    let draft = Draft {
+        license: "simulated".into(),
+        publisher: "Triad tests".into(),
+        serial: 1,
+        zone: None,
+        issued: day,
+        notice: None,
+        binding: Binding::Cluster(ClusterId::of_public_key_digest(&CLUSTER_ID).to_string()),
+        features: FEATURES.iter().map(feature).collect(),
+    };
+    issue(&draft.to_toml(), &[&publisher()]).expect("the draft is good")
+}

@@ -1,0 +1,290 @@
+//! One run: seed, cluster, chaos, healing, verdict.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::application::Application;
+use crate::auditor::{Auditor, Blackboard};
+use crate::chaos::Chaos;
+use crate::cluster::{FEATURES, NODES, Node, NodeState};
+use crate::desk::{Desk, Phase};
+use crate::oracle::Oracle;
+use crate::settings::Settings;
+use crate::world::{Machine, MachineId, World};
+
+const APPLICATIONS: usize = 5;
+/// A license is to be in force after this.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// After healing: a leader, an answer for every application, equal ledgers.
+const LEADER_LIMIT: Duration = Duration::from_secs(3);
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const EQUAL_LIMIT: Duration = Duration::from_secs(10);
+/// After the applications have returned everything, all seats are free: those
+/// of the dead after their lease, a new leader's allowance and the grace.
+const FREE_LIMIT: Duration = Duration::from_secs(12);
+/// A node that stopped by itself is started again by its service manager.
+const RESTART: Duration = Duration::from_millis(500);
+/// Clocks differ by this at most: half of what the leader allows.
+const DRIFT_MAX_PPM: i64 = 3_000;
+
+/// Machines, nodes and applications.
+pub struct Site {
+    pub world: World,
+    pub nodes: Vec<Node>,
+    pub applications: Vec<MachineId>,
+    auditor: MachineId,
+    oracle: Arc<Oracle>,
+    desk: Arc<Desk>,
+    snapshot_entries: u64,
+}
+
+impl Site {
+    fn new(seed: u64, oracle: Arc<Oracle>, desk: Arc<Desk>) -> Self {
+        let mut world = World::new(seed);
+        let nodes = NODES.iter().map(|id| Node::new(&mut world, *id)).collect();
+        let application = |index| world.add(&format!("application-{index}"));
+        let applications = (0..APPLICATIONS).map(application).collect();
+        let auditor = world.add("auditor");
+        for machine in &mut world.machines {
+            machine.drift_ppm = world.dice.random_range(-DRIFT_MAX_PPM..=DRIFT_MAX_PPM);
+        }
+        let snapshot_entries = world.dice.random_range(20..400);
+        Site { world, nodes, applications, auditor, oracle, desk, snapshot_entries }
+    }
+
+    pub fn start_node(&mut self, node: usize) {
+        let machine = self.nodes[node].machine;
+        self.world.power_on(machine);
+        self.nodes[node].start(&mut self.world, &self.oracle, self.snapshot_entries);
+    }
+
+    /// It is to run, and does.
+    pub fn is_up(&self, node: usize) -> bool {
+        let Node { state, machine, .. } = self.nodes[node];
+        state == NodeState::Up && self.world.machines[machine.0].is_running()
+    }
+
+    /// The power of a node goes, and with it what its disk had not synced.
+    pub fn power_off(&mut self, node: usize, then: NodeState) {
+        self.world.power_off(self.nodes[node].machine);
+        self.nodes[node].disk.lose_unsynced(&mut self.world.dice);
+        self.nodes[node].state = then;
+    }
+
+    /// The links of a machine, in both directions; with or without those to
+    /// machines that are no nodes.
+    pub fn around(&self, machine: MachineId, all: bool) -> Vec<(MachineId, MachineId)> {
+        let is_node = |id: &MachineId| self.nodes.iter().any(|node| node.machine == *id);
+        let others = self.world.machines.iter().map(|machine| machine.id);
+        let others = others.filter(|other| *other != machine && (all || is_node(other)));
+        others.flat_map(|other| [(machine, other), (other, machine)]).collect()
+    }
+
+    /// The node that applied an entry of the newest term, if it is plain.
+    pub fn leader(&self) -> Option<usize> {
+        let leader = self.oracle.leader()?;
+        self.nodes.iter().position(|node| node.id == leader)
+    }
+
+    pub fn start_application(&mut self, index: usize) {
+        let id = self.applications[index];
+        self.world.power_on(id);
+        if self.world.machine(id).is_running() {
+            return;
+        }
+        let (seed, runtime_seed) = (self.world.dice.random(), self.world.dice.random());
+        let (network, desk) = (self.world.network.of(id), self.desk.clone());
+        let application = Application { index, seed, network, desk };
+        self.world.machine(id).start(runtime_seed, application.live());
+    }
+
+    pub fn stop_application(&mut self, index: usize, vanishes: bool) {
+        let id = self.applications[index];
+        match vanishes {
+            true => self.world.power_off(id),
+            false => self.world.kill(id),
+        }
+        self.desk.gone(index);
+    }
+
+    /// Starts what is to run and does not.
+    fn tend(&mut self) {
+        let now = self.world.now();
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].disk.is_off() {
+                let until = now + self.world.dice.random_range(RESTART..RESTART * 8);
+                self.power_off(node, NodeState::Down(until));
+            }
+            let is_running = self.world.machine(self.nodes[node].machine).is_running();
+            match self.nodes[node].state {
+                NodeState::Up if !is_running => {
+                    self.nodes[node].state = NodeState::Down(now + RESTART);
+                }
+                NodeState::Down(until) if now >= until => {
+                    self.nodes[node].state = NodeState::Up;
+                    self.start_node(node);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn step(&mut self, board: &Blackboard) {
+        let now = self.world.now();
+        self.oracle.set_now(now);
+        board.now_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+        for node in &self.nodes {
+            node.clock.set_world(now);
+        }
+        self.world.step();
+        self.tend();
+        let machine = |(index, id): (usize, &MachineId)| (index, &self.world.machines[id.0]);
+        let applications: Vec<(usize, &Machine)> =
+            self.applications.iter().enumerate().map(machine).collect();
+        self.oracle.compare(&self.desk, &applications);
+    }
+
+    fn standing_nodes(&self) -> Vec<u64> {
+        let standing = self.nodes.iter().filter(|node| node.state != NodeState::Lost);
+        standing.map(|node| node.id).collect()
+    }
+}
+
+/// Runs the seed, prints what became of it.
+pub fn run(settings: &Settings) -> ExitCode {
+    let seed = settings.from;
+    if let Some(bug) = &settings.bug
+        && let Err(message) = crate::seeded_bugs::put_in(bug)
+    {
+        eprintln!("{message}");
+        return ExitCode::from(2);
+    }
+    if let Some(log) = &settings.log {
+        crate::settings::log_to_stderr(log);
+    }
+    let oracle = Oracle::new(&FEATURES);
+    let panicked = oracle.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        eprintln!("{panic}");
+        panicked.panicked(&panic.to_string());
+    }));
+    let desk = Arc::new(Desk::default());
+    let mut site = Site::new(seed, oracle.clone(), desk.clone());
+    let mut chaos = Chaos::new(StdRng::seed_from_u64(site.world.dice.random()));
+    live(&mut site, &mut chaos, settings.chaos);
+    let summary = oracle.summary();
+    let figures = format!(
+        "seed {seed}: {:?} simulated, {} faults of {:?}, {} entries, {} grants, {} denials, {} \
+         ends, trace {:016x}",
+        site.world.now(),
+        chaos.count,
+        chaos.kinds(),
+        summary.entries,
+        summary.grants,
+        summary.denials,
+        summary.ends,
+        summary.trace
+    );
+    match oracle.first_violation() {
+        None => {
+            println!("ok {figures}");
+            ExitCode::SUCCESS
+        }
+        Some(violation) => {
+            println!("FAILED {figures}\n  {violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn live(site: &mut Site, chaos: &mut Chaos, length: Duration) {
+    let (oracle, desk) = (site.oracle.clone(), site.desk.clone());
+    let board = Arc::new(Blackboard::default());
+    let seed = site.world.dice.random();
+    let auditor = Auditor {
+        seed,
+        network: site.world.network.of(site.auditor),
+        oracle: oracle.clone(),
+        board: board.clone(),
+    };
+    let runtime_seed = site.world.dice.random();
+    let auditor_machine = site.auditor;
+    site.world.machine(auditor_machine).start(runtime_seed, auditor.work());
+    for node in 0..site.nodes.len() {
+        site.start_node(node);
+    }
+    for application in 0..site.applications.len() {
+        site.start_application(application);
+    }
+    let fails = || oracle.first_violation().is_some();
+    while !board.is_licensed.load(Ordering::Relaxed) {
+        site.step(&board);
+        if site.world.now() > START_LIMIT {
+            oracle.violated("P14: no license is in force after the start");
+        }
+        if fails() {
+            return;
+        }
+    }
+    let end = site.world.now() + length;
+    while site.world.now() < end {
+        desk.set(Phase::Chaos, site.world.now());
+        chaos.tick(site, &board);
+        site.step(&board);
+        if fails() {
+            return;
+        }
+    }
+    chaos.heal(site);
+    let healed = site.world.now();
+    judge(site, &board, healed);
+}
+
+/// What must be, and by when after healing.
+fn judge(site: &mut Site, board: &Blackboard, healed: Duration) {
+    let (oracle, desk) = (site.oracle.clone(), site.desk.clone());
+    let mut led = false;
+    let mut was_equal = false;
+    while site.world.now() < healed + ANSWER_LIMIT + FREE_LIMIT {
+        let since = site.world.now() - healed;
+        let quiet = since >= ANSWER_LIMIT;
+        desk.set(if quiet { Phase::Quiet } else { Phase::Healed }, site.world.now());
+        site.step(board);
+        if oracle.first_violation().is_some() {
+            return;
+        }
+        let confirmed = Duration::from_millis(board.confirmed_ms.load(Ordering::Relaxed));
+        led |= confirmed > healed;
+        if since >= LEADER_LIMIT && !led {
+            oracle.violated("P12: nobody leads 3 s after everything was mended");
+        }
+        if since >= ANSWER_LIMIT && since < ANSWER_LIMIT + crate::world::TICK {
+            for application in 0..site.applications.len() {
+                if !desk.answered_since(application, healed) {
+                    oracle.violated(format!(
+                        "P12: application {application} has no answer 5 s after everything was \
+                         mended"
+                    ));
+                }
+            }
+        }
+        was_equal |= oracle.are_equal(&site.standing_nodes());
+        if since >= EQUAL_LIMIT && !was_equal {
+            let positions = oracle.positions();
+            oracle.violated(format!("P7: the ledgers are not equal after 10 s: {positions}"));
+        }
+    }
+    if !oracle.are_equal(&site.standing_nodes()) {
+        let positions = oracle.positions();
+        oracle.violated(format!("P7: the ledgers are not equal at the end: {positions}"));
+    }
+    let held = oracle.seats_held();
+    if held > 0 {
+        oracle.violated(format!("P13: {held} seats are held at the end, and nobody has them"));
+    }
+}

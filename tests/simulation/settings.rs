@@ -1,0 +1,74 @@
+//! What the command line of the simulation says.
+
+use std::time::Duration;
+
+/// How long the faults go on, unless told otherwise.
+const CHAOS_DEFAULT: Duration = Duration::from_secs(45);
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub from: u64,
+    pub seeds: u64,
+    /// Runs at a time.
+    pub jobs: usize,
+    pub chaos: Duration,
+    /// The seeded bug to find.
+    pub bug: Option<String>,
+    /// Run the seed in this process.
+    pub here: bool,
+    /// What the nodes and clients log, for reading a failure.
+    pub log: Option<String>,
+}
+
+impl Settings {
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut settings = Settings {
+            from: 1,
+            seeds: 1,
+            jobs: 2,
+            chaos: CHAOS_DEFAULT,
+            bug: None,
+            here: false,
+            log: None,
+        };
+        let mut arguments = arguments;
+        while let Some(flag) = arguments.next() {
+            if flag == "--here" {
+                settings.here = true;
+                continue;
+            }
+            let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: no number"));
+            match flag.as_str() {
+                "--seed" => (settings.from, settings.seeds) = (number()?, 1),
+                "--seeds" => settings.seeds = number()?,
+                "--from" => settings.from = number()?,
+                "--jobs" => settings.jobs = number()?.max(1) as usize,
+                "--seconds" => settings.chaos = Duration::from_secs(number()?),
+                "--bug" => settings.bug = Some(value),
+                "--log" => settings.log = Some(value),
+                _ => return Err(format!("{flag} is unknown; see docs/how-to/simulate.md")),
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The command line that repeats one seed of these.
+    pub fn replay(&self, seed: u64) -> String {
+        let mut line = format!("cargo run -p triad-tests --bin simulate -- --seed {seed}");
+        if self.chaos != CHAOS_DEFAULT {
+            line += &format!(" --seconds {}", self.chaos.as_secs());
+        }
+        if let Some(bug) = &self.bug {
+            line += &format!(" --bug {bug}");
+        }
+        line
+    }
+}
+
+/// Shows what nodes and clients log. Their times are not the world's, and are
+/// left out.
+pub fn log_to_stderr(filter: &str) {
+    let subscriber = tracing_subscriber::fmt().without_time().with_writer(std::io::stderr);
+    subscriber.with_env_filter(filter).init();
+}
