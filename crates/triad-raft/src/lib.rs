@@ -19,6 +19,8 @@ mod consensus;
 mod death;
 pub mod disk;
 mod filling;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod heard;
 mod history;
 mod image;

@@ -243,7 +243,7 @@ impl PeerService for Service {
     }
 }
 
-fn vote_request(
+pub(crate) fn vote_request(
     vote: Option<v1::VoteRecord>,
     last_log: Option<v1::LogId>,
     transfer: bool,
@@ -299,7 +299,7 @@ impl Drop for Requests {
     }
 }
 
-fn append_from_wire(
+pub(crate) fn append_from_wire(
     message: v1::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig>, crate::types::EntryError> {
     let vote = message.vote.ok_or(crate::types::EntryError::Missing("vote"))?;

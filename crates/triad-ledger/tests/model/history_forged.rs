@@ -382,5 +382,6 @@ fn an_auditor_finds_what_was_altered_removed_or_added() {
     finds(&|e| e[grant].pools[0].held += 1, "are said to be held");
     finds(&|e| e[grant].pools[0].total = 0, "oversold");
     finds(&|e| e[grant].at.cluster_ms += 1 << 40, "time runs back");
+    finds(&|e| e[grant].sequence = u64::MAX, "follows event");
     finds(&|e| e[grant].what = Happening::PolicySet { version: 1 }, "was not held");
 }
