@@ -120,7 +120,10 @@ impl Ledger {
         let choices = asking.choose(core::slice::from_ref(item));
         let waiting = self.queue.ahead(&item.feature, None);
         let free = choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
-        let numbers = format!("{waiting} wait for the feature");
+        let numbers = match waiting {
+            1 => "1 waits for the feature".to_string(),
+            _ => format!("{waiting} wait for the feature"),
+        };
         steps.say(Asked::Queue, None, waiting == 0 || free, numbers);
         let answer = blocked.and(choices).and_then(|choices| {
             self.in_turn(core::slice::from_ref(item), &choices, None).map(|()| choices)
@@ -128,7 +131,10 @@ impl Ledger {
         match answer {
             Ok(choices) => {
                 steps.pool = Some(choices[0].seats.pool);
-                let numbers = format!("{} seats would be granted", item.seats);
+                let numbers = match item.seats.get() {
+                    1 => "1 seat would be granted".to_string(),
+                    seats => format!("{seats} seats would be granted"),
+                };
                 steps.say(Asked::Answer, None, true, numbers);
             }
             Err(denial) => {
