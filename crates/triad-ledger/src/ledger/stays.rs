@@ -233,6 +233,15 @@ impl Ledger {
         self.happened_to(&before.holder, touched, lingers);
     }
 
+    /// Whether something of this feature lingers for the holder.
+    pub(super) fn lingers_for(&self, holder: &Holder, feature: &FeatureName) -> bool {
+        let mut ids = self.stays.lingering.get(&desk(holder)).into_iter().flatten();
+        ids.any(|id| {
+            let held = self.granted_items(&self.checkouts[id]);
+            held.iter().any(|held| held.feature == *feature)
+        })
+    }
+
     /// The same holder comes back: what lingers of these features ends now.
     /// True if he asks for exactly what he had, which is then his, whoever
     /// waits.
