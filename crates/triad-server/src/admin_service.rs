@@ -19,7 +19,7 @@ use triad_raft::{ClusterView, MemberView};
 
 use crate::convert;
 use crate::init::admin_token_hash;
-use crate::node::{Node, idle_ms};
+use crate::node::{Node, Now, idle_ms};
 use crate::session_stream::position;
 
 /// Rows in one answer. More are fetched page by page.
@@ -241,8 +241,9 @@ pub(crate) fn checkout_info(
     ledger: &Ledger,
     id: CheckoutId,
     checkout: &Checkout,
+    now: Now,
 ) -> v1::CheckoutInfo {
-    let now = ledger.at();
+    let now = now.of(ledger);
     let (state, until_ms, remaining_ms) = match checkout.stay {
         Stay::Live => (v1::CheckoutState::Live, 0, 0),
         Stay::Lingering { until_ms } => {
@@ -261,7 +262,7 @@ pub(crate) fn checkout_info(
         state: state.into(),
         until_ms,
         remaining_ms,
-        idle_ms: idle_ms(ledger, checkout),
+        idle_ms: idle_ms(ledger, checkout, now),
     }
 }
 
@@ -357,12 +358,13 @@ impl AdminService for Admin {
         };
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
+        let now = self.node.now();
         let (freshness, (checkouts, next_page_token)) = self
             .read(|ledger| {
                 let mut last = String::new();
                 let mut page = Vec::new();
                 for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    let info = checkout_info(ledger, id, checkout);
+                    let info = checkout_info(ledger, id, checkout, now);
                     let about = info.items.iter().any(|item| item.feature == wanted);
                     if !wanted.is_empty() && !about {
                         continue;
