@@ -28,6 +28,7 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod sightings;
+pub mod site;
 pub mod skip;
 pub mod wait;
 

@@ -113,15 +113,6 @@ impl RawSession {
     /// The status that ends the stream.
     pub async fn take(&mut self, request_id: u64, feature: &str) -> Result<v1::Taken, Status> {
         self.say(take(request_id, feature, 1));
-        self.taken(request_id).await
-    }
-
-    /// Waits for the answer to a request for seats.
-    ///
-    /// # Errors
-    ///
-    /// The status that ends the stream.
-    pub async fn taken(&mut self, request_id: u64) -> Result<v1::Taken, Status> {
         loop {
             match self.next().await? {
                 Event::Taken(taken) if taken.request_id == request_id => return Ok(taken),

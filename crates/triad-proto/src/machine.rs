@@ -9,9 +9,32 @@ pub fn host_name() -> String {
 /// a machine that tells nothing of itself.
 pub fn hostids() -> Vec<String> {
     let ethernet = mac_address::get_mac_address().ok().flatten();
-    let ethernet = ethernet.map(|address| address.to_string().replace(':', ""));
+    let ethernet = ethernet.map(|address| address.to_string());
     let machine_id = machine_uid::get().ok();
     let name = Some(host_name()).filter(|name| !name.is_empty());
     let ids = [("ETHERNET", ethernet), ("MACHINE_ID", machine_id), ("HOSTNAME", name)];
-    ids.into_iter().filter_map(|(kind, value)| Some(format!("{kind}:{}", value?))).collect()
+    ids.into_iter().filter_map(|(kind, value)| Some(hostid(kind, &value?))).collect()
+}
+
+/// An id in the one spelling of licenses: in lower case, digits without what
+/// stands between them, a name without the dot at its end.
+fn hostid(kind: &str, value: &str) -> String {
+    let value = value.trim().to_ascii_lowercase();
+    let value = match kind {
+        "HOSTNAME" => value.trim_end_matches('.').to_owned(),
+        _ => value.replace([':', '-'], ""),
+    };
+    format!("{kind}:{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_spelled_as_licenses_spell_it() {
+        assert_eq!(hostid("ETHERNET", "00:1A:2B:3C:4D:5E"), "ETHERNET:001a2b3c4d5e");
+        assert_eq!(hostid("MACHINE_ID", "0123-ABCD\n"), "MACHINE_ID:0123abcd");
+        assert_eq!(hostid("HOSTNAME", "Lic-A.Example.com."), "HOSTNAME:lic-a.example.com");
+    }
 }

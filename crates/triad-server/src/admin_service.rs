@@ -19,7 +19,7 @@ use triad_raft::{ClusterView, MemberView};
 
 use crate::convert;
 use crate::init::admin_token_hash;
-use crate::node::{Node, idle_ms};
+use crate::node::{Node, Now, idle_ms};
 use crate::session_stream::position;
 
 /// Rows in one answer. More are fetched page by page.
@@ -237,18 +237,17 @@ fn reservation((rule, subject, seats, in_use): (RuleId, &Subject, u64, u64)) -> 
 }
 
 /// A checkout in the words of the wire.
-///
-/// `now_ms` is cluster time, which in the ledger is that of its last entry.
 pub(crate) fn checkout_info(
     ledger: &Ledger,
     id: CheckoutId,
     checkout: &Checkout,
-    now_ms: u64,
+    now: Now,
 ) -> v1::CheckoutInfo {
+    let now = now.of(ledger);
     let (state, until_ms, remaining_ms) = match checkout.stay {
         Stay::Live => (v1::CheckoutState::Live, 0, 0),
         Stay::Lingering { until_ms } => {
-            (v1::CheckoutState::Lingering, 0, until_ms.saturating_sub(now_ms))
+            (v1::CheckoutState::Lingering, 0, until_ms.saturating_sub(now.cluster_ms))
         }
         Stay::Borrowed { until_ms, lost: false } => (v1::CheckoutState::Borrowed, until_ms, 0),
         Stay::Borrowed { until_ms, lost: true } => (v1::CheckoutState::Lost, until_ms, 0),
@@ -263,7 +262,7 @@ pub(crate) fn checkout_info(
         state: state.into(),
         until_ms,
         remaining_ms,
-        idle_ms: idle_ms(ledger, checkout, now_ms),
+        idle_ms: idle_ms(ledger, checkout, now),
     }
 }
 
@@ -359,13 +358,13 @@ impl AdminService for Admin {
         };
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
-        let now_ms = self.node.consensus.cluster_ms();
+        let now = self.node.now();
         let (freshness, (checkouts, next_page_token)) = self
             .read(|ledger| {
                 let mut last = String::new();
                 let mut page = Vec::new();
                 for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    let info = checkout_info(ledger, id, checkout, now_ms);
+                    let info = checkout_info(ledger, id, checkout, now);
                     let about = info.items.iter().any(|item| item.feature == wanted);
                     if !wanted.is_empty() && !about {
                         continue;

@@ -10,7 +10,7 @@ use triad_ledger::{
     Bound, Denial, EndReason, Grant, GrantedItem, HOSTIDS_MAX, Holder, ITEMS_MAX, Item, QueueWait,
     Silence,
 };
-use triad_license::{Diagnostic, LicenseError};
+use triad_license::{Diagnostic, HostId, LicenseError};
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
@@ -59,7 +59,12 @@ pub(crate) fn holder(
             "holder.hostids: {count} given, at most {HOSTIDS_MAX} allowed"
         )));
     }
-    let hostid = |(n, id): (usize, &String)| label(&format!("holder.hostids[{n}]"), id);
+    let hostid = |(n, id): (usize, &String)| {
+        // Spelled as in licenses. What is no host id there is none of a line's,
+        // however it is spelled.
+        let spelled = HostId::parse(id).map_or_else(|_| id.clone(), |id| id.to_string());
+        label(&format!("holder.hostids[{n}]"), &spelled)
+    };
     let hostids = holder.hostids.iter().enumerate().map(hostid).collect::<Result<_, _>>()?;
     Ok(Holder {
         user: label("holder.user", &holder.user)?,

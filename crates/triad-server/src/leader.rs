@@ -21,6 +21,11 @@ const ENDS_PER_PROPOSAL: usize = 512;
 /// their place.
 const DUE_CHECK: Duration = Duration::from_secs(1);
 
+/// While something waits for cluster time, it is written down at least so often.
+/// A leader's clock is forgotten with the leader, back to its last entry: without
+/// this, whoever waits in a quiet cluster would begin anew at each failover.
+const CLOCK_UNWRITTEN_MAX: Duration = Duration::from_secs(2);
+
 /// Runs until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut leadership = node.consensus.watch_leadership();
@@ -97,10 +102,14 @@ async fn serve(node: &Arc<Node>, term: u64) {
             if node.desk.queue_moved() {
                 tell_places(node);
             }
-            let (by_date, by_time) =
-                node.consensus.read(|ledger| (ledger.next_due_ms(), ledger.next_due_cluster_ms()));
+            let (by_date, by_time, written_ms) = node.consensus.read(|ledger| {
+                let written_ms = ledger.at().cluster_ms;
+                (ledger.next_due_ms(), ledger.next_due_cluster_ms(), written_ms)
+            });
+            let cluster_ms = node.consensus.cluster_ms();
+            let unwritten = Duration::from_millis(cluster_ms.saturating_sub(written_ms));
             let is_due = by_date.is_some_and(|due| due <= node.consensus.date_ms())
-                || by_time.is_some_and(|due| due <= node.consensus.cluster_ms());
+                || by_time.is_some_and(|due| due <= cluster_ms || unwritten >= CLOCK_UNWRITTEN_MAX);
             if is_due {
                 tokio::spawn({
                     let node = node.clone();

@@ -77,6 +77,8 @@ impl NewsDesk {
         for event in events {
             match &event.what {
                 Happening::Ended { session, reason, .. } => {
+                    // It may have waited; those behind it move up.
+                    desk.queue_moved = true;
                     desk.tell_end(*session, 0, *reason, String::new());
                 }
                 Happening::Returned { session, checkout, reason }

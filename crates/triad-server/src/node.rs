@@ -38,6 +38,25 @@ const RETRY_ELECTING: Duration = Duration::from_millis(50);
 /// What to wait before asking an overloaded node again.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(500);
 
+/// The clocks at the moment of an answer. The ledger's own stand still while
+/// nothing happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) cluster_ms: u64,
+    pub(crate) date_ms: u64,
+}
+
+impl Now {
+    /// Not before what the ledger has seen.
+    pub(crate) fn of(self, ledger: &Ledger) -> Now {
+        let at = ledger.at();
+        Now {
+            cluster_ms: self.cluster_ms.max(at.cluster_ms),
+            date_ms: self.date_ms.max(at.date_ms),
+        }
+    }
+}
+
 /// The sessions of this node's current leadership.
 struct Leading {
     term: u64,
@@ -93,6 +112,11 @@ impl Node {
 
     pub(crate) fn times(&self) -> SessionTimes {
         self.config.sessions
+    }
+
+    /// The clocks now. Not to be asked while the ledger is.
+    pub(crate) fn now(&self) -> Now {
+        Now { cluster_ms: self.consensus.cluster_ms(), date_ms: self.consensus.date_ms() }
     }
 
     /// Starts a term of leadership.
@@ -174,7 +198,7 @@ impl Node {
             Reason::LicensesExhausted | Reason::AllReserved | Reason::QueueNonempty
         );
         if is_taken && let Ok(feature) = FeatureName::parse(&refusal.feature) {
-            let now = (self.consensus.cluster_ms(), self.consensus.date_ms());
+            let now = self.now();
             let (waiting, holders) = self.consensus.read(|ledger| {
                 let holders = longest_holders(ledger, &feature, now);
                 (ledger.waiting_for(&feature), holders)
@@ -363,11 +387,8 @@ impl Node {
 }
 
 /// Who holds a feature longest, among the oldest checkouts.
-fn longest_holders(
-    ledger: &Ledger,
-    feature: &FeatureName,
-    (cluster_ms, date_ms): (u64, u64),
-) -> Vec<v1::SeatHolder> {
+fn longest_holders(ledger: &Ledger, feature: &FeatureName, now: Now) -> Vec<v1::SeatHolder> {
+    let now = now.of(ledger);
     let oldest = ledger.checkouts(CheckoutId(0)).take(HOLDERS_LOOKED_AT_MAX);
     let of_feature = oldest.filter_map(|(_, checkout)| {
         let items = ledger.granted_items(checkout);
@@ -382,16 +403,16 @@ fn longest_holders(
         user: checkout.holder.user.to_string(),
         host: checkout.holder.host.to_string(),
         seats,
-        held_ms: date_ms.saturating_sub(checkout.since_ms),
-        idle_ms: idle_ms(ledger, checkout, cluster_ms),
+        held_ms: now.date_ms.saturating_sub(checkout.since_ms),
+        idle_ms: idle_ms(ledger, checkout, now),
     });
     told.collect()
 }
 
 /// For how long the user of a checkout has been idle; 0 if he is not.
-pub(crate) fn idle_ms(ledger: &Ledger, checkout: &Checkout, now_ms: u64) -> u64 {
+pub(crate) fn idle_ms(ledger: &Ledger, checkout: &Checkout, now: Now) -> u64 {
     let live = checkout.stay == triad_ledger::Stay::Live;
     let session = ledger.session(checkout.session).filter(|_| live);
     let since = session.and_then(|session| session.idle_since_ms);
-    since.map_or(0, |since| now_ms.saturating_sub(since).max(1))
+    since.map_or(0, |since| now.of(ledger).cluster_ms.saturating_sub(since).max(1))
 }

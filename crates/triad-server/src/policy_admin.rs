@@ -11,6 +11,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::admin_service::{Admin, checkout_info};
 use crate::convert;
+use crate::node::Now;
 use crate::session_stream::position;
 
 /// Holders that an explanation names.
@@ -101,7 +102,7 @@ impl Admin {
                 Some(document.into_policy(u64::MAX))
             }
         };
-        let now_ms = self.node.consensus.cluster_ms();
+        let now = self.node.now();
         let (freshness, response) = self
             .read(|ledger| {
                 let steps = match &supposed {
@@ -115,7 +116,7 @@ impl Admin {
                 v1::ExplainResponse {
                     denial: denial_of(&steps),
                     steps: steps.iter().map(step).collect(),
-                    holders: holders(ledger, &item.feature, now_ms),
+                    holders: holders(ledger, &item.feature, now),
                     waiting: ledger.waiting_for(&item.feature),
                     policy_version: version,
                     freshness: None,
@@ -142,13 +143,13 @@ fn malformed(errors: &[Diagnostic]) -> Refusal {
 }
 
 /// The longest holders of a feature.
-fn holders(ledger: &Ledger, feature: &FeatureName, now_ms: u64) -> Vec<v1::CheckoutInfo> {
+fn holders(ledger: &Ledger, feature: &FeatureName, now: Now) -> Vec<v1::CheckoutInfo> {
     let oldest = ledger.checkouts(CheckoutId(0)).take(HOLDERS_LOOKED_AT_MAX);
     let of_feature = oldest.filter(|(_, checkout)| {
         ledger.granted_items(checkout).iter().any(|item| item.feature == *feature)
     });
     let told = of_feature.take(HOLDERS_EXPLAINED_MAX);
-    told.map(|(id, checkout)| checkout_info(ledger, id, checkout, now_ms)).collect()
+    told.map(|(id, checkout)| checkout_info(ledger, id, checkout, now)).collect()
 }
 
 /// The denial that the last step tells; the answer's own words are there.

@@ -9,6 +9,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::admin_service::{Admin, bad_token, page_rows};
 use crate::convert;
+use crate::node::Now;
 use crate::session_stream::position;
 
 impl Admin {
@@ -22,7 +23,7 @@ impl Admin {
         };
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
-        let now_ms = self.node.consensus.cluster_ms();
+        let now = self.node.now();
         let (freshness, (waiting, next)) = self
             .read(|ledger| {
                 let positions = ledger.queue_positions();
@@ -33,10 +34,8 @@ impl Admin {
                     if !wanted.is_empty() && !waiting.items.iter().any(about) {
                         continue;
                     }
-                    page.push((
-                        waiting.clone(),
-                        entry(ledger, &positions, ticket, waiting, now_ms),
-                    ));
+                    let entry = entry(ledger, &positions, ticket, waiting, now);
+                    page.push((waiting.clone(), entry));
                     if page.len() == rows {
                         last = ticket.to_string();
                         break;
@@ -97,8 +96,9 @@ fn entry(
     positions: &BTreeMap<u64, u64>,
     ticket: u64,
     waiting: &Waiting,
-    now_ms: u64,
+    now: Now,
 ) -> v1::QueueEntry {
+    let now_ms = now.of(ledger).cluster_ms;
     let session = ledger.session(waiting.session);
     v1::QueueEntry {
         session_id: waiting.session.to_string(),

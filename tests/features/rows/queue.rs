@@ -5,7 +5,7 @@ use triad_proto::v1::session_event::Event;
 use triad_tests::raw;
 
 use crate::people::{User, place};
-use crate::rows::seats::open_raw;
+use crate::rows::seats::{ask_raw, open_raw};
 use crate::scene::Scene;
 
 /// Those who wait keep their order and their places, are served in that order,
@@ -27,8 +27,8 @@ pub async fn position(mut scene: Scene) {
     let unheard = hal.takes("queue-unheard", 1).await;
     let id = [2; 16];
     let mut gus = open_raw(&scene, id, false).await;
-    gus.say(waiting_take());
-    while !matches!(gus.next().await.unwrap(), Event::Queued(_)) {}
+    let waits = ask_raw(&scene, &mut gus, id, &waiting_take()).await;
+    assert!(matches!(waits, Event::Queued(_)), "{waits:?}");
 
     scene.last_call().await;
     // He hears nothing any more, and is granted his seat.
@@ -85,8 +85,10 @@ pub async fn position(mut scene: Scene) {
 
     let mut gus = open_raw(&scene, id, true).await;
     assert_eq!(gus.opened.checkout_ids, [granted]);
-    gus.say(waiting_take());
-    let answer = raw::granted(gus.taken(1).await.unwrap());
+    let answer = match ask_raw(&scene, &mut gus, id, &waiting_take()).await {
+        Event::Taken(taken) => raw::granted(taken),
+        other => panic!("the grant that he did not hear of: {other:?}"),
+    };
     assert_eq!(answer.checkout_id, granted, "the seat that he was granted, and no other");
     assert_eq!(scene.held("queue-unheard").await, "queue-unheard: raw 1");
     [hal, ann, ben, cid, eve, dan].iter().for_each(User::lost_nothing);

@@ -1,9 +1,13 @@
 //! Rows about seats and how they are counted.
 
+use triad_proto::v1;
+use triad_proto::v1::session_call::Call;
+use triad_proto::v1::session_event::Event;
 use triad_proto::v1::taken::Outcome;
-use triad_tests::{RawSession, raw};
+use triad_tests::cluster::START_LIMIT;
+use triad_tests::{RawSession, raw, wait};
 
-use crate::people::in_words;
+use crate::people::{User, in_words};
 use crate::scene::Scene;
 
 /// Seats are held, the pool is full, and the next is denied. A client that asks
@@ -14,8 +18,8 @@ pub async fn checkout(mut scene: Scene) {
     let bens = ben.takes("checkout", 1).await;
     let id = [1; 16];
     let mut eve = open_raw(&scene, id, false).await;
-    let granted = raw::granted(ask(&mut eve, 1).await);
-    let denied = denial(ask(&mut eve, 2).await.outcome);
+    let first = granted(ask_raw(&scene, &mut eve, id, &wants(1)).await);
+    let second = denial(ask_raw(&scene, &mut eve, id, &wants(2)).await);
     let expected = [
         "checkout: ann 2 and ben 1 and raw 1",
         "cid: LICENSES_EXHAUSTED, checkout, 4 of 4 in use, 1 wanted, held by ann 2 and ben 1 and \
@@ -30,19 +34,20 @@ pub async fn checkout(mut scene: Scene) {
     // denied again, though a seat is free by now.
     bens.give_back().await.unwrap();
     let mut eve = open_raw(&scene, id, true).await;
-    assert_eq!(eve.opened.checkout_ids, [granted.checkout_id]);
-    assert_eq!(raw::granted(ask(&mut eve, 1).await), granted);
-    assert_eq!(denial(ask(&mut eve, 2).await.outcome), denied);
+    assert_eq!(eve.opened.checkout_ids, [first.checkout_id]);
+    assert_eq!(granted(ask_raw(&scene, &mut eve, id, &wants(1)).await), first);
+    assert_eq!(denial(ask_raw(&scene, &mut eve, id, &wants(2)).await), second);
     let cids = cid.takes("checkout", 1).await;
     assert_eq!(scene.held("checkout").await, "checkout: ann 2 and raw 1 and cid 1");
     for seats in [anns, cids] {
         seats.give_back().await.unwrap();
     }
     assert_eq!(scene.held("checkout").await, "checkout: raw 1");
-    [ann, ben, cid].iter().for_each(crate::people::User::lost_nothing);
+    [ann, ben, cid].iter().for_each(User::lost_nothing);
 }
 
-/// A session without the library, on whoever leads.
+/// A session without the library, on whoever leads. It sends no heartbeats, so
+/// its lease is long.
 pub async fn open_raw(scene: &Scene, id: [u8; 16], resume: bool) -> RawSession {
     let look = async || {
         let channel = {
@@ -50,25 +55,47 @@ pub async fn open_raw(scene: &Scene, id: [u8; 16], resume: bool) -> RawSession {
             let leader = cluster.sightings().await.leader().ok_or("nobody leads")?;
             cluster.channel(leader)
         };
-        RawSession::open(channel, raw::open(id, resume)).await.map_err(|status| status.to_string())
+        let open = v1::Open { lease_ms: 600_000, ..raw::open(id, resume) };
+        RawSession::open(channel, open).await.map_err(|status| status.to_string())
     };
-    triad_tests::wait::until("a session is opened", triad_tests::cluster::START_LIMIT, look).await
+    wait::until("a session is opened", START_LIMIT, look).await
 }
 
-/// Asks for a seat, and acknowledges no answer yet.
-async fn ask(session: &mut RawSession, request_id: u64) -> triad_proto::v1::Taken {
+/// Asks on such a session, on a new stream as often as one ends before the
+/// answer, and acknowledges nothing yet.
+pub async fn ask_raw(scene: &Scene, session: &mut RawSession, id: [u8; 16], call: &Call) -> Event {
+    loop {
+        session.say(call.clone());
+        loop {
+            match session.next().await {
+                Ok(answer @ (Event::Taken(_) | Event::Queued(_))) => return answer,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        *session = open_raw(scene, id, true).await;
+    }
+}
+
+fn wants(request_id: u64) -> Call {
     let mut call = raw::take(request_id, "checkout", 1);
-    if let triad_proto::v1::session_call::Call::Take(take) = &mut call {
+    if let Call::Take(take) = &mut call {
         take.answered_through = 0;
     }
-    session.say(call);
-    session.taken(request_id).await.unwrap()
+    call
+}
+
+fn granted(answer: Event) -> v1::Grant {
+    match answer {
+        Event::Taken(taken) => raw::granted(taken),
+        other => panic!("not granted: {other:?}"),
+    }
 }
 
 /// What was decided. Who holds the seats is told as of the moment of telling.
-fn denial(outcome: Option<Outcome>) -> String {
-    match outcome {
-        Some(Outcome::Denial(refusal)) => {
+fn denial(answer: Event) -> String {
+    match answer {
+        Event::Taken(v1::Taken { outcome: Some(Outcome::Denial(refusal)), .. }) => {
             in_words(&triad_client::Refusal { holders: Vec::new(), ..refusal })
         }
         other => panic!("not denied: {other:?}"),
@@ -102,7 +129,7 @@ pub async fn several(mut scene: Scene) {
     assert_eq!(bens.items().len(), 2);
     assert_eq!(scene.held("several-a").await, "several-a: ben 1");
     assert_eq!(scene.held("several-b").await, "several-b: ben 1");
-    [ann, ben].iter().for_each(crate::people::User::lost_nothing);
+    [ann, ben].iter().for_each(User::lost_nothing);
 }
 
 /// The same user on the same host takes one seat, however often.
@@ -137,7 +164,7 @@ pub async fn dup_group(mut scene: Scene) {
     let bens = ben.takes("dup", 1).await;
     assert_eq!(scene.held("dup").await, "dup: ann 1 and ben 1");
     drop((third, bens));
-    [tower, tower_again, laptop, ben].iter().for_each(crate::people::User::lost_nothing);
+    [tower, tower_again, laptop, ben].iter().for_each(User::lost_nothing);
 }
 
 /// A mesher takes three tokens and a viewer two, of seven.
@@ -168,7 +195,7 @@ pub async fn tokens(mut scene: Scene) {
     bens.give_back().await.unwrap();
     cids.give_back().await.unwrap();
     assert_eq!(scene.use_of("tokens").await, "tokens: 0 of 7 in use");
-    [ann, ben, cid].iter().for_each(crate::people::User::lost_nothing);
+    [ann, ben, cid].iter().for_each(User::lost_nothing);
 }
 
 /// Who uses any part of a suite has one seat of it, and all of its parts.
@@ -200,5 +227,5 @@ pub async fn suite(mut scene: Scene) {
     let cids = cid.takes("word", 1).await;
     assert_eq!(scene.use_of("suite").await, "suite: 2 of 2 in use");
     drop((bens, cids));
-    [ann, ben, cid].iter().for_each(crate::people::User::lost_nothing);
+    [ann, ben, cid].iter().for_each(User::lost_nothing);
 }

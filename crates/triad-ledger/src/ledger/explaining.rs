@@ -98,10 +98,21 @@ impl Ledger {
     /// What would come of this holder's request for this item, and why: every
     /// rule that has a say, in the order in which it is asked, and the answer at
     /// the end. Nothing is changed. All seats of the feature's pools count as
-    /// they are now; what lingers of the holder's own would come back to him.
+    /// they are now, but for what lingers of the holder's own, which would come
+    /// back to him: then it works on a copy, whose size is that of the ledger.
     pub fn explain(&self, holder: &Holder, item: &Item) -> Vec<Step> {
         let holder = Arc::new(holder.clone());
-        let asking = self.asking(&holder);
+        let (lingering, comes_back) = self.lingering_for(&holder, core::slice::from_ref(item));
+        if lingering.is_empty() {
+            return self.explain_now(&holder, item, false);
+        }
+        let mut supposed = self.clone();
+        supposed.as_if_returned(&lingering, |ledger| ledger.explain_now(&holder, item, comes_back))
+    }
+
+    /// Who comes back for what lingered does not wait.
+    fn explain_now(&self, holder: &Arc<Holder>, item: &Item, comes_back: bool) -> Vec<Step> {
+        let asking = self.asking(holder);
         let mut steps = Steps { steps: Vec::new(), pool: None };
         let mut any = false;
         for (id, pool) in self.pools.candidates(&item.feature) {
@@ -113,20 +124,21 @@ impl Ledger {
         if !any {
             steps.say(Asked::License, None, false, "no license names it".to_string());
         }
-        let blocked = self.stays.unblocked(&holder, core::slice::from_ref(item), self.now_ms());
+        let blocked = self.stays.unblocked(holder, core::slice::from_ref(item), self.now_ms());
         if let Err(blocked) = &blocked {
             steps.say(Asked::Blocked, None, false, blocked.to_string());
         }
         let choices = asking.choose(core::slice::from_ref(item));
         let waiting = self.queue.ahead(&item.feature, None);
-        let free = choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
+        let free = comes_back || choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
         let numbers = match waiting {
             1 => "1 waits for the feature".to_string(),
             _ => format!("{waiting} wait for the feature"),
         };
         steps.say(Asked::Queue, None, waiting == 0 || free, numbers);
-        let answer = blocked.and(choices).and_then(|choices| {
-            self.in_turn(core::slice::from_ref(item), &choices, None).map(|()| choices)
+        let answer = blocked.and(choices).and_then(|choices| match comes_back {
+            true => Ok(choices),
+            false => self.in_turn(core::slice::from_ref(item), &choices, None).map(|()| choices),
         });
         match answer {
             Ok(choices) => {
