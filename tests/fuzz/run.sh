@@ -46,30 +46,48 @@ dictionary() {
     esac
 }
 
-failed=()
-for target in "${targets[@]}"; do
-    corpus="$target_folder/corpus/$target"
-    found="$target_folder/found/$target"
+# Runs one target; false if it failed.
+run() {
+    local target=$1
+    local corpus="$target_folder/corpus/$target" found="$target_folder/found/$target"
+    local log="$target_folder/$target.log" words="dictionaries/$(dictionary "$target").dict"
+    local arguments=("-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048
+        "-max_len=$length_max" -print_final_stats=1 "-artifact_prefix=$found/")
+    local folders=("$corpus")
     mkdir -p "$corpus" "$found"
-    words="dictionaries/$(dictionary "$target").dict"
-    arguments=("-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 "-max_len=$length_max"
-        -print_final_stats=1 "-artifact_prefix=$found/")
     [ -f "$words" ] && arguments+=("-dict=$words")
-    folders=("$corpus")
     [ -d "seeds/$target" ] && folders+=("seeds/$target")
-    log="$target_folder/$target.log"
     if "$programs/$target" "${arguments[@]}" "${folders[@]}" >"$log" 2>&1; then
+        local runs reached
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         reached=$(grep -oE 'cov: [0-9]+' "$log" | tail -1 | cut -d' ' -f2)
         echo "fuzz: $target: $runs runs, $reached places reached"
-    else
-        failed+=("$target")
-        tail -40 "$log"
-        input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
-        echo "fuzz: $target FAILED. To repeat it: $programs/$target ${input:-(no input was kept; see $log)}"
+        return
     fi
+    local input
+    input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
+    tail -40 "$log"
+    echo "fuzz: $target FAILED. To repeat it: $programs/$target ${input:-(no input was kept; see $log)}"
+    return 1
+}
+
+# As many at once as there are processors.
+at_once=$(nproc)
+running=0
+failures=0
+finish_one() {
+    wait -n || failures=$((failures + 1))
+    running=$((running - 1))
+}
+for target in "${targets[@]}"; do
+    [ "$running" -lt "$at_once" ] || finish_one
+    run "$target" &
+    running=$((running + 1))
 done
-if [ ${#failed[@]} -gt 0 ]; then
-    echo "fuzz: FAILED: ${failed[*]}. What to do with an input is in CONTRIBUTING.md."
+while [ "$running" -gt 0 ]; do
+    finish_one
+done
+if [ "$failures" -gt 0 ]; then
+    echo "fuzz: $failures targets FAILED. What to do with an input is in CONTRIBUTING.md."
     exit 1
 fi
