@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
 # a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
-# dependencies), and the system's tools with which tests/faults breaks networks, disks and clocks. Quiet when all is there; without a network it says what is missing and goes on.
+# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks, and
+# cargo-fuzz (tests/fuzz). Quiet when all is there; without a network it says what is missing and
+# goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
 
@@ -43,6 +45,9 @@ has_deny() { "$tools/bin/cargo-deny" --version; }
 # From the tools' folder: the flags in this tree's .cargo/config.toml are not meant for it.
 install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-deny --version 0.20.2); }
 
+has_fuzz() { "$tools/bin/cargo-fuzz" --version; }
+install_fuzz() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-fuzz --version 0.13.1); }
+
 # What tests/faults needs of Linux. Only root can use it, so only root needs it.
 has_lab() {
     [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
@@ -57,6 +62,7 @@ ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
 ensure cargo-deny has_deny install_deny
+ensure cargo-fuzz has_fuzz install_fuzz
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: could not install: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')."

@@ -13,6 +13,7 @@ mod death;
 mod demo;
 mod denials;
 mod failover;
+mod history;
 mod order;
 mod outage;
 mod partition;

@@ -6,4 +6,12 @@
 // What fails here fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod book;
+mod clocks;
+mod crowd;
+mod disks;
+mod links;
+mod lost_data;
 mod partitions;
+mod power;
+mod processes;

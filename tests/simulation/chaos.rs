@@ -134,6 +134,7 @@ impl Chaos {
             self.undo(site, undo);
         }
         for node in &mut site.nodes {
+            node.disk.keep_power();
             if let NodeState::Down(until) = &mut node.state {
                 *until = now;
             }

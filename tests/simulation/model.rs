@@ -117,6 +117,12 @@ impl Model {
         self.held.values().sum()
     }
 
+    /// Whose seats are held, for a message.
+    pub fn holders(&self) -> String {
+        let holder = |(id, open): (&u64, &Open)| format!("{id} of session {:?}", open.session);
+        self.open.iter().map(holder).collect::<Vec<_>>().join(", ")
+    }
+
     pub fn licensed(&self, feature: &str) -> u64 {
         self.licensed.get(feature).copied().unwrap_or(0)
     }

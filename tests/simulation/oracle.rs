@@ -131,6 +131,7 @@ impl Oracle {
         let (answers, returned) = desk.news();
         let now = seen.now.as_millis() as u64;
         for (application, checkout) in answers {
+            tracing::debug!(now, application, checkout, "answered");
             seen.trace.numbers(&[now, application as u64, checkout]);
         }
         for checkout in returned {
@@ -182,6 +183,10 @@ impl Oracle {
         format!("the log ends at {last}, the nodes at {:?}", seen.applied)
     }
 
+    pub fn holders(&self) -> String {
+        self.seen().model.holders()
+    }
+
     pub fn seats_held(&self) -> u64 {
         self.seen().model.held()
     }
@@ -211,6 +216,7 @@ impl Seen {
         let entry = Entry { term, content: content.0, hash };
         self.applied.insert(node, index);
         let now = self.now.as_millis() as u64;
+        tracing::debug!(now, node, index, term, ?commands, ?answers, "applied");
         self.trace.numbers(&[now, node, index, term, content.0]);
         self.trace.note(&hash.0);
         match self.log.get(&index) {

@@ -285,6 +285,7 @@ fn judge(site: &mut Site, board: &Blackboard, healed: Duration) {
     }
     let held = oracle.seats_held();
     if held > 0 {
-        oracle.violated(format!("P13: {held} seats are held at the end, and nobody has them"));
+        let holders = oracle.holders();
+        oracle.violated(format!("P13: {held} seats are held at the end: {holders}"));
     }
 }

@@ -69,6 +69,7 @@ impl Settings {
 /// Shows what nodes and clients log. Their times are not the world's, and are
 /// left out.
 pub fn log_to_stderr(filter: &str) {
-    let subscriber = tracing_subscriber::fmt().without_time().with_writer(std::io::stderr);
+    let subscriber =
+        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(std::io::stderr);
     subscriber.with_env_filter(filter).init();
 }

@@ -149,6 +149,8 @@ impl Cluster {
                 directory: node.directory.clone(),
                 proxy,
                 wrapper: site.as_ref().map_or(Vec::new(), |site| site.wrappers[n].clone()),
+                preload: Vec::new(),
+                environment: Vec::new(),
                 process: None,
             };
             node.edit("triad.toml", |text| configured(&text, &node, &options));

@@ -48,6 +48,10 @@ pub struct Node {
     pub(crate) channel: Channel,
     /// What its program is started with: a program that becomes it.
     pub(crate) wrapper: Vec<String>,
+    /// What is loaded into it before its own libraries.
+    pub(crate) preload: Vec<PathBuf>,
+    /// What it finds in its environment besides.
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) process: Option<Child>,
 }
 
@@ -176,6 +180,11 @@ impl Node {
                 command
             }
         };
+        if !self.preload.is_empty() {
+            let preload: Vec<_> = self.preload.iter().map(|path| path.to_string_lossy()).collect();
+            command.env("LD_PRELOAD", preload.join(":"));
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("serve").arg("--config").arg(self.config());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         command

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -73,14 +73,15 @@ impl RawSession {
         }
     }
 
-    /// Says something.
+    /// Says something. Of a stream that has ended [`RawSession::next`] says why.
     ///
     /// # Panics
     ///
     /// If the queue is full: nothing is read on the other side.
     pub fn say(&self, said: Call) {
         let message = v1::SessionRequest { calls: vec![call(said)] };
-        self.calls.try_send(message).expect("the queue has room");
+        let queued = self.calls.try_send(message);
+        assert!(!matches!(queued, Err(TrySendError::Full(_))), "the queue has room");
     }
 
     /// The next event.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::mutation::{self, Mutation};
+
 /// Whether the session, and with it every seat, is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -58,7 +60,9 @@ impl Lease {
     /// it lives and saw the same, it ends the session after the grace; so we must
     /// not believe in it longer either.
     pub(crate) fn closed(&mut self, now: Instant) {
-        self.closed = Some(now);
+        if !mutation::is_on(Mutation::CloseIsNoSign) {
+            self.closed = Some(now);
+        }
     }
 
     /// That leader's process is dead, or another node leads: nobody ends the

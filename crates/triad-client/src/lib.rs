@@ -30,6 +30,10 @@ mod builder;
 mod client;
 mod error;
 mod lease;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod queue;
 mod requests;
 mod route;

@@ -11,6 +11,7 @@ use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
 
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::queue::Place;
 use crate::session::Held;
 
@@ -188,7 +189,8 @@ impl Requests {
         if let Some(Waiting::Take { queue: Some(queue), .. }) = self.waiting.get_mut(&id) {
             queue.is_queued = true;
             queue.has_waited = true;
-            queue.places.send_replace(Some(place));
+            // The same place with another guess is news too; the same word is not.
+            queue.places.send_if_modified(|told| told.replace(place) != Some(place));
         }
     }
 
@@ -219,6 +221,11 @@ impl Requests {
                 if queue.is_cancelled {
                     self.words.push_back(cancel(*id, false));
                 }
+            }
+        }
+        if mutation::is_on(Mutation::RetryIsNew) {
+            for (_, waiting) in std::mem::take(&mut self.waiting) {
+                self.add(waiting);
             }
         }
     }

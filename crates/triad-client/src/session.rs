@@ -23,6 +23,7 @@ use crate::builder::Settings;
 use crate::client::{Belief, EndMark};
 use crate::error::Error;
 use crate::lease::{Lease, State};
+use crate::mutation::{self, Mutation};
 use crate::queue::Place;
 use crate::requests::{Queueing, REQUESTS_WAITING_MAX, Requests, Waiting};
 use crate::route::{NotFound, OpenStream, find_leader};
@@ -614,7 +615,10 @@ impl Session {
         if let Some(sent) = stream.beats.remove(&beat) {
             stream.beats = stream.beats.split_off(&beat);
             if let Some(lease) = &mut self.lease {
-                lease.acknowledged(sent);
+                match mutation::is_on(Mutation::LeaseFromAcknowledgement) {
+                    true => lease.acknowledged(Instant::now()),
+                    false => lease.acknowledged(sent),
+                }
             }
         }
     }
@@ -651,7 +655,7 @@ impl Session {
                 }
                 let held = Held { id, epoch, items: grant.items, ended: ended.clone() };
                 let kept = reply.is_some_and(|reply| reply.send(Ok(held)).is_ok());
-                if kept {
+                if kept || mutation::is_on(Mutation::KeepAbandonedGrant) {
                     self.held.insert(id, ended);
                 } else {
                     // Granted to nobody: the application has given up.

@@ -77,12 +77,12 @@ impl Auditor {
         let event = match decode_event(encoded) {
             Ok(event) => event,
             Err(error) => {
-                self.last += 1;
+                self.last = self.last.saturating_add(1);
                 self.is_whole = false;
                 return self.fault(format!("event {} cannot be read: {error}", self.last));
             }
         };
-        if event.sequence != self.last + 1 {
+        if self.last.checked_add(1) != Some(event.sequence) {
             self.is_whole = false;
             self.fault(format!("event {} follows event {}", event.sequence, self.last));
         }

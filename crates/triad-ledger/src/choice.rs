@@ -9,7 +9,8 @@ use crate::denial::{Denial, FreeSeats};
 use crate::names::{PoolId, Seats, Version};
 use crate::policy::RuleId;
 use crate::pools::{Pool, Pools, Taken, taken_of};
-use crate::rulebook::{Named, PoolRules, Rulebook, Who};
+use crate::reservations::Kept;
+use crate::rulebook::{Named, PoolRules, Remaining, Rulebook, Who};
 
 /// Who asks, and for how long.
 #[derive(Clone, Copy)]
@@ -20,6 +21,9 @@ pub(crate) struct Asking<'a> {
     pub(crate) date_ms: u64,
     /// Until when it is to be borrowed, ms since 1970 UTC.
     pub(crate) borrow_until_ms: Option<u64>,
+    /// As if all others had returned what they hold; those with whom he shares
+    /// seats had not.
+    pub(crate) alone: bool,
 }
 
 /// The pool that serves an item.
@@ -27,9 +31,17 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Choice {
     pub(crate) seats: Taken,
     pub(crate) tokens: Option<Taken>,
-    /// It takes no seat from anybody who waits: nothing counts anew, or all of
-    /// it was reserved for the holder.
+    /// It takes no seat from anybody who waits: nothing counts anew, or nothing
+    /// counts at all, or all of it was reserved for the holder.
     pub(crate) out_of_turn: bool,
+}
+
+/// A pool that may serve an item, the rules about it, and what is kept of it.
+struct LookedAt<'a> {
+    id: PoolId,
+    pool: &'a Pool,
+    rules: Option<(&'a PoolRules, &'a Who)>,
+    remaining: Remaining,
 }
 
 /// How far a pool went before it said no. The furthest is what is told.
@@ -62,6 +74,7 @@ impl Asking<'_> {
         let mut why = Shortfall::default();
         let mut found: Option<Choice> = None;
         let mut who: Option<Who> = None;
+        let mut kept: Option<Kept> = None;
         for (id, pool) in self.pools.candidates(&item.feature) {
             if found.is_some() && pool.key.terms.share == crate::rights::Share::NOTHING {
                 continue;
@@ -74,9 +87,23 @@ impl Asking<'_> {
                 who = Some(self.rules.who(self.holder));
             }
             let rules = rules.zip(who.as_ref());
-            match self.pool(item, id, pool, rules, taken, &mut why, with_tokens) {
-                // A seat that the holder has already costs nobody anything.
-                Ok(choice) if choice.seats.fresh == 0 => return Ok(choice),
+            let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
+                Some((_, who)) => {
+                    let kept = kept.get_or_insert_with(|| {
+                        let alone = self.alone.then_some(&**self.holder);
+                        self.rules.kept(self.pools, &item.feature, alone)
+                    });
+                    self.rules.remaining(kept, id, pool, who)
+                }
+                None => Remaining::default(),
+            };
+            let looked_at = LookedAt { id, pool, rules, remaining };
+            match self.pool(item, looked_at, taken, &mut why, with_tokens) {
+                // A seat that the holder has already, or that is not counted, costs
+                // nobody anything.
+                Ok(choice) if choice.seats.fresh == 0 || pool.key.terms.is_free() => {
+                    return Ok(choice);
+                }
                 Ok(choice) => {
                     found.get_or_insert(choice);
                 }
@@ -87,25 +114,20 @@ impl Asking<'_> {
     }
 
     /// Whether this pool serves the item.
-    #[expect(clippy::too_many_arguments, reason = "one step of the search above")]
-    pub(crate) fn pool(
+    fn pool(
         &self,
         item: &Item,
-        id: PoolId,
-        pool: &Pool,
-        rules: Option<(&PoolRules, &Who)>,
+        looked_at: LookedAt<'_>,
         taken: &[Taken],
         why: &mut Shortfall,
         with_tokens: bool,
     ) -> Result<Choice, (Stage, Option<Denial>)> {
-        self.permitted(item, pool, rules).map_err(|denial| (Stage::Refused, Some(denial)))?;
+        let LookedAt { id, pool, rules, remaining } = looked_at;
+        self.permitted(item, id, pool, rules, taken)
+            .map_err(|denial| (Stage::Refused, Some(denial)))?;
         let fresh = self.pools.fresh(id, item.seats, self.holder, taken);
         let of_this = taken_of(id, taken);
-        let remaining = match rules {
-            Some((rules, who)) => self.rules.remaining(rules, who),
-            None => Default::default(),
-        };
-        let free = pool.free().saturating_sub(of_this);
+        let free = self.free(id, pool).saturating_sub(of_this);
         why.total += pool.lendable();
         why.in_use += pool.held + of_this;
         why.largest = why.largest.max(pool.lendable());
@@ -120,7 +142,8 @@ impl Asking<'_> {
             }
             return Err((Stage::Full, None));
         }
-        let mut out_of_turn = fresh == 0 || remaining.for_holder >= fresh + of_this;
+        let uncounted = pool.key.terms.uncounted;
+        let mut out_of_turn = fresh == 0 || uncounted || remaining.for_holder >= fresh + of_this;
         if let Some((rules, who)) = rules {
             self.within_max(item, fresh, rules, who, taken)
                 .map_err(|denial| (Stage::Max, Some(denial)))?;
@@ -147,8 +170,10 @@ impl Asking<'_> {
     fn permitted(
         &self,
         item: &Item,
+        id: PoolId,
         pool: &Pool,
         rules: Option<(&PoolRules, &Who)>,
+        taken: &[Taken],
     ) -> Result<(), Denial> {
         let feature = || item.feature.clone();
         if !pool.key.terms.open_to(self.holder) {
@@ -173,9 +198,13 @@ impl Asking<'_> {
             if let Some((rule, kept)) = rules.lowwater
                 && !pool.key.terms.uncounted
             {
-                let borrowed = pool.borrowed;
-                let rest = pool.licensed.saturating_sub(kept);
-                if borrowed.saturating_add(item.seats.get().into()) > rest {
+                let of_this = taken.iter().filter(|taken| taken.pool == id);
+                let of_this = of_this.map(|taken| taken.seats.get().into());
+                let with = of_this.clone().chain([item.seats.get().into()]);
+                let borrowed = self.pools.on_loan(id, self.holder, of_this);
+                let with = self.pools.on_loan(id, self.holder, with);
+                // Who shares what is out on loan takes nothing of what stays.
+                if with > borrowed && with > pool.licensed.saturating_sub(kept) {
                     let rule = self.rules.rule_id(rule);
                     return Err(Denial::BorrowLowwater {
                         feature: feature(),
@@ -213,7 +242,8 @@ impl Asking<'_> {
             };
             let of_this: u64 = taken.iter().filter(counted).map(|taken| taken.fresh).sum();
             let in_use = used + of_this;
-            if in_use + fresh > max {
+            let counts = if self.alone { of_this } else { in_use };
+            if counts + fresh > max {
                 let (feature, wanted) = (item.feature.clone(), item.seats);
                 let rule = self.rules.rule_id(rule);
                 return Err(Denial::PolicyMax { feature, wanted, in_use, max, rule });
@@ -235,28 +265,57 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether no pool would let the holder in even if all seats were free:
-    /// then there is nothing to wait for.
+    /// The denial, if there is nothing to wait for: no pool would let the holder
+    /// in, or none would serve him even if all others had returned what they
+    /// hold.
     pub(crate) fn never(&self, items: &[Item]) -> Option<Denial> {
+        let kept_out = items.iter().find_map(|item| self.kept_out(item));
+        kept_out.or_else(|| Asking { alone: true, ..*self }.choose(items).err())
+    }
+
+    /// Why no pool lets the holder in, however many seats are free.
+    fn kept_out(&self, item: &Item) -> Option<Denial> {
         let who = self.rules.who(self.holder);
-        items.iter().find_map(|item| {
-            let mut last = None;
-            for (id, pool) in self.pools.candidates(&item.feature) {
-                if pool.key.version < item.version || !pool.valid_at(self.date_ms) {
-                    continue;
-                }
-                let rules = self.rules.of(id).map(|rules| (rules, &who));
-                let verdict = self.permitted(item, pool, rules).and_then(|()| match rules {
-                    Some((rules, who)) => self.included(item, rules, who),
-                    None => Ok(()),
-                });
-                match verdict {
-                    Ok(()) => return None,
-                    Err(denial) => last = Some(denial),
-                }
+        let mut last = None;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            if pool.key.version < item.version || !pool.valid_at(self.date_ms) {
+                continue;
             }
-            last
-        })
+            match self.lets_in(item, id, pool, &who) {
+                Ok(()) => return None,
+                Err(denial) => last = Some(denial),
+            }
+        }
+        last
+    }
+
+    /// Whether the publisher's terms let the holder in: host ids, and named users
+    /// and hosts.
+    pub(crate) fn is_sold_to(&self, id: PoolId, pool: &Pool, who: &Who) -> bool {
+        let named = self.rules.of(id).and_then(|rules| rules.named(who));
+        pool.key.terms.open_to(self.holder) && named.is_none_or(|named| named == Named::Yes)
+    }
+
+    /// Whether a pool would let the holder in if it had seats.
+    pub(crate) fn lets_in(
+        &self,
+        item: &Item,
+        id: PoolId,
+        pool: &Pool,
+        who: &Who,
+    ) -> Result<(), Denial> {
+        let rules = self.rules.of(id).map(|rules| (rules, who));
+        self.permitted(item, id, pool, rules, &[])?;
+        rules.map_or(Ok(()), |(rules, who)| self.included(item, rules, who))
+    }
+
+    /// Seats of the pool that may be granted.
+    fn free(&self, id: PoolId, pool: &Pool) -> u64 {
+        if !self.alone || pool.key.terms.uncounted {
+            return pool.free();
+        }
+        let own = self.pools.group_of(id, self.holder).map_or(0, |group| group.seats);
+        pool.lendable().saturating_sub(own)
     }
 }
 

@@ -61,6 +61,10 @@ pub enum CodecError {
     /// A checkout without its session or pool.
     #[error("a checkout whose session or pool is missing")]
     Orphan,
+    /// A number that the counters will give out again, or one that no ledger
+    /// comes to.
+    #[error("a number beyond the counters, or one that no ledger comes to")]
+    Counters,
 }
 
 type Result<T> = core::result::Result<T, CodecError>;

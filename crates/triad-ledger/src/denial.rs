@@ -183,13 +183,14 @@ pub enum Denial {
         in_use: u64,
         /// Seats of those pools.
         total: u64,
-        /// Kept for others and not held by them.
+        /// Kept for others and not held by them; or all that is kept for them, if
+        /// that alone is why it can never be granted.
         reserved: u64,
         /// The first of the rules.
         rule: RuleId,
     },
     /// Others wait for the feature, and this request does not.
-    #[error("{feature}: {waiting} are waiting for it")]
+    #[error("{feature}: {}", waiting_in_words(*waiting))]
     QueueNonempty {
         /// The feature.
         feature: FeatureName,
@@ -197,7 +198,7 @@ pub enum Denial {
         waiting: u64,
     },
     /// It waited as long as it wanted to.
-    #[error("{feature}: nothing came free in {waited_ms} ms")]
+    #[error("{feature}: nothing came free in {}", time_in_words(*waited_ms))]
     QueueTimedOut {
         /// The feature that was asked for first.
         feature: FeatureName,
@@ -211,7 +212,10 @@ pub enum Denial {
         feature: FeatureName,
     },
     /// It was taken from this holder, who is not to take it again at once.
-    #[error("{feature}: taken back by an administrator, and blocked for {remaining_ms} ms more")]
+    #[error(
+        "{feature}: taken back by an administrator, and blocked for {} more",
+        time_in_words(*remaining_ms)
+    )]
     Blocked {
         /// The feature.
         feature: FeatureName,
@@ -233,7 +237,7 @@ pub enum Denial {
         rule: RuleId,
     },
     /// Longer than license, policy or the end of the right allow.
-    #[error("{feature}: may be borrowed for at most {max_ms} ms")]
+    #[error("{feature}: may be borrowed for at most {}", time_in_words(*max_ms))]
     BorrowTooLong {
         /// The feature.
         feature: FeatureName,
@@ -273,7 +277,8 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// Whether waiting may help: seats may come free.
+    /// Whether waiting may help: seats may come free. Some of these can never be
+    /// granted all the same, which is found out before anybody waits.
     pub fn may_pass(&self) -> bool {
         match self {
             Denial::NoSeat { .. } | Denial::AllReserved { .. } | Denial::QueueNonempty { .. } => {
@@ -283,6 +288,28 @@ impl Denial {
             _ => false,
         }
     }
+}
+
+fn waiting_in_words(waiting: u64) -> impl fmt::Display {
+    fmt::from_fn(move |f| match waiting {
+        1 => f.write_str("1 is waiting for it"),
+        _ => write!(f, "{waiting} are waiting for it"),
+    })
+}
+
+/// A length of time, in the largest unit that shows it within a tenth.
+fn time_in_words(ms: u64) -> impl fmt::Display {
+    const UNITS: [(u64, &str); 4] =
+        [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    fmt::from_fn(move |f| {
+        for (unit_ms, unit) in UNITS {
+            if ms >= 10 * unit_ms || (ms >= unit_ms && ms % unit_ms == 0) {
+                let unit = if unit == "days" && ms / unit_ms == 1 { "day" } else { unit };
+                return write!(f, "{} {unit}", ms / unit_ms);
+            }
+        }
+        write!(f, "{ms} ms")
+    })
 }
 
 fn superseded_by(number: &str, in_force: u64, offered: u64) -> impl fmt::Display {

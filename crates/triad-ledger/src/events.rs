@@ -137,7 +137,8 @@ pub enum Happening {
         /// All its seats as they are held from now on, also those that stayed.
         items: Vec<GrantedItem>,
     },
-    /// A license came into force.
+    /// A license came into force: it was installed, or a line of it has begun
+    /// that makes others void.
     Installed {
         /// Which.
         license: LicenseId,

@@ -1,6 +1,7 @@
 //! The ledger: applies commands in order, and keeps count.
 
 mod explaining;
+mod moving;
 mod queueing;
 mod reading;
 mod recording;
@@ -22,11 +23,12 @@ use crate::command::{
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening, PoolUse};
+use crate::mutation::{self, Mutation};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
 };
 use crate::policy::{Policy, RuleId, Subject};
-use crate::pools::{Claim, Moving, Pool, Pools, Taken};
+use crate::pools::{Claim, Pool, Pools};
 use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
@@ -96,15 +98,11 @@ impl Checkout {
     }
 }
 
-/// Where one claim of a checkout moves to.
-struct Place {
-    id: ClaimId,
-    to: PoolId,
-}
-
 /// Seats that came back since the queue was last served.
 #[derive(Clone, Debug, Default)]
 struct Freed {
+    /// Policy or rights have changed: some may wait in vain from now on.
+    anew: bool,
     all: bool,
     features: BTreeSet<FeatureName>,
 }
@@ -177,7 +175,11 @@ impl Ledger {
             }
             Command::Close { session } => Ok(self.end(*session, EndReason::Closed)),
             // Another leader has promised this session a new lease since.
-            Command::End { term, .. } if *term != self.meta.at.term => Ok(Outcome::Void),
+            Command::End { term, .. }
+                if *term != self.meta.at.term && !mutation::is_on(Mutation::EndWithoutTerm) =>
+            {
+                Ok(Outcome::Void)
+            }
             Command::End { session, silence, .. } => {
                 Ok(self.end(*session, EndReason::Silent(*silence)))
             }
@@ -206,6 +208,7 @@ impl Ledger {
 
     /// Moves both clocks on, never back, and does what has come due.
     fn advance(&mut self, at: At) {
+        let before_ms = self.meta.at.date_ms;
         let now = &mut self.meta.at;
         now.index = at.index;
         now.term = at.term;
@@ -213,13 +216,29 @@ impl Ledger {
         now.date_ms = now.date_ms.max(at.date_ms);
         self.records.touch(RecordKey::Meta);
         if self.next_turn_ms.is_some_and(|turn| turn <= self.meta.at.date_ms) {
-            self.expire();
-            self.follow_rules();
-            self.freed.all = true;
+            self.turn(before_ms);
         }
         self.end_stays();
         self.end_waits();
         self.serve_queue();
+    }
+
+    /// Rights begin or end, since `before_ms`.
+    fn turn(&mut self, before_ms: u64) {
+        let begun = self.pools.next_superseding_ms(before_ms);
+        let supersedes = begun.is_some_and(|begun| begun <= self.meta.at.date_ms);
+        let rebuilt = if supersedes {
+            self.rebuild_pools()
+        } else {
+            self.follow_rules();
+            Vec::new()
+        };
+        self.expire();
+        if supersedes {
+            self.line_up();
+            self.announce_superseding(before_ms, &rebuilt);
+        }
+        (self.freed.anew, self.freed.all) = (true, true);
     }
 
     /// Answers a request once: asked again, it gets the first answer. `decide`
@@ -236,6 +255,7 @@ impl Ledger {
         };
         self.records.touch(RecordKey::Session(session));
         match open.receipts.look_up(request, answered_through) {
+            Seen::Before(_) if mutation::is_on(Mutation::ForgetReceipts) => decide(self, true),
             Seen::Before(answer) => match self.queue.ticket(session, request) {
                 // Acknowledged or not, it waits, and is told its place of now.
                 Some(ticket) => Ok(Outcome::Queued { position: self.queue.position(ticket) }),
@@ -299,7 +319,7 @@ impl Ledger {
 
     fn asking<'a>(&'a self, holder: &'a Arc<Holder>) -> Asking<'a> {
         let (pools, rules, date_ms) = (&self.pools, &self.rules, self.meta.at.date_ms);
-        Asking { pools, rules, holder, date_ms, borrow_until_ms: None }
+        Asking { pools, rules, holder, date_ms, borrow_until_ms: None, alone: false }
     }
 
     /// Takes the seats that were chosen.
@@ -343,8 +363,9 @@ impl Ledger {
 
     /// Whether some may pass others in the line for this pool.
     fn out_of_turn_is_possible(&self, pool: PoolId) -> bool {
-        let shared = self.pools.held(pool).key.terms.share != Share::NOTHING;
-        shared || self.rules.of(pool).is_some_and(|rules| rules.reserves())
+        let terms = &self.pools.held(pool).key.terms;
+        let costs_nothing = terms.uncounted || terms.share != Share::NOTHING;
+        costs_nothing || self.rules.reserves(&self.pools.held(pool).key.feature)
     }
 
     fn granted_item(&self, item: &HeldItem) -> GrantedItem {
@@ -406,7 +427,7 @@ impl Ledger {
         let checkout = self.checkouts.remove(&id).expect("only what is held is released");
         let touched = self.touched(&checkout);
         for (pool, claim) in checkout.claims(id) {
-            self.count_borrowed(pool, &checkout, claim.seats, false);
+            self.count_borrowed(pool, &checkout, claim, false);
             self.give_back(pool, claim);
         }
         self.forget_stay(id, &checkout);
@@ -468,7 +489,7 @@ impl Ledger {
         self.rules.set(policy.clone());
         self.records.touch(RecordKey::Policy);
         self.follow_rules();
-        self.freed.all = true;
+        (self.freed.anew, self.freed.all) = (true, true);
         // How much of each overdraft is lent may be different now.
         let overdrawn = self.pools.iter().filter(|(_, pool)| pool.overdraft > 0);
         let overdrawn = overdrawn.map(|(id, pool)| (id, pool.key.feature.clone()));
@@ -528,9 +549,22 @@ impl Ledger {
         }
         self.licenses.insert(license.id.clone(), license.clone());
         self.records.touch(RecordKey::License(license.id.clone()));
+        let rebuilt = self.rebuild_pools();
+        self.expire();
+        self.line_up();
+        (self.freed.anew, self.freed.all) = (true, true);
+        let overage = self.pools.overage();
+        let (license, serial) = (license.id.clone(), license.serial);
+        self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
+        Ok(Outcome::Installed { changed: true, overage })
+    }
+
+    /// Makes the pools those of the licenses, and moves what is held of those
+    /// that lost their lines. Returns every pool that changed.
+    fn rebuild_pools(&mut self) -> Vec<(PoolId, FeatureName)> {
         let features = self.pools.iter().map(|(id, pool)| (id, pool.key.feature.clone()));
         let before: BTreeMap<PoolId, FeatureName> = features.collect();
-        let rebuilt = self.pools.rebuild(self.licenses.values());
+        let rebuilt = self.pools.rebuild(self.licenses.values(), self.meta.at.date_ms);
         let feature = |id| self.pools.pool(id).map(|pool| pool.key.feature.clone());
         let rebuilt = rebuilt
             .into_iter()
@@ -539,117 +573,30 @@ impl Ledger {
         for (pool, _) in &rebuilt {
             self.records.touch(RecordKey::Pool(*pool));
         }
-        self.move_withdrawn();
-        self.expire();
+        // Whom the new pools let in, and what of them is kept, is to be known
+        // before anybody moves there.
         self.follow_rules();
-        self.line_up();
-        self.freed.all = true;
+        self.move_withdrawn();
+        rebuilt
+    }
+
+    /// A line that has begun to make others void is as good as a license that
+    /// was installed now: the history says so, with the pools that changed.
+    fn announce_superseding(&mut self, before_ms: u64, rebuilt: &[(PoolId, FeatureName)]) {
+        let now_ms = self.meta.at.date_ms;
+        let begun = |license: &&License| {
+            license.lines.iter().any(|line| {
+                let begins = line.starts_ms.is_some_and(|at| before_ms < at && at <= now_ms);
+                begins && !line.about.supersedes.is_empty()
+            })
+        };
+        let begun = self.licenses.values().filter(begun);
+        let begun: Vec<_> = begun.map(|license| (license.id.clone(), license.serial)).collect();
         let overage = self.pools.overage();
-        let (license, serial) = (license.id.clone(), license.serial);
-        self.happened_with(None, rebuilt, Happening::Installed { license, serial, overage });
-        Ok(Outcome::Installed { changed: true, overage })
-    }
-
-    /// Moves what is held of withdrawn pools to others of the same feature, so
-    /// that a renewal interrupts nobody. What finds no place stays.
-    fn move_withdrawn(&mut self) {
-        let withdrawn = self.pools.iter().filter(|(_, pool)| pool.withdrawn);
-        let left: BTreeSet<PoolId> = withdrawn.map(|(id, _)| id).collect();
-        for id in self.holding(&left) {
-            let places = self.places(id, &left, true);
-            self.move_claims(id, places.into_iter().flatten().collect());
+        for (license, serial) in begun {
+            let installed = Happening::Installed { license, serial, overage };
+            self.happened_with(None, rebuilt.to_vec(), installed);
         }
-    }
-
-    /// Ends what is held of rights that are over, unless other pools of the
-    /// feature have room for it. A checkout moves whole or ends, so that none
-    /// that ends has taken room from one that could have gone on. The oldest
-    /// choose first; what an ended one gives back serves those after it. What
-    /// only lingers ends: nobody uses it.
-    fn expire(&mut self) {
-        let over = self.pools.over_at(self.meta.at.date_ms);
-        for id in self.holding(&over) {
-            let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
-            let places = self.places(id, &over, false);
-            if !lingers && places.iter().all(Option::is_some) {
-                self.move_claims(id, places.into_iter().flatten().collect());
-            } else {
-                self.release(id, EndReason::Expired);
-            }
-        }
-    }
-
-    /// The checkouts that hold seats of these pools, the oldest first.
-    fn holding(&self, pools: &BTreeSet<PoolId>) -> Vec<CheckoutId> {
-        if pools.is_empty() {
-            return Vec::new();
-        }
-        let holds = |(id, checkout): &(&CheckoutId, &Checkout)| {
-            checkout.claims(**id).any(|(pool, _)| pools.contains(&pool))
-        };
-        self.checkouts.iter().filter(holds).map(|(id, _)| *id).collect()
-    }
-
-    /// Where each claim of the checkout on the pools `left` may live on, `None`
-    /// if nowhere. Nothing is moved yet.
-    fn places(
-        &self,
-        id: CheckoutId,
-        left: &BTreeSet<PoolId>,
-        overdraw: bool,
-    ) -> Vec<Option<Place>> {
-        let date_ms = self.meta.at.date_ms;
-        let checkout = &self.checkouts[&id];
-        let mut taken: Vec<Taken> = Vec::new();
-        let leaving = checkout.claims(id).filter(|(pool, _)| left.contains(pool));
-        let place = |(from, claim): (PoolId, Claim<'_>)| {
-            let held = &checkout.items[claim.id.item];
-            let version = if claim.id.of_token {
-                let consumes = &self.pools.held(held.pool).key.terms.consumes;
-                consumes.as_ref().map_or(Version::default(), |cost| cost.version)
-            } else {
-                held.version
-            };
-            let moving = Moving { from, version, seats: claim.seats, holder: claim.holder };
-            let here = self.pools.refuge(moving, &taken, date_ms, overdraw)?;
-            taken.push(here);
-            Some(Place { id: claim.id, to: here.pool })
-        };
-        leaving.map(place).collect()
-    }
-
-    fn move_claims(&mut self, id: CheckoutId, places: Vec<Place>) {
-        if places.is_empty() {
-            return;
-        }
-        let before = self.checkouts[&id].clone();
-        let mut touched = self.touched(&before);
-        let mut after = before.clone();
-        for place in &places {
-            let held = &mut after.items[place.id.item];
-            match &mut held.tokens {
-                Some(tokens) if place.id.of_token => tokens.pool = place.to,
-                _ => held.pool = place.to,
-            }
-        }
-        for ((from, claim), (to, _)) in before.claims(id).zip(after.claims(id)) {
-            if from != to {
-                let shift = self.pools.add(to, claim);
-                self.rules.shift(to, &shift);
-                self.count_borrowed(to, &before, claim.seats, true);
-                self.count_borrowed(from, &before, claim.seats, false);
-                self.give_back(from, claim);
-            }
-        }
-        let (session, items) = (after.session, self.granted_items(&after));
-        touched.extend(self.touched(&after));
-        self.checkouts.insert(id, after);
-        self.records.touch(RecordKey::Checkout(id));
-        self.happened_to(
-            &before.holder,
-            touched,
-            Happening::Moved { session, checkout: id, items },
-        );
     }
 
     /// The pools of which a checkout holds seats.
@@ -789,6 +736,23 @@ mod tests {
     fn a_checkout_without_its_pool_unbalances_the_books() {
         let mut ledger = one_of_two_held();
         ledger.pools = Pools::default();
+        ledger.assert_balanced();
+    }
+
+    #[test]
+    #[should_panic(expected = "waits for ever")]
+    fn a_request_that_can_never_be_granted_unbalances_the_books() {
+        let mut ledger = one_of_two_held();
+        let feature = FeatureName::parse("cad").expect("good");
+        let seats = Seats::new(2).expect("not zero");
+        let items = vec![Item { feature, version: Version::default(), seats }];
+        let (request, answered_through) = (RequestId(2), RequestId(1));
+        let wait = Some(crate::command::QueueWait { timeout_ms: None, priority: None });
+        let command = Command::Checkout { session: ANN, request, answered_through, items, wait };
+        let queued = ledger.apply(At::default(), &command);
+        assert_eq!(queued, Ok(Outcome::Queued { position: 1 }));
+        ledger.assert_balanced();
+        ledger.pools.rebuild(core::iter::empty(), 0);
         ledger.assert_balanced();
     }
 

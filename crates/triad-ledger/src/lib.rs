@@ -24,11 +24,16 @@ mod denial;
 mod ended;
 mod events;
 mod ledger;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 pub mod names;
 pub mod policy;
 mod pools;
 mod queue;
 mod record;
+mod reservations;
 pub mod rights;
 mod rulebook;
 mod sessions;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::command::Holder;
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
-use crate::rights::{License, Line, Terms};
+use crate::rights::{License, Line, Share, Terms};
 use crate::shares::{ClaimId, Group, ShareKey, Weight};
 
 /// What makes lines one pool. Lines that agree in all of this are counted
@@ -75,10 +75,7 @@ impl Pool {
     }
 
     fn count(&mut self, shift: &Shift) {
-        let seats = |weight: &Option<Weight>| weight.as_ref().map_or(0, |weight| weight.seats);
-        let with = self.held + seats(&shift.after);
-        let before = seats(&shift.before);
-        self.held = with.checked_sub(before).expect("no more seats return than were held");
+        self.held = shift.applied_to(self.held);
     }
 
     /// Whether its right is in force at this date.
@@ -103,15 +100,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) holder: &'a Arc<Holder>,
 }
 
-/// A claim that is to live on elsewhere.
-#[derive(Clone, Copy)]
-pub(crate) struct Moving<'a> {
-    pub(crate) from: PoolId,
-    pub(crate) version: Version,
-    pub(crate) seats: Seats,
-    pub(crate) holder: &'a Holder,
-}
-
 /// What a checkout in the making takes already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
@@ -133,15 +121,61 @@ pub(crate) struct Shift {
     pub(crate) after: Option<Weight>,
 }
 
+impl Shift {
+    fn applied_to(&self, counted: u64) -> u64 {
+        let seats = |weight: &Option<Weight>| weight.as_ref().map_or(0, |weight| weight.seats);
+        let with = counted + seats(&self.after);
+        with.checked_sub(seats(&self.before)).expect("no more seats return than were held")
+    }
+}
+
+type Groups = BTreeMap<(PoolId, ShareKey), Group>;
+
+/// Counts a claim, with the group that it shares its seats with.
+fn join(groups: &mut Groups, pool: PoolId, share: Share, claim: Claim<'_>) -> Shift {
+    let Claim { id, seats, holder } = claim;
+    let Some(key) = ShareKey::of(share, holder) else {
+        let seats = u64::from(seats.get());
+        return Shift { before: None, after: Some(Weight { owner: holder.clone(), seats }) };
+    };
+    let group = groups.entry((pool, key)).or_default();
+    let before = group.weight();
+    group.join(id, seats, holder);
+    Shift { before, after: group.weight() }
+}
+
+/// The inverse of [`join`].
+fn leave(groups: &mut Groups, pool: PoolId, share: Share, claim: Claim<'_>) -> Shift {
+    let Claim { id, seats, holder } = claim;
+    let Some(key) = ShareKey::of(share, holder) else {
+        let seats = u64::from(seats.get());
+        return Shift { before: Some(Weight { owner: holder.clone(), seats }), after: None };
+    };
+    let key = (pool, key);
+    let group = groups.get_mut(&key).expect("held seats are of a group");
+    let before = group.weight();
+    let empty = group.leave(id);
+    let after = group.weight();
+    if empty {
+        groups.remove(&key);
+    }
+    Shift { before, after }
+}
+
 /// All pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pools {
     pools: BTreeMap<PoolId, Pool>,
-    /// The pools of a feature, the soonest-expiring first: seats that will be
+    /// The pools of a feature in the order in which they are lent: those of
+    /// which nobody needs a seat, then the soonest-expiring. Seats that will be
     /// gone tomorrow are lent before those that stay.
     by_feature: BTreeMap<FeatureName, Vec<PoolId>>,
     /// Who shares seats with whom.
-    groups: BTreeMap<(PoolId, ShareKey), Group>,
+    groups: Groups,
+    /// The same of those claims that are out on loan.
+    loans: Groups,
+    /// When lines begin that make others void. Derived from the licenses.
+    superseding_ms: BTreeSet<u64>,
     pub(crate) last_id: u32,
 }
 
@@ -180,6 +214,12 @@ impl Pools {
         self.groups.iter().filter_map(|((pool, _), group)| Some((*pool, group.weight()?)))
     }
 
+    /// What the holder's group weighs in a pool.
+    pub(crate) fn group_of(&self, id: PoolId, holder: &Holder) -> Option<Weight> {
+        let key = ShareKey::of(self.held(id).key.terms.share, holder)?;
+        self.groups.get(&(id, key))?.weight()
+    }
+
     /// How many of these seats would count anew, beside those that the holder's
     /// group has and those that the same checkout takes already.
     pub(crate) fn fresh(&self, id: PoolId, seats: Seats, holder: &Holder, taken: &[Taken]) -> u64 {
@@ -209,19 +249,7 @@ impl Pools {
     /// and a smaller one is overdrawn until enough seats have come back.
     pub(crate) fn add(&mut self, id: PoolId, claim: Claim<'_>) -> Shift {
         let pool = self.pools.get_mut(&id).expect("a chosen pool exists");
-        let Claim { id: claim_id, seats, holder } = claim;
-        let shift = match ShareKey::of(pool.key.terms.share, holder) {
-            None => {
-                let seats = u64::from(seats.get());
-                Shift { before: None, after: Some(Weight { owner: holder.clone(), seats }) }
-            }
-            Some(key) => {
-                let group = self.groups.entry((id, key)).or_default();
-                let before = group.weight();
-                group.join(claim_id, seats, holder);
-                Shift { before, after: group.weight() }
-            }
-        };
+        let shift = join(&mut self.groups, id, pool.key.terms.share, claim);
         pool.count(&shift);
         shift
     }
@@ -229,24 +257,7 @@ impl Pools {
     /// Returns seats. True if the pool was withdrawn and is now gone.
     pub(crate) fn give_back(&mut self, id: PoolId, claim: Claim<'_>) -> (Shift, bool) {
         let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
-        let Claim { id: claim_id, seats, holder } = claim;
-        let shift = match ShareKey::of(pool.key.terms.share, holder) {
-            None => {
-                let seats = u64::from(seats.get());
-                Shift { before: Some(Weight { owner: holder.clone(), seats }), after: None }
-            }
-            Some(key) => {
-                let key = (id, key);
-                let group = self.groups.get_mut(&key).expect("held seats are of a group");
-                let before = group.weight();
-                let empty = group.leave(claim_id);
-                let after = group.weight();
-                if empty {
-                    self.groups.remove(&key);
-                }
-                Shift { before, after }
-            }
-        };
+        let shift = leave(&mut self.groups, id, pool.key.terms.share, claim);
         pool.count(&shift);
         let gone = pool.withdrawn && pool.held == 0;
         if gone {
@@ -255,52 +266,18 @@ impl Pools {
         (shift, gone)
     }
 
-    /// Where a claim on `from` may live on: another pool of its feature that is
-    /// valid, serves its version and is lent on the same terms to this holder,
-    /// with room beside what is `taken` already. With `overdraw`, the largest
-    /// will do if none has room.
-    pub(crate) fn refuge(
-        &self,
-        moving: Moving<'_>,
-        taken: &[Taken],
-        date_ms: u64,
-        overdraw: bool,
-    ) -> Option<Taken> {
-        let Moving { from, version, seats, holder } = moving;
-        let left = self.pools.get(&from)?;
-        let mut largest: Option<(PoolId, u64)> = None;
-        for (id, pool) in self.candidates(&left.key.feature) {
-            let terms = &pool.key.terms;
-            let fits = pool.valid_at(date_ms)
-                && pool.key.version >= version
-                && terms.consumes == left.key.terms.consumes
-                && terms.open_to(holder);
-            if id == from || !fits {
-                continue;
-            }
-            let fresh = self.fresh(id, seats, holder, taken);
-            let here = Taken { pool: id, seats, fresh };
-            if fresh == 0 || pool.free() >= fresh + taken_of(id, taken) {
-                return Some(here);
-            }
-            if overdraw && largest.is_none_or(|(_, total)| pool.total() > total) {
-                largest = Some((id, pool.total()));
-            }
-        }
-        let (pool, _) = largest?;
-        Some(Taken { pool, seats, fresh: self.fresh(pool, seats, holder, taken) })
-    }
-
-    /// Makes the pools those of `licenses`. Pools that keep their key keep
-    /// their id; pools that lost their lines are withdrawn, and vanish if
-    /// nobody holds seats of them. Returns every pool that changed.
+    /// Makes the pools those of `licenses` at this date. Pools that keep their
+    /// key keep their id; pools that lost their lines are withdrawn, and vanish
+    /// if nobody holds seats of them. Returns every pool that changed.
     pub(crate) fn rebuild<'a>(
         &mut self,
-        licenses: impl Iterator<Item = &'a License>,
+        licenses: impl Iterator<Item = &'a License> + Clone,
+        date_ms: u64,
     ) -> Vec<PoolId> {
+        self.note_superseding(licenses.clone());
         let mut wanted: BTreeMap<PoolKey, (u64, u64)> = BTreeMap::new();
         let lines: Vec<&Line> = licenses.flat_map(|license| &license.lines).collect();
-        let void = superseded(&lines);
+        let void = superseded(&lines, date_ms);
         let in_force = |line: &&&Line| {
             let before = void.get(&line.feature);
             before.is_none_or(|before| line.about.issued_ms.unwrap_or(0) >= *before)
@@ -334,18 +311,47 @@ impl Pools {
         changed
     }
 
+    /// Notes when lines begin that make others void, for
+    /// [`Pools::next_turn_ms`].
+    pub(crate) fn note_superseding<'a>(&mut self, licenses: impl Iterator<Item = &'a License>) {
+        let lines = licenses.flat_map(|license| &license.lines);
+        let superseding = lines.filter(|line| !line.about.supersedes.is_empty());
+        self.superseding_ms = superseding.filter_map(|line| line.starts_ms).collect();
+    }
+
     /// The same pools, with nothing held.
     pub(crate) fn emptied(&self) -> Pools {
-        let mut pools = Pools { groups: BTreeMap::new(), ..self.clone() };
-        pools.pools.values_mut().for_each(|pool| pool.held = 0);
+        let (groups, loans) = Default::default();
+        let mut pools = Pools { groups, loans, ..self.clone() };
+        pools.pools.values_mut().for_each(|pool| (pool.held, pool.borrowed) = (0, 0));
         pools
     }
 
-    /// Counts seats that go out on loan or come back.
-    pub(crate) fn count_borrowed(&mut self, id: PoolId, seats: Seats, out: bool) {
+    /// Counts a claim that goes out on loan or comes back. Loans share seats as
+    /// claims do: they are not more than are held.
+    pub(crate) fn count_borrowed(&mut self, id: PoolId, claim: Claim<'_>, out: bool) {
         let pool = self.pools.get_mut(&id).expect("held seats belong to a pool");
-        let seats = u64::from(seats.get());
-        pool.borrowed = if out { pool.borrowed + seats } else { pool.borrowed - seats };
+        let count = if out { join } else { leave };
+        let shift = count(&mut self.loans, id, pool.key.terms.share, claim);
+        pool.borrowed = shift.applied_to(pool.borrowed);
+    }
+
+    /// How many seats of the pool are out on loan if the holder also borrows
+    /// these.
+    pub(crate) fn on_loan(
+        &self,
+        id: PoolId,
+        holder: &Holder,
+        seats: impl Iterator<Item = u64>,
+    ) -> u64 {
+        let pool = self.held(id);
+        match ShareKey::of(pool.key.terms.share, holder) {
+            None => pool.borrowed + seats.sum::<u64>(),
+            Some(key) => {
+                let group = self.loans.get(&(id, key)).map_or(0, Group::seats);
+                pool.borrowed + seats.max().unwrap_or(0).saturating_sub(group)
+            }
+        }
     }
 
     /// Puts a pool back as it was recorded.
@@ -362,7 +368,7 @@ impl Pools {
         for ids in self.by_feature.values_mut() {
             ids.sort_by_key(|id| {
                 let key = &self.pools[id].key;
-                (key.expires_ms.unwrap_or(u64::MAX), key.version, *id)
+                (!key.terms.is_free(), key.expires_ms.unwrap_or(u64::MAX), key.version, *id)
             });
         }
     }
@@ -371,7 +377,15 @@ impl Pools {
     pub(crate) fn next_turn_ms(&self, date_ms: u64) -> Option<u64> {
         let keys = self.pools.values().map(|pool| &pool.key);
         let turns = keys.flat_map(|key| [key.starts_ms, key.expires_ms]).flatten();
-        turns.filter(|turn| *turn > date_ms).min()
+        let turns = turns.filter(|turn| *turn > date_ms);
+        turns.chain(self.next_superseding_ms(date_ms)).min()
+    }
+
+    /// When the next line begins after this date that makes others void.
+    pub(crate) fn next_superseding_ms(&self, date_ms: u64) -> Option<u64> {
+        use core::ops::Bound;
+        let later = (Bound::Excluded(date_ms), Bound::Unbounded);
+        self.superseding_ms.range(later).next().copied()
     }
 
     /// When the next right ends after this date.
@@ -393,10 +407,12 @@ impl Pools {
     }
 }
 
-/// Before when the lines of a feature must have been issued to be void.
-fn superseded(lines: &[&Line]) -> BTreeMap<FeatureName, u64> {
+/// Before when the lines of a feature must have been issued to be void at this
+/// date. A line that has not begun makes none void: until then they are what
+/// the site has.
+fn superseded(lines: &[&Line], date_ms: u64) -> BTreeMap<FeatureName, u64> {
     let mut before: BTreeMap<FeatureName, u64> = BTreeMap::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| line.starts_ms.is_none_or(|starts| starts <= date_ms)) {
         for feature in &line.about.supersedes {
             let issued = line.about.issued_ms.unwrap_or(0);
             let known = before.entry(feature.clone()).or_default();
@@ -407,6 +423,12 @@ fn superseded(lines: &[&Line]) -> BTreeMap<FeatureName, u64> {
 }
 
 impl Terms {
+    /// Whether using it takes a seat from nobody: it is not counted, and neither
+    /// by tokens.
+    pub(crate) fn is_free(&self) -> bool {
+        self.uncounted && self.consumes.is_none()
+    }
+
     /// Whether the line's host ids let this holder in.
     pub(crate) fn open_to(&self, holder: &Holder) -> bool {
         self.hostids.is_empty() || self.hostids.iter().any(|id| holder.hostids.contains(id))

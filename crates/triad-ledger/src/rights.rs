@@ -101,9 +101,9 @@ pub struct About {
     pub serial_number: Label,
     /// When the line was issued, ms since 1970 UTC.
     pub issued_ms: Option<u64>,
-    /// Lines of these features that were issued before this one are void, in
-    /// whatever license they stand. Lines without a date of issue are the
-    /// oldest.
+    /// Once this line has begun, lines of these features that were issued before
+    /// it are void, in whatever license they stand. Lines without a date of issue
+    /// are the oldest.
     pub supersedes: Vec<FeatureName>,
 }
 

@@ -9,6 +9,8 @@ use crate::command::Holder;
 use crate::names::{FeatureName, Label, PoolId};
 use crate::policy::{FeatureSelector, HostMembers, Policy, RuleId, RuleKind, Subject};
 use crate::pools::{Pool, PoolKey, Pools, Shift};
+use crate::reservations::{Held, Kept, Reservations, Reserved, Room};
+use crate::shares::Weight;
 
 /// The policy in force, and what follows from it. Everything but the policy
 /// itself is derived, from it, the pools and what is held.
@@ -18,6 +20,7 @@ pub(crate) struct Rulebook {
     /// The same, with its names folded if their case does not matter.
     folded: Policy,
     pools: BTreeMap<PoolId, PoolRules>,
+    reservations: BTreeMap<FeatureName, Reservations>,
     /// Seats held by the subject of each rule; counted for MAX only.
     used: Vec<u64>,
     /// The same for each user, of rules that count each for himself.
@@ -32,7 +35,9 @@ pub(crate) struct PoolRules {
     /// The rules for the feature and those for everything: one list.
     include: Vec<usize>,
     pub(crate) max: Vec<usize>,
-    reserve: Vec<Reserved>,
+    /// The reservations about the pool: their places among those of the feature,
+    /// and their rules.
+    reserve: Vec<(usize, usize)>,
     exclude_borrow: Vec<usize>,
     include_borrow: Vec<usize>,
     priority: Vec<usize>,
@@ -43,8 +48,8 @@ pub(crate) struct PoolRules {
     pub(crate) overdraft_max: Option<(usize, u64)>,
     users: Option<BTreeSet<Label>>,
     hosts: Option<BTreeSet<Label>>,
-    /// Seats held by those for whom something is reserved, by the places in
-    /// `reserve` that they may draw from.
+    /// Seats held by those for whom something is reserved, by the places of the
+    /// reservations that they may draw from.
     held: Draws,
 }
 
@@ -54,12 +59,9 @@ pub(crate) type Draws = BTreeMap<Vec<usize>, u64>;
 /// All that a rulebook counts, for tests.
 type Counted<'a> = (&'a [u64], &'a BTreeMap<(usize, Label), u64>, Vec<(PoolId, &'a Draws)>);
 
-/// Seats of one pool that a rule keeps for its subject.
-#[derive(Clone, Debug)]
-struct Reserved {
-    rule: usize,
-    seats: u64,
-}
+/// Whose group alone is to count, as if all others had returned what they hold;
+/// `None`: all count.
+pub(crate) type Alone<'a> = Option<&'a Holder>;
 
 /// A holder, as the rules see him.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ pub(crate) struct Lists {
     pub(crate) include: Vec<(usize, bool)>,
 }
 
-/// What is reserved in a pool and not drawn yet.
+/// What is kept of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Remaining {
     pub(crate) for_others: u64,
@@ -121,6 +123,7 @@ impl Rulebook {
     /// Sorts the rules by pools. Nothing is counted yet.
     pub(crate) fn compile(&mut self, pools: &mut Pools, date_ms: u64) {
         self.pools.clear();
+        self.reservations.clear();
         self.used = alloc::vec![0; self.folded.rules.len()];
         self.used_each.clear();
         for (_, pool) in pools.iter_mut() {
@@ -207,9 +210,7 @@ impl Rulebook {
         }
     }
 
-    /// Lays each reservation on the pools that it is about, in the order in
-    /// which they are lent. What finds no room has no effect: the first
-    /// reservations count.
+    /// The reservations of each feature, for the pools that are valid.
     fn reserve(
         &mut self,
         pools: &Pools,
@@ -217,30 +218,33 @@ impl Rulebook {
         by_feature: &BTreeMap<FeatureName, Vec<usize>>,
         everywhere: &[usize],
     ) {
-        let mut room: BTreeMap<PoolId, u64> = BTreeMap::new();
         for feature in pools.features() {
             let of_feature = by_feature.get(feature).map(Vec::as_slice).unwrap_or_default();
             let mut rules: Vec<usize> = everywhere.iter().chain(of_feature).copied().collect();
             rules.sort_unstable();
+            let valid = pools.candidates(feature).filter(|(_, pool)| pool.valid_at(date_ms));
+            let valid: Vec<(PoolId, &Pool)> = valid.collect();
+            let mut wanted = Vec::new();
             for index in rules {
                 let rule = &self.folded.rules[index];
                 let RuleKind::Reserve(seats) = rule.kind else { continue };
-                let mut left = u64::from(seats.get());
-                for (id, pool) in pools.candidates(feature) {
-                    let meant = rule.selector.as_ref().is_none_or(|s| selects(s, &pool.key));
-                    if !meant || !pool.valid_at(date_ms) {
-                        continue;
-                    }
-                    let room = room.entry(id).or_insert(pool.licensed);
-                    let seats = left.min(*room);
-                    if seats > 0 {
-                        *room -= seats;
-                        left -= seats;
-                        let reserved = Reserved { rule: index, seats };
-                        self.pools.entry(id).or_default().reserve.push(reserved);
-                    }
-                }
+                let meant = |key| rule.selector.as_ref().is_none_or(|s| selects(s, key));
+                let about = valid.iter().enumerate().filter(|(_, (_, pool))| meant(&pool.key));
+                let pools = about.map(|(place, _)| place).collect();
+                wanted.push(Reserved { rule: index, seats: seats.get().into(), pools });
             }
+            if wanted.is_empty() {
+                continue;
+            }
+            let licensed = valid.iter().map(|(id, pool)| (*id, pool.licensed)).collect();
+            let reservations = Reservations::new(licensed, wanted);
+            if reservations.is_empty() {
+                continue;
+            }
+            for (place, id) in reservations.pools().iter().enumerate() {
+                self.pools.entry(*id).or_default().reserve = reservations.about(place).collect();
+            }
+            self.reservations.insert(feature.clone(), reservations);
         }
     }
 
@@ -385,22 +389,59 @@ impl Rulebook {
         priorities.max().unwrap_or(0)
     }
 
-    /// What is reserved in the pool. Those who may draw from the fewest
-    /// reservations are taken to have drawn first, each from the first of the
-    /// document that has something left.
-    pub(crate) fn remaining(&self, rules: &PoolRules, who: &Who) -> Remaining {
-        if rules.reserve.is_empty() {
-            return Remaining::default();
+    /// The seats of a feature that are kept, and where they lie. With `alone`, as
+    /// if all but this holder's group had returned what they hold.
+    pub(crate) fn kept(&self, pools: &Pools, feature: &FeatureName, alone: Alone<'_>) -> Kept {
+        let Some(reservations) = self.reservations.get(feature) else { return Kept::default() };
+        let mut own: Vec<(usize, Vec<usize>, u64)> = Vec::new();
+        let mut held: Vec<Held<'_>> = Vec::new();
+        let mut rooms = Vec::with_capacity(reservations.pools().len());
+        for (place, id) in reservations.pools().iter().enumerate() {
+            let (pool, rules) = (pools.held(*id), &self.pools[id]);
+            let free = match alone {
+                None => {
+                    let all = rules.held.iter();
+                    held.extend(all.map(|(draws_from, seats)| Held {
+                        draws_from,
+                        pool: place,
+                        seats: *seats,
+                    }));
+                    pool.free()
+                }
+                Some(holder) => {
+                    let group = pools.group_of(*id, holder);
+                    let seats = group.as_ref().map_or(0, |weight| weight.seats);
+                    if let Some(Weight { owner, seats }) = group {
+                        let from = rules.draws_from(&self.folded, &self.who(&owner));
+                        own.push((place, from, seats));
+                    }
+                    pool.lendable().saturating_sub(seats)
+                }
+            };
+            rooms.push(Room { free, licensed: pool.licensed });
         }
-        let left = rules.undrawn();
-        let own = rules.draws_from(&self.folded, who);
+        held.extend(own.iter().map(|(pool, draws_from, seats)| Held {
+            draws_from,
+            pool: *pool,
+            seats: *seats,
+        }));
+        reservations.keep(held, rooms)
+    }
+
+    /// What is kept of a pool, for him and for others.
+    pub(crate) fn remaining(&self, kept: &Kept, id: PoolId, pool: &Pool, who: &Who) -> Remaining {
         let mut remaining = Remaining::default();
-        for (place, left) in left.into_iter().enumerate().filter(|(_, left)| *left > 0) {
+        let Some(rules) = self.pools.get(&id).filter(|rules| rules.reserves()) else {
+            return remaining;
+        };
+        let reservations = &self.reservations[&pool.key.feature];
+        let own = rules.draws_from(&self.folded, who);
+        for (place, seats) in kept.of(id) {
             if own.contains(&place) {
-                remaining.for_holder += left;
+                remaining.for_holder += seats;
             } else {
-                remaining.for_others += left;
-                remaining.rule = remaining.rule.or(Some(rules.reserve[place].rule));
+                remaining.for_others += seats;
+                remaining.rule = remaining.rule.or(Some(reservations.rule(place)));
             }
         }
         remaining
@@ -408,11 +449,25 @@ impl Rulebook {
 
     /// What of the pool is kept for whom: the rule, seats, and how many of them
     /// are held by those they are kept for.
-    pub(crate) fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (usize, u64, u64)> {
-        self.pools.get(&pool).into_iter().flat_map(|rules| {
-            let reserved = rules.reserve.iter().zip(rules.undrawn());
-            reserved.map(|(reserved, left)| (reserved.rule, reserved.seats, reserved.seats - left))
-        })
+    pub(crate) fn reserved_of(&self, pools: &Pools, id: PoolId) -> Vec<(usize, u64, u64)> {
+        let Some(pool) = pools.pool(id) else { return Vec::new() };
+        let feature = &pool.key.feature;
+        let Some(reservations) = self.reservations.get(feature) else { return Vec::new() };
+        let kept = self.kept(pools, feature, None);
+        let mut of_pool: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+        kept.of(id).for_each(|(place, seats)| of_pool.entry(place).or_default().0 += seats);
+        for (place, seats) in kept.drawn_of(id) {
+            let (kept, drawn) = of_pool.entry(place).or_default();
+            *kept += seats;
+            *drawn += seats;
+        }
+        let in_words = |(place, (kept, drawn))| (reservations.rule(place), kept, drawn);
+        of_pool.into_iter().map(in_words).collect()
+    }
+
+    /// Whether seats of the feature are reserved.
+    pub(crate) fn reserves(&self, feature: &FeatureName) -> bool {
+        self.reservations.contains_key(feature)
     }
 
     /// The lease that he gets for the one that he asks for.
@@ -432,11 +487,11 @@ impl Rulebook {
 
     /// How often clients are told to send a heartbeat, at least and at most.
     pub(crate) fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
-        let bounds = self.folded.rules.iter().filter_map(|rule| match rule.kind {
+        // The later of two counts.
+        self.folded.rules.iter().rev().find_map(|rule| match rule.kind {
             RuleKind::HeartbeatBoundsMs { min, max } => Some((min, max)),
             _ => None,
-        });
-        bounds.last()
+        })
     }
 
     /// For tests: equal if the same was counted.
@@ -470,26 +525,9 @@ impl PoolRules {
 
     /// The reservations that are for him.
     fn draws_from(&self, policy: &Policy, who: &Who) -> Vec<usize> {
-        let reserved = self.reserve.iter().enumerate();
-        let own = reserved.filter(|(_, r)| meant(policy, &policy.rules[r.rule].subject, who));
-        own.map(|(place, _)| place).collect()
-    }
-
-    /// What of each reservation nobody has drawn yet. Those who may draw from few
-    /// draw first.
-    fn undrawn(&self) -> Vec<u64> {
-        let mut left: Vec<u64> = self.reserve.iter().map(|reserved| reserved.seats).collect();
-        let mut holders: Vec<_> = self.held.iter().collect();
-        holders.sort_by_key(|(draws, _)| (draws.len(), *draws));
-        for (draws, held) in holders {
-            let mut held = *held;
-            for &place in draws {
-                let drawn = held.min(left[place]);
-                left[place] -= drawn;
-                held -= drawn;
-            }
-        }
-        left
+        let reserved = self.reserve.iter();
+        let own = reserved.filter(|(_, rule)| meant(policy, &policy.rules[*rule].subject, who));
+        own.map(|(place, _)| *place).collect()
     }
 
     pub(crate) fn reserves(&self) -> bool {

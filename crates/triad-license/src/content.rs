@@ -1,5 +1,6 @@
 //! What a license says: its TOML, read as written and then checked.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -182,7 +183,51 @@ impl Source<'_> {
             let package = self.package(written.get_ref())?;
             unpack(&mut features, &package).map_err(|why| self.unresolved(written.span(), &why))?;
         }
+        self.tokens_cost_nothing(raw, &features)?;
         Ok(features)
+    }
+
+    /// The ledger takes no tokens for tokens. A price that is written on them
+    /// would be ignored in silence, so it is refused.
+    fn tokens_cost_nothing(
+        &self,
+        raw: &RawContent,
+        features: &[Feature],
+    ) -> Result<(), LicenseError> {
+        // Which tokens are taken, from which version on, and by what.
+        let mut taken: BTreeMap<&FeatureName, (Version, &FeatureName)> = BTreeMap::new();
+        for Feature { line, .. } in features {
+            let Some(cost) = &line.terms.consumes else { continue };
+            let (lowest, _) = taken.entry(&cost.feature).or_insert((cost.version, &line.feature));
+            *lowest = cost.version.min(*lowest);
+        }
+        for Feature { line, .. } in features.iter().filter(|f| f.line.terms.consumes.is_some()) {
+            let name = &line.feature;
+            let Some((_, by)) = taken.get(name).filter(|(lowest, _)| line.version >= *lowest)
+            else {
+                continue;
+            };
+            let price = raw.feature.iter().find_map(|written| {
+                let raw = written.get_ref();
+                let costs = raw.consumes.as_ref()?;
+                (raw.name.get_ref() == name.as_str()).then(|| costs.feature.span())
+            });
+            let sells = |written: &&Spanned<RawPackage>| {
+                let mut components = written.get_ref().components.iter();
+                components.any(|of| of.get_ref().feature.get_ref() == name.as_str())
+            };
+            let (span, remedy) = match price {
+                Some(span) => (span, format!("remove `consumes` from {name}")),
+                None => {
+                    let suite = raw.package.iter().find(sells);
+                    let span = suite.map_or(0..0, Spanned::span);
+                    (span, format!("take {name} out of the suite"))
+                }
+            };
+            let what = format!("{by} takes {name} as tokens, and tokens take none; {remedy}");
+            return Err(self.malformed(span, what));
+        }
+        Ok(())
     }
 
     fn feature(

@@ -131,7 +131,8 @@ impl<'a> Source<'a> {
         let (start, end) = self.bounds(line);
         let whole = &self.text[start..end];
         let before = characters(whole, offset - start);
-        let marked = characters(whole, span.end.clamp(offset, end) - start) - before;
+        // The place may be the line's own ending, behind all that is shown.
+        let marked = characters(whole, span.end.max(offset).min(end) - start) - before;
         // A long line is shown from a little before the place.
         let skipped = if before + marked.min(24) < EXCERPT_CHARACTERS_MAX {
             0
@@ -220,6 +221,8 @@ error[test]: wrong
     fn the_end_and_beyond_are_places_too() {
         for (text, span, line, column) in
             [("", 0..0, 1, 1), ("a\n", 2..2, 2, 1), ("a", 99..100, 1, 2), ("a\nb\n", 0..4, 1, 1)]
+                .into_iter()
+                .chain([("a\r\nb", 2..3, 1, 2), ("a\r\nb", 1..3, 1, 2), ("\r\n", 1..1, 1, 1)])
         {
             let found = finding(text, span);
             assert_eq!((found.line, found.column), (line, column), "{text:?}");

@@ -59,8 +59,10 @@ pub(crate) enum Unresolved {
     TooManySeats,
 }
 
-/// Takes up to `upgrade.seats` seats of an older version from the closest line
-/// before, and adds them as the newer version.
+/// Takes `upgrade.seats` seats from the closest line before that has an older
+/// version to upgrade, and adds them as the newer version. It takes all of them
+/// or is refused: the publisher wrote a number, and a smaller one would be a
+/// mistake that nobody sees.
 pub(crate) fn upgrade(before: &mut Vec<Feature>, upgrade: &Upgrade) -> Result<(), Unresolved> {
     let old = |feature: &Feature| {
         let line = &feature.line;

@@ -46,11 +46,19 @@ pub(crate) struct PeerClocks {
     readings: Mutex<BTreeMap<u64, Reading>>,
 }
 
+/// What a peer's clock showed, and when that was on our monotonic clock. Our
+/// own wall clock has no part in it: it may be the one that jumps.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// The peer's clock less ours when it was read.
-    offset_ms: i64,
+    wall_ms: u64,
     at: Instant,
+}
+
+impl Reading {
+    /// What the peer's clock shows by now.
+    fn wall_ms(&self, now: Instant) -> u64 {
+        self.wall_ms + (now - self.at).as_millis() as u64
+    }
 }
 
 impl PeerClocks {
@@ -64,16 +72,22 @@ impl PeerClocks {
 
     /// Notes what a peer's clock showed just now.
     pub(crate) fn heard(&self, peer: u64, wall_ms: u64, now: Instant) {
-        let offset_ms = wall_ms.wrapping_sub(self.wall.wall_ms()) as i64;
-        let reading = Reading { offset_ms, at: now };
+        let reading = Reading { wall_ms, at: now };
         self.readings.lock().expect("no panic while held").insert(peer, reading);
     }
 
-    /// The offsets of the peers' clocks to ours that are fresh enough to count.
-    pub(crate) fn offsets(&self, now: Instant) -> BTreeMap<u64, i64> {
+    /// What the peers' clocks show, where that was heard lately enough to count.
+    fn peers_ms(&self, now: Instant) -> BTreeMap<u64, u64> {
         let readings = self.readings.lock().expect("no panic while held");
         let fresh = readings.iter().filter(|(_, r)| now - r.at <= READING_AGE_MAX);
-        fresh.map(|(peer, r)| (*peer, r.offset_ms)).collect()
+        fresh.map(|(peer, reading)| (*peer, reading.wall_ms(now))).collect()
+    }
+
+    /// The peers' clocks less ours.
+    pub(crate) fn offsets(&self, now: Instant) -> BTreeMap<u64, i64> {
+        let own_ms = self.wall_ms();
+        let offset = |peer_ms: u64| peer_ms.wrapping_sub(own_ms) as i64;
+        self.peers_ms(now).into_iter().map(|(peer, peer_ms)| (peer, offset(peer_ms))).collect()
     }
 }
 
@@ -94,13 +108,13 @@ impl TermClock {
     /// The stamp for an entry proposed now.
     pub(crate) fn stamp(&self, now: Instant, clocks: &PeerClocks) -> Stamp {
         let elapsed_ms = (now - self.began).as_millis() as u64;
-        let offsets: Vec<i64> = clocks.offsets(now).into_values().collect();
+        let peers_ms: Vec<u64> = clocks.peers_ms(now).into_values().collect();
         // What the date would be if only the log were asked. A new log has no
         // opinion.
         let log_ms = (self.log.date_ms > 0).then_some(self.log.date_ms + elapsed_ms);
         Stamp {
             cluster_ms: self.log.cluster_ms + elapsed_ms,
-            date_ms: date(clocks.wall_ms(), &offsets, log_ms),
+            date_ms: date(clocks.wall_ms(), peers_ms, log_ms),
         }
     }
 }
@@ -108,9 +122,8 @@ impl TermClock {
 /// The date that one wrong clock cannot move: the median of the nodes' clocks.
 /// With only two clocks the log's own reckoning is the third; with only one, the
 /// log is believed where it has an opinion.
-fn date(own_ms: u64, offsets_ms: &[i64], log_ms: Option<u64>) -> u64 {
-    let mut clocks: Vec<u64> =
-        offsets_ms.iter().map(|offset| own_ms.saturating_add_signed(*offset)).collect();
+fn date(own_ms: u64, peers_ms: Vec<u64>, log_ms: Option<u64>) -> u64 {
+    let mut clocks = peers_ms;
     clocks.push(own_ms);
     if clocks.len().is_multiple_of(2) {
         clocks.extend(log_ms);
@@ -124,6 +137,9 @@ fn date(own_ms: u64, offsets_ms: &[i64], log_ms: Option<u64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     const HOUR: u64 = 3_600_000;
@@ -133,25 +149,52 @@ mod tests {
         let now = 1_000 * HOUR;
         for wrong in [-(HOUR as i64), HOUR as i64, 87_600 * HOUR as i64] {
             // The leader's own clock is right, a peer's is wrong.
-            assert_eq!(date(now, &[0, wrong], Some(now)), now, "{wrong}");
-            // The leader's own clock is wrong: both peers are off by the opposite.
-            let own = now.saturating_add_signed(wrong);
-            assert_eq!(date(own, &[-wrong, -wrong], Some(now)), now, "{wrong}");
+            let wrong = now.saturating_add_signed(wrong);
+            assert_eq!(date(now, vec![now, wrong], Some(now)), now, "{wrong}");
+            // The leader's own clock is wrong.
+            assert_eq!(date(wrong, vec![now, now], Some(now)), now, "{wrong}");
         }
+    }
+
+    /// A wall clock that jumps.
+    #[derive(Debug)]
+    struct Jumping(Arc<AtomicU64>);
+
+    impl WallClock for Jumping {
+        fn wall_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn the_leaders_clock_jumps_after_the_peers_were_heard() {
+        let start = 1_000 * HOUR;
+        let own = Arc::new(AtomicU64::new(start));
+        let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
+        let now = Instant::now();
+        let log = Stamp { cluster_ms: 0, date_ms: start };
+        let term = TermClock::new(log, now);
+        clocks.heard(2, start, now);
+        clocks.heard(3, start, now);
+        own.store(start + 87_600 * HOUR, Ordering::Relaxed);
+        let later = now + Duration::from_millis(20);
+        assert_eq!(term.stamp(later, &clocks).date_ms, start + 20);
+        let offset = 20 - 87_600 * HOUR as i64;
+        assert_eq!(clocks.offsets(later), BTreeMap::from([(2, offset), (3, offset)]));
     }
 
     #[test]
     fn with_two_clocks_the_log_decides() {
         let now = 1_000 * HOUR;
-        assert_eq!(date(now, &[HOUR as i64], Some(now + 5)), now + 5);
-        assert_eq!(date(now + HOUR, &[-(HOUR as i64)], Some(now + 5)), now + 5);
+        assert_eq!(date(now, vec![now + HOUR], Some(now + 5)), now + 5);
+        assert_eq!(date(now + HOUR, vec![now], Some(now + 5)), now + 5);
         // A new log: the earlier one, so that nothing ends early.
-        assert_eq!(date(now, &[HOUR as i64], None), now);
+        assert_eq!(date(now, vec![now + HOUR], None), now);
     }
 
     #[test]
     fn alone_the_log_goes_on_by_itself() {
-        assert_eq!(date(99 * HOUR, &[], Some(HOUR)), HOUR);
-        assert_eq!(date(99 * HOUR, &[], None), 99 * HOUR);
+        assert_eq!(date(99 * HOUR, Vec::new(), Some(HOUR)), HOUR);
+        assert_eq!(date(99 * HOUR, Vec::new(), None), 99 * HOUR);
     }
 }

@@ -17,6 +17,7 @@ use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
 use crate::clock::{PeerClocks, WallClock};
+use crate::confirmed::Memory;
 use crate::death;
 use crate::disk::Disk;
 use crate::filling;
@@ -25,6 +26,7 @@ use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
+use crate::mutation::{self, Mutation};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
@@ -216,6 +218,7 @@ struct Inner {
     log: LogStore,
     image: ImageWriter,
     history: History,
+    memory: Arc<Memory>,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -293,12 +296,14 @@ impl Consensus {
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 
+        let memory = Arc::new(Memory::new());
         let service = Service {
             raft: raft.clone(),
             cluster_id,
             node_id: options.node_id,
             clocks: clocks.clone(),
             heard,
+            memory: memory.clone(),
             certified,
             lost,
             history: history.clone(),
@@ -316,6 +321,7 @@ impl Consensus {
             log,
             image,
             history,
+            memory,
             clocks,
             timekeeper,
             quorum_lease,
@@ -386,7 +392,7 @@ impl Consensus {
     ///
     /// The node does not lead, or cannot reach a quorum before the deadline.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ProposeError> {
-        let confirmed = self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = self.0.raft.ensure_linearizable(read_policy());
         match timeout_at(deadline, confirmed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(error))) => Err(match error {
@@ -436,6 +442,12 @@ impl Consensus {
     /// The date, by the nodes' clocks, ms since 1970 UTC.
     pub fn date_ms(&self) -> u64 {
         self.0.timekeeper.stamp().date_ms
+    }
+
+    /// What this node's own clock on the wall shows, for a seeded bug.
+    #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+    pub fn wall_ms(&self) -> u64 {
+        self.0.clocks.wall_ms()
     }
 
     fn quorum_ago(&self) -> Option<Duration> {
@@ -522,7 +534,7 @@ impl Consensus {
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
-    /// or consensus died. The process must then exit with an error.
+    /// its log lacks what it confirmed, or consensus died. The process must then exit with an error.
     pub async fn failure(&self) -> String {
         let mut metrics = self.0.raft.server_metrics();
         let dead = async {
@@ -538,6 +550,7 @@ impl Consensus {
         tokio::select! {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
+            forgotten = self.0.memory.forgotten() => forgotten.to_string(),
             error = dead => error,
         }
     }
@@ -673,10 +686,18 @@ async fn until(time: Option<Instant>) {
     }
 }
 
+/// Reads ask a quorum: a death notice starts elections inside the leader's lease.
+fn read_policy() -> ReadPolicy {
+    match mutation::is_on(Mutation::LeaseRead) {
+        true => ReadPolicy::LeaseRead,
+        false => ReadPolicy::ReadIndex,
+    }
+}
+
 /// A quorum confirms this leader, and its ledger has applied its own term's
 /// first entry and everything before.
 async fn confirmed(raft: &Raft) -> bool {
-    let confirmation = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+    let confirmation = raft.ensure_linearizable(read_policy());
     let result = timeout(CONFIRM_TIMEOUT, confirmation).await;
     if !matches!(result, Ok(Ok(_))) {
         // Refused at once, without a wait of its own.

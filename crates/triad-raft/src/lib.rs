@@ -14,15 +14,22 @@
 //! outside it knows that they exist.
 
 mod clock;
+mod confirmed;
 mod consensus;
 mod death;
 pub mod disk;
 mod filling;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod heard;
 mod history;
 mod image;
 pub mod log;
 mod machine;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod network;
 mod peers;
 mod proposer;
@@ -30,6 +37,10 @@ mod runtime;
 mod simulation;
 mod snapshot;
 mod types;
+
+/// A log filter: of what lies below, errors only. A peer that is away is told by
+/// this crate once, and by what lies below with every attempt to reach it.
+pub const LOG_QUIET: &str = "openraft=error";
 
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{

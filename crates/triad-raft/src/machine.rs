@@ -21,6 +21,7 @@ use triad_ledger::{At, Change, Command, Event, Ledger, StateHash, encode_event};
 use crate::disk::Disk;
 use crate::history::{EventStore, History, Tail};
 use crate::image::{Image, ImageBatch, ImageError, ImageWriter};
+use crate::mutation::{self, Mutation};
 use crate::simulation::{Observed, Observer};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{Applied, Entry, LogId, Stamp, StoredMembership, TypeConfig};
@@ -342,7 +343,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     /// Called in order with `apply`, so what is handed to the image here is the
     /// ledger as it stands, and nothing older can follow.
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let flushed = self.flush().await;
+        let flushed = match mutation::is_on(Mutation::PurgeBeyondImage) {
+            true => Ok(()),
+            false => self.flush().await,
+        };
         let state = self.shared.state();
         let meta =
             SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };

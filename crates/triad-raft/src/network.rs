@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -28,6 +28,7 @@ use triad_proto::v1;
 use triad_proto::v1::peer_service_client::PeerServiceClient;
 
 use crate::clock::PeerClocks;
+use crate::confirmed::Confirmed;
 use crate::filling::part_from_wire;
 use crate::history::Part;
 use crate::snapshot::SnapshotFrames;
@@ -68,6 +69,7 @@ pub(crate) struct Peers {
     /// `None`: no TLS, on loopback.
     pub(crate) tls: Option<ClientTls>,
     pub(crate) clocks: Arc<PeerClocks>,
+    confirmed: Arc<Confirmed>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
 
@@ -79,7 +81,8 @@ impl Peers {
         tls: Option<ClientTls>,
         clocks: Arc<PeerClocks>,
     ) -> Self {
-        Peers { cluster_id, node_id, network, tls, clocks, channels: Arc::default() }
+        let (confirmed, channels) = (Arc::default(), Arc::default());
+        Peers { cluster_id, node_id, network, tls, clocks, confirmed, channels }
     }
 
     /// A part of a peer's history.
@@ -119,6 +122,7 @@ impl Peers {
             to: target,
             clocks: self.clocks.clone(),
             failures: 0,
+            confirmed: self.confirmed.clone(),
         }
     }
 }
@@ -140,6 +144,7 @@ pub(crate) struct PeerClient {
     clocks: Arc<PeerClocks>,
     /// How often in a row no stream could be opened.
     failures: usize,
+    confirmed: Arc<Confirmed>,
 }
 
 impl PeerClient {
@@ -208,16 +213,24 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
-            let request = self.request(input.map(append_to_wire));
+            let (confirmed, peer) = (self.confirmed.clone(), self.to);
+            // One stream belongs to one leadership.
+            let led_by = Arc::new(OnceLock::new());
+            let vote = led_by.clone();
+            let request = self.request(input.map(move |request| {
+                let vote = *vote.get_or_init(|| request.vote);
+                append_to_wire(request, confirmed.index(peer, &vote))
+            }));
             let mut client = self.client.clone();
             let opened = self.call(option.hard_ttl(), client.append(request)).await;
             self.pause_if_away(opened.as_ref().map(|_| ())).await;
             let responses = opened?;
-            let (clocks, peer) = (self.clocks.clone(), self.to);
+            let (clocks, confirmed) = (self.clocks.clone(), self.confirmed.clone());
             let results = responses.map(move |response| match response {
                 Ok(response) => {
                     clocks.heard(peer, response.wall_ms, Instant::now());
-                    append_result(response)
+                    let result = append_result(response)?;
+                    remembered(result, peer, led_by.get(), &confirmed)
                 }
                 Err(status) => Err(RPCError::Network(NetworkError::from_string(status.message()))),
             });
@@ -230,12 +243,42 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
 type AppendResults<'s> =
     BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>;
 
-fn append_to_wire(request: AppendEntriesRequest<TypeConfig>) -> v1::AppendRequest {
+/// Passes an answer on, unless the peer has forgotten what it confirmed: Raft
+/// would take that for a defect of its own, and end this node, which is well.
+fn remembered(
+    result: StreamAppendResult<TypeConfig>,
+    peer: u64,
+    led_by: Option<&Vote>,
+    confirmed: &Confirmed,
+) -> Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>> {
+    let Some(vote) = led_by else { return Ok(result) };
+    match &result {
+        Ok(Some(id)) => confirmed.note(peer, *vote, id.index()),
+        Err(StreamAppendError::Conflict(id)) if id.index() <= confirmed.index(peer, vote) => {
+            let what = format!(
+                "node {peer} confirmed entry {} and does not have entry {}; its data was put back \
+                 to an older state, and it must not take part",
+                confirmed.index(peer, vote),
+                id.index()
+            );
+            tracing::error!("{what}");
+            return Err(RPCError::Unreachable(Unreachable::from_string(what)));
+        }
+        _ => {}
+    }
+    Ok(result)
+}
+
+fn append_to_wire(
+    request: AppendEntriesRequest<TypeConfig>,
+    confirmed_index: u64,
+) -> v1::AppendRequest {
     v1::AppendRequest {
         vote: Some(vote_to_wire(&request.vote)),
         previous: request.prev_log_id.as_ref().map(log_id_to_wire),
         entries: request.entries.iter().map(entry_to_wire).collect(),
         committed: request.leader_commit.as_ref().map(log_id_to_wire),
+        confirmed_index,
     }
 }
 

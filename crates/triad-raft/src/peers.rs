@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::stream::BoxStream;
@@ -17,6 +18,7 @@ use triad_proto::v1::peer_service_server::PeerService;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::clock::PeerClocks;
+use crate::confirmed::Memory;
 use crate::filling::{PART_EVENTS, part_to_wire};
 use crate::heard::Heard;
 use crate::history::History;
@@ -39,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) node_id: u64,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) heard: Arc<Heard>,
+    pub(crate) memory: Arc<Memory>,
     /// Whether peers prove who they are by certificate.
     pub(crate) certified: bool,
     /// Told of a peer whose connection its kernel closed under an open stream.
@@ -120,14 +123,17 @@ impl PeerService for Service {
     ) -> Result<Response<Self::AppendStream>, Status> {
         let from = self.caller(&request)?;
         let closed = request.extensions().get::<ConnectionInfo>().map(|info| info.closed.clone());
+        let confirmed_index = Arc::new(AtomicU64::new(0));
         let requests = Requests {
             inner: request.into_inner(),
             from,
+            confirmed_index: confirmed_index.clone(),
             ended: false,
             closed,
             lost: self.lost.clone(),
         };
-        let (clocks, heard) = (self.clocks.clone(), self.heard.clone());
+        let (clocks, heard, memory) =
+            (self.clocks.clone(), self.heard.clone(), self.memory.clone());
         let responses = self.raft.stream_append(requests).map(move |result| {
             use v1::append_response::Outcome;
             if !matches!(result, Err(_) | Ok(Err(StreamAppendError::HigherVote(_)))) {
@@ -135,7 +141,11 @@ impl PeerService for Service {
             }
             let outcome = match result.map_err(stopped)? {
                 Ok(id) => Outcome::Matched(v1::Matched { id: id.as_ref().map(log_id_to_wire) }),
-                Err(StreamAppendError::Conflict(id)) => Outcome::Conflict(log_id_to_wire(&id)),
+                Err(StreamAppendError::Conflict(id)) => {
+                    // Raft has accepted the leader, so it knows what it says.
+                    memory.conflict(from, confirmed_index.load(Ordering::Relaxed), id.index());
+                    Outcome::Conflict(log_id_to_wire(&id))
+                }
                 Err(StreamAppendError::HigherVote(vote)) => {
                     Outcome::HigherVote(vote_to_wire(&vote))
                 }
@@ -233,7 +243,7 @@ impl PeerService for Service {
     }
 }
 
-fn vote_request(
+pub(crate) fn vote_request(
     vote: Option<v1::VoteRecord>,
     last_log: Option<v1::LogId>,
     transfer: bool,
@@ -249,6 +259,8 @@ fn vote_request(
 struct Requests {
     inner: Streaming<v1::AppendRequest>,
     from: u64,
+    /// What the leader was told that this node has, as of the last append.
+    confirmed_index: Arc<AtomicU64>,
     ended: bool,
     closed: Option<Arc<PeerClosed>>,
     lost: mpsc::Sender<u64>,
@@ -260,7 +272,10 @@ impl Stream for Requests {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Poll::Ready(next) = self.inner.poll_next_unpin(cx) else { return Poll::Pending };
         let next = match next {
-            Some(Ok(message)) => append_from_wire(message),
+            Some(Ok(message)) => {
+                self.confirmed_index.store(message.confirmed_index, Ordering::Relaxed);
+                append_from_wire(message)
+            }
             // The end, or a broken stream; `drop` tells them apart.
             other => {
                 self.ended = other.is_none();
@@ -284,7 +299,7 @@ impl Drop for Requests {
     }
 }
 
-fn append_from_wire(
+pub(crate) fn append_from_wire(
     message: v1::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig>, crate::types::EntryError> {
     let vote = message.vote.ok_or(crate::types::EntryError::Missing("vote"))?;

@@ -277,7 +277,7 @@ pub(crate) fn bad_token() -> Refusal {
     Refusal::because(Reason::InvalidRequest, "page_token: not one that this server gave")
 }
 
-fn session_token(token: &str) -> Result<Option<SessionId>, Refusal> {
+pub(crate) fn session_token(token: &str) -> Result<Option<SessionId>, Refusal> {
     if token.is_empty() {
         return Ok(None);
     }

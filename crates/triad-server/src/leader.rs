@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use triad_ledger::{Answer, Command, Outcome, Silence, Waiting, names::SessionId};
 use triad_raft::{Leadership, QUORUM_LEASE_MAX};
 
+use crate::mutation::{self, Mutation};
 use crate::news::Place;
 use crate::node::Node;
 use crate::sessions::Sessions;
@@ -51,12 +52,16 @@ pub(crate) async fn run(node: Arc<Node>) {
 fn promote(node: &Node, leadership: Leadership) {
     let times = node.times();
     let open: Vec<_> = node.consensus.read(|ledger| {
-        let lease = |ms| Duration::from_millis(ms);
+        let part = if mutation::is_on(Mutation::NoGraceOnPromotion) { 8 } else { 1 };
+        let lease = |ms: u64| Duration::from_millis(ms / part);
         ledger.sessions(None).map(|(id, session)| (id, lease(session.lease_ms))).collect()
     });
     let count = open.len();
-    let sessions =
-        Sessions::promoted(open, QUORUM_LEASE_MAX, times.disconnect_grace, Instant::now());
+    let before = match mutation::is_on(Mutation::NoGraceOnPromotion) {
+        true => Duration::ZERO,
+        false => QUORUM_LEASE_MAX,
+    };
+    let sessions = Sessions::promoted(open, before, times.disconnect_grace, Instant::now());
     node.lead(leadership.term, sessions);
     tracing::info!(term = leadership.term, sessions = count, "leading");
 }
@@ -76,9 +81,13 @@ async fn serve(node: &Arc<Node>, term: u64) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due_checked = Instant::now();
+    #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+    let mut wall_ms = node.consensus.wall_ms();
     loop {
         ticks.tick().await;
         let now = Instant::now();
+        #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+        let now = by_the_wall(node, now, &mut wall_ms);
         let silent = node.sessions(|sessions| {
             sessions.tick(TICK, now);
             sessions.silent(now)
@@ -125,6 +134,22 @@ fn tell_places(node: &Node) {
         Place { session, request, place, estimate_ms }
     });
     node.desk.tell_places(&places.collect::<Vec<_>>());
+}
+
+/// A seeded bug: `now`, and on top of it what the clock on the wall has jumped.
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+fn by_the_wall(node: &Node, now: Instant, before_ms: &mut u64) -> Instant {
+    const JUMP_MS: u64 = 1_000;
+    if !mutation::is_on(Mutation::ExpireByWallClock) {
+        return now;
+    }
+    let wall_ms = node.consensus.wall_ms();
+    let jumped_ms = wall_ms.saturating_sub(*before_ms);
+    if jumped_ms < JUMP_MS {
+        *before_ms = wall_ms;
+        return now;
+    }
+    now + Duration::from_millis(jumped_ms.min(3_600_000))
 }
 
 /// Ends sessions through the log. Void if another leader has taken over.

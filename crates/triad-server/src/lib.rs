@@ -12,11 +12,17 @@ pub mod authority;
 pub mod certificates;
 pub mod config;
 mod convert;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod history_admin;
 pub mod hostids;
 pub mod init;
 mod leader;
 mod licensing_service;
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+mod mutation;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub mod mutation;
 mod news;
 mod node;
 pub mod node_spec;
@@ -28,3 +34,6 @@ pub mod sessions;
 
 pub use config::{Config, ConfigError};
 pub use serve::{Ready, ServeError, ServeOptions, serve, serve_until};
+/// A log filter for what fills pages while a node is away; to stand before the
+/// one that is asked for.
+pub use triad_raft::LOG_QUIET;

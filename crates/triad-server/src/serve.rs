@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::hostids;
 use crate::leader;
 use crate::licensing_service::Licensing;
+use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::node::Node;
 
@@ -195,7 +196,7 @@ pub async fn serve_until(
         simulation: options.simulation,
     })
     .await?;
-    if newborn {
+    if newborn && !mutation::is_on(Mutation::WipedNodeVotes) {
         no_longer_newborn(&*disk, &config.data_dir)?;
     }
 
@@ -342,7 +343,12 @@ fn is_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<bool, ServeError> {
     let missing = || ServeError::DataMissing { data_dir: data_dir.to_owned() };
     let names = match disk.list(data_dir) {
         Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match mutation::is_on(Mutation::WipedNodeVotes) {
+                true => Ok(true),
+                false => Err(missing()),
+            };
+        }
         Err(error) => return Err(unusable(error)),
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
@@ -350,6 +356,7 @@ fn is_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<bool, ServeError> {
         // A start that was interrupted after making the log begins again.
         (true, _) => Ok(true),
         (false, true) => Ok(false),
+        (false, false) if mutation::is_on(Mutation::WipedNodeVotes) => Ok(true),
         (false, false) => Err(missing()),
     }
 }

@@ -27,6 +27,7 @@ use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{Committed, Leadership};
 
 use crate::convert;
+use crate::mutation::{self, Mutation};
 use crate::news::NEWS_WAITING_MAX;
 use crate::node::Node;
 use crate::sessions::StreamId;
@@ -417,7 +418,8 @@ impl SessionStream {
 impl Drop for SessionStream {
     fn drop(&mut self) {
         if let Some(open) = &self.open {
-            let closed = self.closed.as_ref().is_some_and(|closed| closed.is_closed());
+            let closed = self.closed.as_ref().is_some_and(|closed| closed.is_closed())
+                || mutation::is_on(Mutation::ReleaseOnTimeout);
             self.node.detach(open.id, open.stream, closed);
         }
     }

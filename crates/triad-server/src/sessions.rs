@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use triad_ledger::Silence;
 use triad_ledger::names::SessionId;
 
+use crate::mutation::{self, Mutation};
+
 /// A client's clock may run slower than ours, so it is given a little more than
 /// its lease: one part in this many. Clocks that differ by more are broken.
 const DRIFT_ALLOWANCE: u32 = 128;
@@ -61,6 +63,8 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Entry {
+    /// The ledger has said that it is open.
+    is_known: bool,
     lease: Duration,
     heard: Instant,
     /// [`Sessions::stalled`] when it was last heard: later stalls are forgiven.
@@ -80,6 +84,7 @@ struct Entry {
 impl Entry {
     fn new(lease: Duration, now: Instant, stalled: Duration) -> Self {
         Entry {
+            is_known: false,
             lease,
             heard: now,
             stalled_before: stalled,
@@ -133,7 +138,8 @@ impl Sessions {
             stalled: Duration::ZERO,
         };
         for (id, lease) in open {
-            let entry = Entry { leader_before, ..Entry::new(lease, now, Duration::ZERO) };
+            let new = Entry::new(lease, now, Duration::ZERO);
+            let entry = Entry { is_known: true, leader_before, ..new };
             sessions.due.insert((entry.lease_ends(Duration::ZERO), id));
             sessions.entries.insert(id, entry);
         }
@@ -166,6 +172,9 @@ impl Sessions {
             return Heard::Ending;
         }
         entry.lease = entry.lease.max(lease);
+        if mutation::is_on(Mutation::OpenDoesNotRefresh) {
+            return Heard::Kept;
+        }
         entry.hear(now, stalled);
         entry.closed = None;
         Heard::Kept
@@ -177,14 +186,15 @@ impl Sessions {
     pub fn opened(&mut self, id: SessionId, lease: Duration, now: Instant) {
         let stalled = self.stalled;
         let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now, stalled));
-        entry.lease = lease;
+        (entry.is_known, entry.lease) = (true, lease);
         self.due.insert((entry.lease_ends(stalled), id));
     }
 
-    /// The session was certainly not opened. If nobody speaks for it, it need
-    /// not be watched.
+    /// The session was certainly not opened by this. If nobody speaks for it, and
+    /// it was not open before, it need not be watched.
     pub fn not_opened(&mut self, id: SessionId) {
-        let idle = |entry: &Entry| entry.streams.is_empty() && entry.ending.is_none();
+        let idle =
+            |entry: &Entry| !entry.is_known && entry.streams.is_empty() && entry.ending.is_none();
         if self.entries.get(&id).is_some_and(idle) {
             self.entries.remove(&id);
         }
@@ -193,6 +203,7 @@ impl Sessions {
     /// A heartbeat arrived.
     pub fn heard(&mut self, id: SessionId, now: Instant) -> Heard {
         match self.entries.get_mut(&id) {
+            _ if mutation::is_on(Mutation::LateHeartbeatRevives) => Heard::Kept,
             None => Heard::Unknown,
             Some(entry) if entry.ending.is_some() => Heard::Ending,
             Some(entry) => {
@@ -222,7 +233,8 @@ impl Sessions {
         let open = entry.streams.len();
         entry.streams.retain(|other| *other != stream);
         let was_open = entry.streams.len() < open;
-        if was_open && closed && entry.streams.is_empty() {
+        let is_last = entry.streams.is_empty() || mutation::is_on(Mutation::OldStreamEndsSession);
+        if was_open && closed && is_last {
             entry.closed = Some(now);
             self.due.insert((now + self.disconnect_grace, id));
         }
@@ -250,7 +262,7 @@ impl Sessions {
     pub fn tick(&mut self, interval: Duration, now: Instant) {
         let late = (now - self.last_tick).saturating_sub(interval);
         self.last_tick = now;
-        if late < STALL_MIN {
+        if late < STALL_MIN || mutation::is_on(Mutation::NoStallForgiveness) {
             return;
         }
         self.stalled += late;
@@ -418,5 +430,26 @@ mod tests {
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, true, at(t, 29.9));
         assert_eq!(sessions.silent(at(t, 30.3)), [(id(1), Silence::Lease)]);
+    }
+
+    #[test]
+    fn a_session_that_could_not_be_resumed_is_watched_all_the_same() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), LEASE, t);
+        sessions.opened(id(1), LEASE, t);
+        sessions.attach(id(1), STREAM);
+        sessions.detach(id(1), STREAM, false, t);
+        // Its client comes back and is refused for want of a quorum, twice.
+        for seconds in [1.0, 2.0] {
+            sessions.opening(id(1), LEASE, at(t, seconds));
+            sessions.not_opened(id(1));
+        }
+        assert_eq!(sessions.silent(at(t, 33.0)), [(id(1), Silence::Lease)]);
+        // The same for one that an earlier leader opened.
+        let mut sessions = Sessions::promoted([(id(2), LEASE)], BEFORE, GRACE, t);
+        sessions.opening(id(2), LEASE, t);
+        sessions.not_opened(id(2));
+        assert_eq!(sessions.silent(at(t, 33.0)), [(id(2), Silence::Lease)]);
     }
 }

@@ -244,12 +244,7 @@ pub struct ServeArguments {
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged, such as debug, or warn,triad_server=debug
-    #[arg(
-        long,
-        env = "TRIAD_LOG",
-        default_value = "warn,openraft=error,triad=info",
-        value_name = "FILTER"
-    )]
+    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
     pub log: String,
 }
 
@@ -324,13 +319,23 @@ pub struct SeatOptions {
     pub seats: u32,
 }
 
+/// What happens if seats are taken.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct WaitOptions {
+    /// Wait in the queue if seats are taken, for so long at most, such as 10m or 2h
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    pub wait: Option<Duration>,
+}
+
 /// See [`Verb::Run`].
 #[derive(Debug, Args)]
 #[command(
     before_help = "\
 Examples:
   triad run --feature solver -- ./solve model.inp
-  triad run --feature solver --version 2026.1 --seats 4 --kill-on-lost -- mpirun ./solve",
+  triad run --feature solver --wait 2h -- ./solve model.inp
+  triad run --feature solver --version 2026.1 --seats 4 --kill-on-lost -- mpirun ./solve
+  triad run --feature solver --borrowed solver.borrow -- ./solve model.inp",
     after_help = "The exit code is the command's own; 128 + n after signal n. Without a seat it is 4, 5, 6 or 7."
 )]
 pub struct RunArguments {
@@ -340,6 +345,12 @@ pub struct RunArguments {
     /// Version and number of seats.
     #[command(flatten)]
     pub seats: SeatOptions,
+    /// What happens if seats are taken.
+    #[command(flatten)]
+    pub wait: WaitOptions,
+    /// Use a seat that was borrowed, without a server: its token
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["wait", "version"])]
+    pub borrowed: Option<PathBuf>,
     /// End the command when its seat is lost, instead of warning only
     #[arg(long)]
     pub kill_on_lost: bool,
@@ -356,6 +367,9 @@ pub struct CheckoutArguments {
     /// Version and number of seats.
     #[command(flatten)]
     pub seats: SeatOptions,
+    /// What happens if seats are taken.
+    #[command(flatten)]
+    pub wait: WaitOptions,
     /// Give it back after this time, such as 30s or 2h
     #[arg(long, value_parser = duration::parse, value_name = "TIME")]
     pub hold: Option<Duration>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use triad_proto::v1::{VerifyHistoryRequest, VerifyHistoryResponse};
+use triad_proto::v1::{NodeStatus, VerifyHistoryRequest, VerifyHistoryResponse};
 
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
@@ -30,23 +30,26 @@ pub async fn verify(settings: &Settings) -> Result<Exit, Failure> {
             Ok(admin.verify_history(VerifyHistoryRequest {}).await?.into_inner())
         })
         .await;
+    let statuses: Vec<_> = asked.iter().filter_map(|(node, _)| node.outcome.clone().ok()).collect();
     let mut nodes: Vec<Node> = Vec::new();
     let mut refused = None;
     for (node, answer) in asked {
-        let status = node.outcome.ok();
-        let name = status.as_ref().and_then(|status| {
-            let own = status.nodes.iter().find(|own| own.node_id == status.node_id)?;
-            Some(own.name.clone())
-        });
+        // A node that is silent is known by those that are not.
+        let is_it = |known: &&NodeStatus| match &node.outcome {
+            Ok(status) => known.node_id == status.node_id,
+            Err(_) => known.client_address == node.address,
+        };
+        let known = statuses.iter().flat_map(|status| &status.nodes).find(is_it);
+        let name = known.map(|known| known.name.clone());
         // A node may be named by two addresses.
-        let id = status.map_or(0, |status| status.node_id);
+        let id = node.outcome.as_ref().map_or(0, |status| status.node_id);
         if id != 0 && nodes.iter().any(|known| known.id == id) {
             continue;
         }
         let (proof, error) = match answer {
             Ok(proof) => (Some(proof), None),
             Err(failure) => {
-                let error = failure.to_string();
+                let error = node.outcome.err().unwrap_or_else(|| failure.to_string());
                 refused = refused.or(Some(failure));
                 (None, Some(error))
             }

@@ -9,12 +9,16 @@ use crate::consent::{Consent, consent, demand_somebody_to_ask};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::lists::warn_if_stale;
+use crate::loan;
 use crate::settings::Settings;
 use crate::text::instant;
 
 /// Does what was asked with borrowed seats.
 pub async fn run(settings: &Settings, verb: &BorrowVerb) -> Result<Exit, Failure> {
     match verb {
+        BorrowVerb::Take(arguments) => loan::take(settings, arguments).await,
+        BorrowVerb::Return(arguments) => loan::give_back(settings, arguments).await,
+        BorrowVerb::Verify(arguments) => loan::verify(settings, arguments),
         BorrowVerb::List(arguments) => list(settings, arguments).await,
         BorrowVerb::Lost(arguments) => lost(settings, arguments).await,
     }

@@ -14,7 +14,8 @@ use crate::text::{counted, printable};
 /// Holds a seat until Ctrl-C, or as long as was asked for.
 pub async fn run(settings: &Settings, arguments: &CheckoutArguments) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let taking = Holding::take(settings, &arguments.feature, &arguments.seats, "triad checkout");
+    let (feature, seats, wait) = (&arguments.feature, &arguments.seats, arguments.wait);
+    let taking = Holding::take(settings, feature, seats, wait, "triad checkout");
     let mut holding = tokio::select! {
         taken = taking => taken?,
         signal = signals.next() => return Ok(signal.exit()),

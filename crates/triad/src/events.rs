@@ -156,12 +156,16 @@ fn in_words(event: &HistoryEvent) -> String {
     printable_lines(&words.join(" "))
 }
 
-/// The features that an event is about, and how many seats of each.
+/// The features that an event is about, and how many seats of each. A return
+/// names only the pools that it changed.
 fn items(event: &HistoryEvent) -> (String, String) {
     let granted = event.granted.iter().map(|item| (item.feature.as_str(), item.seats));
     let wanted = event.wanted.iter().map(|item| (item.feature.as_str(), item.seats));
-    let all: Vec<(&str, u32)> =
-        if event.granted.is_empty() { wanted.collect() } else { granted.collect() };
+    let all: Vec<(&str, u32)> = granted.chain(wanted).collect();
+    if all.is_empty() && event.kind() == EventKind::Returned {
+        let features: Vec<&str> = event.r#use.iter().map(|pool| pool.feature.as_str()).collect();
+        return (features.join(" "), String::new());
+    }
     let features: Vec<&str> = all.iter().map(|(feature, _)| *feature).collect();
     let seats: Vec<String> = all.iter().map(|(_, seats)| seats.to_string()).collect();
     (features.join(" "), seats.join(" "))

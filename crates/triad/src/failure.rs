@@ -268,13 +268,21 @@ fn circumstances(refusal: &Refusal) -> String {
         }
         text.push('\n');
     }
-    match refusal.waiting {
-        0 => {}
-        1 => text.push_str("  waiting: 1 request; you would be 2nd\n"),
-        waiting => {
-            let place = ordinal(waiting.saturating_add(1));
-            let _ = writeln!(text, "  waiting: {waiting} requests; you would be {place}");
+    let may_wait = matches!(
+        refusal.reason(),
+        Reason::LicensesExhausted | Reason::AllReserved | Reason::QueueNonempty
+    );
+    if may_wait || refusal.waiting > 0 {
+        let waiting = match refusal.waiting {
+            0 => "nobody".to_owned(),
+            waiting => counted(waiting, "request"),
+        };
+        let _ = write!(text, "  waiting: {waiting}");
+        if may_wait {
+            let place = ordinal(refusal.waiting.saturating_add(1));
+            let _ = write!(text, "; you would be {place} with `triad run --wait 10m`");
         }
+        text.push('\n');
     }
     text
 }
@@ -395,7 +403,8 @@ mod tests {
             .with_remedy("wait\x1b[2J");
         let failure = Failure::refused(refusal);
         let expected = format!(
-            "{RED}error[TRD-2001]{PLAIN}: no seat free for \"solver\"\n  hint: wait\\u{{1b}}[2J\n  \
+            "{RED}error[TRD-2001]{PLAIN}: no seat free for \"solver\"\n  waiting: nobody; \
+             you would be 1st with `triad run --wait 10m`\n  hint: wait\\u{{1b}}[2J\n  \
              more: triad explain TRD-2001\n"
         );
         assert_eq!(failure.render(), expected);
@@ -434,7 +443,7 @@ mod tests {
   rule: number 3 of the policy, line 12; see `triad policy show`
   longest holder: bob\\u{{1b}}@node18, 4 seats, 5 h 50 min (idle for 3 h)
                   eve@node18, 1 seat, 1 min 1 s
-  waiting: 2 requests; you would be 3rd
+  waiting: 2 requests; you would be 3rd with `triad run --wait 10m`
   hint: wait
   why:  triad explain solver --user ann --host n1 --seats 2
   more: triad explain TRD-2010

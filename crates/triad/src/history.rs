@@ -99,27 +99,29 @@ impl History {
                     self.cluster.begin_anew();
                     match timeout_at(self.cluster.deadline(), open.stream.message()).await {
                         Err(_) => return Err(self.cluster.timed_out(open.address.clone())),
-                        Ok(heard) => heard,
+                        Ok(heard) => heard.map_err(Broken::Refused),
                     }
                 }
             };
-            match heard {
+            let why = match heard {
                 Ok(Some(answer)) => return Ok(Some(self.piece(answer))),
                 Ok(None) if !self.request.follow => return Ok(None),
                 // A node that stops ends its streams.
-                Ok(None) => return Ok(Some(self.lost("the node ended the stream".to_owned()))),
-                Err(status) => {
+                Ok(None) => "ended the stream".to_owned(),
+                Err(Broken::Silent(why)) => why.to_owned(),
+                Err(Broken::Refused(status)) => {
                     let refusal = Refusal::from_status(&status);
-                    if !is_passing(&refusal) {
+                    let may_pass = self.request.follow || self.fruitless + 1 < FRUITLESS_MAX;
+                    if !is_passing(&refusal) || !may_pass {
                         return Err(Failure::refused(refusal));
                     }
-                    let notice = self.lost(refusal.message.clone());
-                    if !self.request.follow && self.fruitless >= FRUITLESS_MAX {
-                        return Err(Failure::refused(refusal));
+                    match Refusal::typed(&status) {
+                        Some(refusal) => refusal.message,
+                        None => "the connection broke".to_owned(),
                     }
-                    return Ok(Some(notice));
                 }
-            }
+            };
+            return Ok(Some(self.lost(&why)));
         }
     }
 
@@ -136,13 +138,14 @@ impl History {
         Piece { events, missing, notice: None }
     }
 
-    fn lost(&mut self, why: String) -> Piece {
+    fn lost(&mut self, why: &str) -> Piece {
         self.fruitless += 1;
         let address = self.open.take().map(|open| open.address).unwrap_or_default();
-        let notice = format!(
-            "{address}: {why}; going on after event {} with another node",
-            self.request.after_sequence
-        );
+        let after = match self.request.after_sequence {
+            0 => String::new(),
+            sequence => format!(" after event {sequence}"),
+        };
+        let notice = format!("{address}: {why}; going on{after} with another node");
         Piece { notice: Some(notice), ..Piece::default() }
     }
 
@@ -187,23 +190,27 @@ impl History {
 
 /// The next message of a stream without an end. A node that is cut off from the
 /// others would be silent for ever, so after a while it is asked.
-async fn heard_or_cut_off(open: &mut Open) -> Result<Option<ListEventsResponse>, Status> {
+async fn heard_or_cut_off(open: &mut Open) -> Result<Option<ListEventsResponse>, Broken> {
     loop {
         let silence = Instant::now() + SILENCE_MAX;
         if let Ok(heard) = timeout_at(silence, open.stream.message()).await {
-            return heard;
+            return heard.map_err(Broken::Refused);
         }
         let patience = Instant::now() + SILENCE_MAX;
         let status = timeout_at(patience, open.admin.status(StatusRequest {})).await;
-        match status {
-            Err(_) => return Err(Status::unavailable("does not answer any more")),
-            Ok(Err(status)) => return Err(status),
-            Ok(Ok(status)) if !status.get_ref().has_quorum => {
-                return Err(Status::unavailable("is cut off from the other nodes"));
-            }
-            Ok(Ok(_)) => {}
+        let status = status.map_err(|_| Broken::Silent("does not answer any more"))?;
+        if !status.map_err(Broken::Refused)?.get_ref().has_quorum {
+            return Err(Broken::Silent("is cut off from the other nodes"));
         }
     }
+}
+
+/// Why a stream is of no use any more.
+enum Broken {
+    /// The node or the network said so.
+    Refused(Status),
+    /// It is of none although nobody said so.
+    Silent(&'static str),
 }
 
 /// Whether another node, or a later attempt, may do better.

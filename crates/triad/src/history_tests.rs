@@ -81,7 +81,7 @@ async fn a_node_that_dies_leaves_no_gap_and_no_double() {
         let (told, notices) = read(cluster(&[&address], LONG), follow).await.unwrap();
         assert_eq!(told, (1..=9).collect::<Vec<_>>());
         assert_eq!(*asked.lock().unwrap(), [0, 4]);
-        assert!(notices[0].contains("going down; going on after event 4"), "{notices:?}");
+        assert!(notices[0].contains("the connection broke; going on after event 4"), "{notices:?}");
         assert_eq!(notices.len(), 2, "{notices:?}");
     }
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use triad_client::{Checkout, Client, Error, State};
+use triad_client::{Checkout, Client, Error, Item, Place, State, Wait};
 use triad_proto::v1::Grant;
 
-use crate::args::SeatOptions;
+use crate::args::{SeatOptions, WaitOptions};
 use crate::duration::{show_ms, until};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::text::{ordinal, printable};
 
 /// How long an empty session is worth waiting for.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -36,22 +37,23 @@ impl Holding {
         settings: &Settings,
         feature: &str,
         seats: &SeatOptions,
+        wait: WaitOptions,
         application: &str,
     ) -> Result<Self, Failure> {
-        let builder = Client::builder()
-            .servers(settings.servers()?.join(","))
-            .application(application)
-            .checkout_timeout(settings.timeout());
-        let builder = match settings.authority_pem()? {
-            Some(pem) => builder.ca_pem(pem),
-            None => builder.plaintext(),
+        let client = client(settings, application)?;
+        let item = Item {
+            feature: feature.to_owned(),
+            version: seats.version.clone(),
+            seats: seats.seats,
         };
-        let client = builder.build().map_err(failure)?;
-        let checkout = match client.checkout(feature, &seats.version, seats.seats).await {
+        let taken = match wait.wait {
+            None => client.checkout_all(vec![item]).await,
+            Some(longest) => in_turn(settings, &client, item, longest).await,
+        };
+        let checkout = match taken {
             Ok(checkout) => checkout,
             Err(error) => {
-                // Politeness: an empty session is gone at once, not after its lease.
-                let _ = timeout(CLOSE_TIMEOUT, client.close()).await;
+                close(client).await;
                 return Err(failure(error));
             }
         };
@@ -134,6 +136,47 @@ fn show_left(deadline: Instant) -> String {
     let left = deadline.saturating_duration_since(Instant::now());
     // Tenths would only be wrong by the time they are read.
     show_ms(left.as_secs() * 1_000)
+}
+
+/// A client of the cluster that the options name.
+pub fn client(settings: &Settings, application: &str) -> Result<Client, Failure> {
+    let builder = Client::builder()
+        .servers(settings.servers()?.join(","))
+        .application(application)
+        .checkout_timeout(settings.timeout());
+    let builder = match settings.authority_pem()? {
+        Some(pem) => builder.ca_pem(pem),
+        None => builder.plaintext(),
+    };
+    builder.build().map_err(failure)
+}
+
+/// Politeness: an empty session is gone at once, not after its lease.
+pub async fn close(client: Client) {
+    let _ = timeout(CLOSE_TIMEOUT, client.close()).await;
+}
+
+/// Waits in the queue, and tells of every step forward.
+async fn in_turn(
+    settings: &Settings,
+    client: &Client,
+    item: Item,
+    longest: Duration,
+) -> Result<Checkout, Error> {
+    let feature = printable(&item.feature);
+    let mut ticket = client.queue(vec![item], Wait::at_most(longest))?;
+    let mut places = ticket.places();
+    loop {
+        tokio::select! {
+            granted = ticket.granted() => return granted,
+            Ok(()) = places.changed() => {
+                let Some(Place { place, estimate }) = *places.borrow_and_update() else { continue };
+                let rest = estimate.map(|rest| format!(", perhaps {} more", show_ms(rest.as_millis() as u64)));
+                let (nth, rest) = (ordinal(place), rest.unwrap_or_default());
+                settings.output.notice(&format!("waiting for {feature}: {nth} in the queue{rest}\n"));
+            }
+        }
+    }
 }
 
 /// What the client library says, in the words of the command.

@@ -26,6 +26,7 @@ mod keys;
 mod leader;
 mod license;
 mod lists;
+mod loan;
 mod local;
 mod moment;
 mod myself;

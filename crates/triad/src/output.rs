@@ -98,6 +98,10 @@ impl Output {
         rows: &[R],
         table: impl FnOnce() -> Table,
     ) -> Result<(), Failure> {
+        // Lines that say all there is need no empty table below them.
+        if self.is_for_people() && rows.is_empty() && !heading.is_empty() {
+            return self.text(&format!("{}\n", heading.trim_end()));
+        }
         match self.format {
             OutputFormat::Table => self.text(&format!("{heading}{}", table().for_people(false))),
             OutputFormat::Wide => self.text(&format!("{heading}{}", table().for_people(true))),

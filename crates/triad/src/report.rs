@@ -109,9 +109,10 @@ async fn denials(settings: &Settings, options: &WindowOptions) -> Result<Exit, F
 }
 
 async fn idle(settings: &Settings, options: &WindowOptions) -> Result<Exit, Failure> {
-    let mut reading = Reading::open(settings, options, &[EventKind::Returned]).await?;
+    let mut reading = Reading::open(settings, options, &idle::KINDS).await?;
     let feature = options.feature.clone().unwrap_or_default();
     let mut idle = Idle::new(reading.window, &feature);
+    reading.before(settings).await?.iter().for_each(|event| idle.event(event));
     while let Some(events) = reading.next(settings).await? {
         events.iter().for_each(|event| idle.event(event));
     }
@@ -132,7 +133,10 @@ async fn idle(settings: &Settings, options: &WindowOptions) -> Result<Exit, Fail
 
 /// Which time a report is about.
 fn heading(window: Window) -> String {
-    format!("from {} to {}\n", instant(window.from_ms), instant(window.to_ms))
+    match window.from_ms {
+        0 => format!("up to {}\n", instant(window.to_ms)),
+        from_ms => format!("from {} to {}\n", instant(from_ms), instant(window.to_ms)),
+    }
 }
 
 /// The use of all features in a window, as `observer` sees it.
@@ -207,14 +211,19 @@ impl Reading {
         // Time before the oldest event is not part of anything.
         let oldest = oldest(settings).await?;
         let oldest_ms = oldest.as_ref().map_or(to_ms, |event| event.date_ms);
-        if window.from_ms < oldest_ms {
-            if let Some(event) = oldest.filter(|event| event.sequence > 1 && window.from_ms > 0) {
-                settings.output.warn(&format!(
-                    "the history that is kept begins at {}; what was before is not counted",
-                    instant(event.date_ms)
-                ));
+        let begins = |event: HistoryEvent| {
+            format!("the history that is kept begins at {}", instant(event.date_ms))
+        };
+        if oldest_ms >= to_ms {
+            if let Some(event) = oldest {
+                settings.output.warn(&format!("{}, after this time", begins(event)));
             }
-            window.from_ms = oldest_ms.min(to_ms);
+        } else if window.from_ms < oldest_ms {
+            if let Some(event) = oldest.filter(|event| event.sequence > 1 && window.from_ms > 0) {
+                let told = format!("{}; what was before is not counted", begins(event));
+                settings.output.warn(&told);
+            }
+            window.from_ms = oldest_ms;
         }
         let mut reading = Reading { history, window, request, pending: None };
         reading.pending = reading.next(settings).await?;

@@ -1,15 +1,18 @@
 //! `triad run`: a command that runs while a seat is held.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
+use triad_proto::v1::{Reason, Refusal};
 
 use crate::args::RunArguments;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::holding::Holding;
+use crate::loan;
 use crate::settings::Settings;
 use crate::signals::{Ending, Signals};
 
@@ -19,7 +22,11 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 /// Takes a seat, runs the command, gives the seat back.
 pub async fn run(settings: &Settings, arguments: &RunArguments) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let taking = Holding::take(settings, &arguments.feature, &arguments.seats, "triad run");
+    if let Some(token) = &arguments.borrowed {
+        return run_borrowed(settings, arguments, token, &mut signals).await;
+    }
+    let (feature, seats, wait) = (&arguments.feature, &arguments.seats, arguments.wait);
+    let taking = Holding::take(settings, feature, seats, wait, "triad run");
     let mut holding = tokio::select! {
         taken = taking => taken?,
         signal = signals.next() => return Ok(signal.exit()),
@@ -30,6 +37,36 @@ pub async fn run(settings: &Settings, arguments: &RunArguments) -> Result<Exit, 
     };
     holding.give_back().await;
     ended
+}
+
+/// Runs the command on the strength of a borrow token; no server is asked.
+async fn run_borrowed(
+    settings: &Settings,
+    arguments: &RunArguments,
+    token: &Path,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let terms = loan::verified(settings, token)?;
+    let (feature, wanted) = (arguments.feature.as_str(), arguments.seats.seats);
+    let has = |item: &triad_client::GrantedItem| item.feature == feature && item.seats >= wanted;
+    if !terms.items.iter().any(has) {
+        let message = format!("{feature}: {} is not a token for {wanted} of it", token.display());
+        return Err(Failure::refused(Refusal::because(Reason::NotBorrowed, message)));
+    }
+    let mut child = start(arguments)?;
+    loop {
+        tokio::select! {
+            status = child.wait() => {
+                let failed = |source| Failure::System { what: "cannot wait for the command", source };
+                return Ok(Exit::Child(exit_code(status.map_err(failed)?)));
+            }
+            signal = signals.next() => {
+                if let Some(pid) = child.id() && !signal.child_has_it() {
+                    signal.send_to(pid);
+                }
+            }
+        }
+    }
 }
 
 fn start(arguments: &RunArguments) -> Result<Child, Failure> {

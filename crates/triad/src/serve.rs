@@ -25,7 +25,8 @@ fn log_to_stderr(settings: &Settings, arguments: &ServeArguments) -> Result<(), 
         what,
         remedy: "write TRIAD_LOG=debug, or TRIAD_LOG=warn,triad_server=debug".to_owned(),
     };
-    let filter = EnvFilter::try_new(&arguments.log)
+    // What comes first gives way to what is asked for.
+    let filter = EnvFilter::try_new(format!("{},{}", triad_server::LOG_QUIET, arguments.log))
         .map_err(|error| usage(format!("the log filter {:?}: {error}", arguments.log)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let log = log.with_ansi(settings.output.colors_stderr());

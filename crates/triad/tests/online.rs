@@ -16,6 +16,9 @@ use serde_json::Value;
 /// A node is up within a second; each look takes a few milliseconds.
 const LOOKS_MAX: usize = 2_000;
 
+/// The follower is there before the second; on a busy machine some more.
+const CHECKOUTS_MAX: usize = 100;
+
 const POLICY: &str = "\
 [groups]
 cfd = [\"ben\"]
@@ -247,4 +250,71 @@ fn seats_are_taken_back_only_on_demand_and_with_reason() {
     let (_second, id) = site.hold("bob", "viewer");
     let (_, error) = site.run(&format!("borrow lost {id} --yes"), 1);
     assert!(error.starts_with("error[TRD-3007]"), "{error}");
+}
+
+#[test]
+fn what_happened_is_told_counted_and_proven() {
+    let site = Site::start();
+    site.run("license apply acme.lic", 0);
+    site.run("policy apply policy.toml", 0);
+    let holders = ["ann", "ann", "ben", "ben"].map(|user| site.hold(user, "solver"));
+    for _ in 0..2 {
+        site.run_as("eve", "checkout solver", 6);
+    }
+    site.run_as("mallory", "checkout viewer", 7);
+    let (_, last) = &holders[3];
+    site.run(&format!("checkouts revoke {last} --yes --reason enough"), 0);
+
+    let (text, _) = site.run("events", 0);
+    for told in ["license acme serial 1 in force\n", "was denied 1 of viewer", "enough\n"] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let events = site.json("events --since 1h");
+    let events = events["events"].as_array().unwrap();
+    assert_eq!(events.len(), text.lines().count());
+    let numbers: Vec<u64> =
+        events.iter().map(|event| event["sequence"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    let (csv, _) = site.run("events --kind denied,revoked --feature viewer -o csv", 0);
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    assert!(csv.contains(",denied,mallory,") && csv.contains(",EXCLUDED,"), "{csv}");
+    assert_eq!(site.run("events --until 2020-01-01", 0).0, "");
+
+    let (text, _) = site.run("report denials", 0);
+    let line = "3 requests were denied: 2 LICENSES_EXHAUSTED, 1 EXCLUDED; 2 users\n";
+    assert!(text.contains(line), "{text}");
+    let peak = site.json("report peak --feature solver");
+    let row = &peak["features"][0];
+    assert_eq!((&row["peakSeats"], &row["seatsLicensed"]), (&4.into(), &3.into()), "{peak}");
+    assert_eq!(peak["days"][0]["peakSeats"], 4, "{peak}");
+    let (csv, _) = site.run("report overdraft -o csv", 0);
+    assert!(csv.lines().nth(1).unwrap().starts_with("solver,3,1,1,"), "{csv}");
+    let (text, _) = site.run("report idle --since 1h", 0);
+    assert!(text.ends_with("no seat is held unused now; none was taken back for idleness\n"));
+    let (_, warning) = site.run("report peak --since 2020-01-01 --until 2020-02-01", 0);
+    assert!(warning.contains("the history that is kept begins at "), "{warning}");
+
+    let (text, _) = site.run("audit verify", 0);
+    assert!(text.starts_with("Sound: 1 of 1 histories are whole, "), "{text}");
+    let proof = site.json("audit verify");
+    assert_eq!(proof["nodes"][0]["name"], "a", "{proof}");
+}
+
+#[test]
+fn whoever_follows_sees_what_happens_from_now_on() {
+    let site = Site::start();
+    site.run("license apply acme.lic", 0);
+    let mut follower = site.command("events --follow -o jsonl");
+    let mut follower = Holder(follower.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(follower.0.stdout.take().unwrap()).lines();
+    // Events come until one is seen: from when on it follows nobody knows.
+    let seen = std::thread::spawn(move || lines.next().unwrap().unwrap());
+    let happened = (0..CHECKOUTS_MAX).any(|_| {
+        drop(site.hold("ann", "viewer"));
+        seen.is_finished()
+    });
+    assert!(happened, "{CHECKOUTS_MAX} checkouts, and no event was seen");
+    let event: Value = serde_json::from_str(&seen.join().unwrap()).unwrap();
+    assert_ne!(event["kind"], "EVENT_KIND_LICENSE", "{event}");
+    assert_eq!(event["holder"]["user"], "ann", "{event}");
 }

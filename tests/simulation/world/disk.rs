@@ -98,6 +98,11 @@ impl SimulatedDisk {
         self.state().fuse = Some((operations, Box::new(then)));
     }
 
+    /// The power does not go after all, unless it has gone.
+    pub fn keep_power(&self) {
+        self.state().fuse = None;
+    }
+
     /// Whether the power has gone by itself.
     pub fn is_off(&self) -> bool {
         self.state().is_off

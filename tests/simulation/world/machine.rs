@@ -51,6 +51,10 @@ impl Machine {
         let mut builder = Builder::new_current_thread();
         builder.enable_time().start_paused(true);
         builder.rng_seed(RngSeed::from_bytes(&seed.to_le_bytes()));
+        // What comes from outside goes first, and timers are looked at when nothing
+        // else is to be done: with tokio's own intervals the order of tasks would
+        // depend on how many were polled before.
+        builder.global_queue_interval(1).event_interval(u32::MAX);
         let runtime = builder.build().expect("a runtime without I/O needs nothing");
         self.main = Some(runtime.spawn(main));
         self.runtime = Some(runtime);

@@ -20,7 +20,7 @@ pub use network::{MachineId, Network};
 
 /// The step of the world. Messages travel at least this long, so a smaller one
 /// finds finer races and costs more time.
-pub const TICK: Duration = Duration::from_millis(2);
+pub const TICK: Duration = Duration::from_millis(4);
 
 /// All machines and what connects them.
 pub struct World {

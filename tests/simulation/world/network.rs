@@ -76,6 +76,9 @@ pub(super) struct State {
     refusing: BTreeSet<MachineId>,
     pub(super) connections: BTreeMap<ConnectionId, [Side; 2]>,
     next_connection: u64,
+    /// What each side has sent in this tick: it travels together, however many
+    /// pieces it was written in.
+    outbox: BTreeMap<(ConnectionId, usize), Vec<Segment>>,
     in_flight: BTreeMap<(Duration, u64), Flight>,
     held: BTreeMap<(MachineId, MachineId), Vec<Flight>>,
     next_flight: u64,
@@ -94,6 +97,7 @@ impl Network {
             refusing: BTreeSet::new(),
             connections: BTreeMap::new(),
             next_connection: 1,
+            outbox: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             held: BTreeMap::new(),
             next_flight: 0,
@@ -122,8 +126,12 @@ impl Network {
         let link = state.links.entry((from, to)).or_default();
         change(link);
         if !link.is_cut {
+            let mut late: BTreeMap<ConnectionId, Duration> = BTreeMap::new();
             for flight in state.held.remove(&(from, to)).unwrap_or_default() {
-                let late = state.dice.random_range(Duration::ZERO..RESEND_AFTER_CUT);
+                let dice = &mut state.dice;
+                let late = late.entry(flight.connection);
+                let late =
+                    *late.or_insert_with(|| dice.random_range(Duration::ZERO..RESEND_AFTER_CUT));
                 state.fly(flight, late);
             }
         }
@@ -141,9 +149,16 @@ impl Network {
     pub fn set_power(&self, machine: MachineId, on: bool) {
         let mut state = self.state();
         let kernel = &mut state.kernels[machine.0];
+        if kernel.has_power == on {
+            return;
+        }
         kernel.has_power = on;
         kernel.boot += 1;
         kernel.ports.clear();
+        let State { outbox, connections, .. } = &mut *state;
+        outbox.retain(|(connection, side), _| {
+            connections.get(connection).is_some_and(|sides| sides[*side].machine != machine)
+        });
     }
 
     /// The ports of a machine refuse from now on, and what is open is reset;
@@ -168,6 +183,9 @@ impl Network {
     /// Everything that has arrived by now is there.
     pub fn deliver(&self, now: Duration) {
         let mut state = self.state();
+        for ((connection, from), segments) in std::mem::take(&mut state.outbox) {
+            state.depart(connection, from, segments);
+        }
         state.now = now;
         while let Some(first) = state.in_flight.first_entry() {
             if first.key().0 > now {
@@ -177,25 +195,28 @@ impl Network {
             state.arrive(flight);
         }
     }
-
-    /// Segments on their way and behind cuts, for whoever looks for leaks.
-    pub fn connections(&self) -> usize {
-        self.state().connections.len()
-    }
 }
 
 impl State {
-    /// Puts a segment on its way to the other side.
+    /// Puts a segment on its way to the other side, with the end of the tick.
     pub(super) fn send(&mut self, connection: ConnectionId, from: usize, segment: Segment) {
         let Some(sides) = self.connections.get(&connection) else { return };
         let (sender, receiver) = (sides[from].machine, sides[1 - from].machine);
         if !self.kernels[sender.0].has_power {
             return;
         }
-        let flight = Flight { connection, to: 1 - from, segment };
+        tracing::trace!(now = ?self.now, ?connection, ?sender, ?receiver, %segment, "sent");
+        self.outbox.entry((connection, from)).or_default().push(segment);
+    }
+
+    fn depart(&mut self, connection: ConnectionId, from: usize, segments: Vec<Segment>) {
+        let Some(sides) = self.connections.get(&connection) else { return };
+        let (sender, receiver) = (sides[from].machine, sides[1 - from].machine);
+        let flight = |segment| Flight { connection, to: 1 - from, segment };
+        let flights = segments.into_iter().map(flight);
         let link = self.links.get(&(sender, receiver)).copied().unwrap_or_default();
         if link.is_cut {
-            self.held.entry((sender, receiver)).or_default().push(flight);
+            self.held.entry((sender, receiver)).or_default().extend(flights);
             return;
         }
         let mut delay = self.dice.random_range(link.latency_min..=link.latency_max);
@@ -204,12 +225,15 @@ impl State {
             delay += again;
             again *= 2;
         }
-        self.fly(flight, delay);
+        for flight in flights.collect::<Vec<_>>() {
+            self.fly(flight, delay);
+        }
     }
 
     fn fly(&mut self, flight: Flight, delay: Duration) {
         let Some(sides) = self.connections.get_mut(&flight.connection) else { return };
         let receiver = &mut sides[flight.to];
+        tracing::trace!(?delay, last = ?receiver.last_arrival, "flies");
         // Bytes of one connection do not overtake each other.
         let arrival = (self.now + delay).max(receiver.last_arrival);
         receiver.last_arrival = arrival;
@@ -219,6 +243,7 @@ impl State {
 
     fn arrive(&mut self, flight: Flight) {
         let Flight { connection, to, segment } = flight;
+        tracing::trace!(now = ?self.now, ?connection, to, %segment, "arrives");
         let Some(sides) = self.connections.get_mut(&connection) else { return };
         let refusing = sides.iter().any(|side| self.refusing.contains(&side.machine));
         let kernel = &mut self.kernels[sides[to].machine.0];

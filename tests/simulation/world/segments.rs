@@ -1,5 +1,7 @@
 //! What travels between two kernels.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::stream::ConnectionId;
@@ -18,4 +20,17 @@ pub(super) struct Flight {
     pub connection: ConnectionId,
     pub to: usize,
     pub segment: Segment,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Segment::Open { port } => write!(f, "open {port}"),
+            Segment::Accept => f.write_str("accept"),
+            Segment::Refuse => f.write_str("refuse"),
+            Segment::Data(bytes) => write!(f, "{} bytes", bytes.len()),
+            Segment::Finish => f.write_str("finish"),
+            Segment::Reset => f.write_str("reset"),
+        }
+    }
 }

@@ -14,15 +14,21 @@
 //! that network. That needs a runtime of one thread, which is what
 //! `#[tokio::test]` makes.
 
+mod disk;
+mod gear;
 mod network;
 mod rules;
 mod tool;
 mod turn;
 
+use std::io;
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use disk::Disk;
+pub use gear::{Gear, Syncs};
 pub use network::Host;
 use network::Network;
 use rules::Fate;
@@ -32,9 +38,15 @@ use crate::cluster::{Cluster, Options, Site};
 use crate::program;
 use crate::skip::skip;
 
+/// The programs in C, by the names of their sources in `tests/lab`.
+const POWER_CUT: &str = "power_cut";
+const SICK_DISK: &str = "sick_disk";
+
 /// Three nodes on a network of their own. All of it is gone when this is
 /// dropped; what a killed test left is removed by the next.
 pub struct Lab {
+    /// The first to go, before the folder in which they are.
+    disks: Vec<Disk>,
     cluster: Cluster,
     network: Network,
     // The last to go: then nothing of this lab is left.
@@ -50,17 +62,15 @@ impl Lab {
     /// If it could be made and does not work, or on a runtime with several
     /// threads.
     pub async fn start(options: Options) -> Option<Lab> {
-        let mut lab = Lab::create(options).await?;
-        lab.cluster.run().await;
-        Some(lab)
+        Lab::start_with(options, &[]).await
     }
 
-    /// Makes a cluster on a new network; no node runs yet.
+    /// The same with more equipment.
     ///
     /// # Panics
     ///
     /// As [`Lab::start`].
-    pub async fn create(options: Options) -> Option<Lab> {
+    pub async fn start_with(options: Options, gear: &[Gear]) -> Option<Lab> {
         let flavor = Handle::current().runtime_flavor();
         assert_eq!(
             flavor,
@@ -69,14 +79,49 @@ impl Lab {
         );
         // Built, if need be, while there is still a way out.
         program::triad();
-        let built = match Network::probe() {
-            Ok(()) => Turn::take().await.and_then(|turn| Ok((turn, Network::build()?))),
-            Err(missing) => Err(missing),
-        };
-        let (turn, network) = built.map_err(|reason| skip(&reason)).ok()?;
+        let mut lab = Lab::create(options, gear).await.map_err(|reason| skip(&reason)).ok()?;
+        lab.cluster.run().await;
+        Some(lab)
+    }
+
+    async fn create(options: Options, gear: &[Gear]) -> Result<Lab, String> {
+        Network::probe()?;
+        let turn = Turn::take().await?;
+        disk::sweep();
+        let network = Network::build()?;
         let site = Site { hosts: network.node_addresses(), wrappers: network.node_wrappers() };
         let cluster = Cluster::create_at(options, Some(site)).await;
-        Some(Lab { cluster, network, _turn: turn })
+        let mut lab = Lab { disks: Vec::new(), cluster, network, _turn: turn };
+        for gear in gear {
+            lab.equip(*gear)?;
+        }
+        Ok(lab)
+    }
+
+    fn equip(&mut self, gear: Gear) -> Result<(), String> {
+        let folder = self.cluster.folder();
+        match gear {
+            Gear::Disks { mib } => {
+                gear::build(&folder, POWER_CUT, false)?;
+                for node in &self.cluster.nodes {
+                    let disk = Disk::make(&node.directory, mib)?;
+                    gear::move_data(node, disk.mount_point());
+                    self.disks.push(disk);
+                }
+            }
+            Gear::Clocks => {
+                for node in &mut self.cluster.nodes {
+                    gear::give_clock(node)?;
+                }
+            }
+            Gear::SickDisks => {
+                let library = gear::build(&folder, SICK_DISK, true)?;
+                for node in &mut self.cluster.nodes {
+                    gear::give_sick_disk(node, &library);
+                }
+            }
+        }
+        Ok(())
     }
 
     // The network between the hosts.
@@ -137,6 +182,69 @@ impl Lab {
     /// Pulls the cable of a host: its own network card knows of it, too.
     pub fn unplug(&self, host: Host) {
         self.network.plug(host, false);
+    }
+
+    // Disks. All of it needs `Gear::Disks`, but for what is done to the data of
+    // a node that does not run.
+
+    /// Cuts the power of these nodes at one moment: what they had not synced is
+    /// lost, and they are gone.
+    pub async fn cut_power(&mut self, nodes: &[usize]) {
+        let disks: Vec<&Disk> = nodes.iter().map(|n| &self.disks[*n]).collect();
+        disk::cut_power(&self.cluster.folder().join(POWER_CUT), &disks);
+        for n in nodes {
+            self.cluster.nodes[*n].kill9().await;
+        }
+    }
+
+    /// Power is back, and the node starts from what had reached its disk.
+    pub fn switch_on(&mut self, n: usize) {
+        self.disks[n].remount();
+        self.cluster.nodes[n].start();
+    }
+
+    /// No byte is left on a node's disk.
+    ///
+    /// # Errors
+    ///
+    /// What else the disk says.
+    pub fn fill_disk(&self, n: usize) -> io::Result<()> {
+        self.disks[n].fill()
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self, n: usize) {
+        self.disks[n].empty();
+    }
+
+    /// A copy of the data of a node that does not run, as a backup would have it.
+    pub fn back_up(&self, n: usize) -> PathBuf {
+        let copy = self.cluster.nodes[n].directory.join("backup");
+        std::fs::create_dir(&copy).expect("one backup is made");
+        gear::copy(&self.cluster.nodes[n].data(), &copy);
+        copy
+    }
+
+    /// The data of a node that does not run is gone.
+    pub fn wipe(&self, n: usize) {
+        gear::empty(&self.cluster.nodes[n].data());
+    }
+
+    /// The data of a node that does not run is what it was when the copy was made.
+    pub fn roll_back(&self, n: usize, copy: &Path) {
+        self.wipe(n);
+        gear::copy(copy, &self.cluster.nodes[n].data());
+    }
+
+    /// How a node's disk syncs from now on. Needs `Gear::SickDisks`.
+    pub fn syncs(&self, n: usize, syncs: Syncs) {
+        gear::set_syncs(&self.cluster.nodes[n], syncs);
+    }
+
+    /// Sets a node's wall clock to the machine's and so many seconds; the node
+    /// knows within a second. Needs `Gear::Clocks`.
+    pub fn set_clock(&self, n: usize, offset_s: i64) {
+        gear::set_clock(&self.cluster.nodes[n], offset_s);
     }
 }
 

@@ -102,12 +102,12 @@ impl Ledger {
     /// back to him: then it works on a copy, whose size is that of the ledger.
     pub fn explain(&self, holder: &Holder, item: &Item) -> Vec<Step> {
         let holder = Arc::new(holder.clone());
-        if !self.lingers_for(&holder, &item.feature) {
+        let (lingering, comes_back) = self.lingering_for(&holder, core::slice::from_ref(item));
+        if lingering.is_empty() {
             return self.explain_now(&holder, item, false);
         }
         let mut supposed = self.clone();
-        let comes_back = supposed.take_up_lingering(&holder, core::slice::from_ref(item));
-        supposed.explain_now(&holder, item, comes_back)
+        supposed.as_if_returned(&lingering, |ledger| ledger.explain_now(&holder, item, comes_back))
     }
 
     /// Who comes back for what lingered does not wait.
@@ -131,7 +131,10 @@ impl Ledger {
         let choices = asking.choose(core::slice::from_ref(item));
         let waiting = self.queue.ahead(&item.feature, None);
         let free = comes_back || choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
-        let numbers = format!("{waiting} wait for the feature");
+        let numbers = match waiting {
+            1 => "1 waits for the feature".to_string(),
+            _ => format!("{waiting} wait for the feature"),
+        };
         steps.say(Asked::Queue, None, waiting == 0 || free, numbers);
         let answer = blocked.and(choices).and_then(|choices| match comes_back {
             true => Ok(choices),
@@ -140,7 +143,10 @@ impl Ledger {
         match answer {
             Ok(choices) => {
                 steps.pool = Some(choices[0].seats.pool);
-                let numbers = format!("{} seats would be granted", item.seats);
+                let numbers = match item.seats.get() {
+                    1 => "1 seat would be granted".to_string(),
+                    seats => format!("{seats} seats would be granted"),
+                };
                 steps.say(Asked::Answer, None, true, numbers);
             }
             Err(denial) => {
@@ -216,7 +222,9 @@ impl Ledger {
         };
         steps.say(Asked::Seats, None, fresh <= free, numbers);
         let Some(rules) = rules else { return };
-        let Remaining { for_others, for_holder, rule } = self.rules.remaining(rules, &who);
+        let kept = self.rules.kept(&self.pools, &item.feature, None);
+        let Remaining { for_others, for_holder, rule } =
+            self.rules.remaining(&kept, id, pool, &who);
         if rules.reserves() {
             let numbers = format!("{for_others} kept for others, {for_holder} for this holder");
             let rule = rule.map(|rule| self.rules.rule_id(rule));

@@ -1,12 +1,13 @@
 //! Requests: granted, denied, or made to wait until seats come free.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::{Ledger, Stay};
 use crate::choice::Choice;
-use crate::command::{Answer, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait};
+use crate::command::{Answer, Holder, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait};
 use crate::denial::{Bound, Denial};
 use crate::events::Happening;
 use crate::names::{FeatureName, RequestId, SessionId};
@@ -66,7 +67,7 @@ impl Ledger {
                 let checkout = self.checkouts[&grant.checkout].clone();
                 self.remember_stay(grant.checkout, &checkout);
                 for (pool, claim) in checkout.claims(grant.checkout) {
-                    self.count_borrowed(pool, &checkout, claim.seats, true);
+                    self.count_borrowed(pool, &checkout, claim, true);
                 }
                 let borrowed = Happening::Borrowed {
                     session,
@@ -98,13 +99,17 @@ impl Ledger {
         self.room_for_checkout(session)?;
         let holder = self.sessions[&session].holder.clone();
         self.stays.unblocked(&holder, items, self.meta.at.cluster_ms)?;
-        let comes_back = self.take_up_lingering(&holder, items);
-        let mut asking = self.asking(&holder);
-        asking.borrow_until_ms = borrow_until_ms;
-        let choices = asking.choose(items)?;
-        if !self.queue.is_empty() && !comes_back {
-            self.in_turn(items, &choices, place)?;
-        }
+        let (lingering, comes_back) = self.lingering_for(&holder, items);
+        let choices = self.as_if_returned(&lingering, |ledger| {
+            let mut asking = ledger.asking(&holder);
+            asking.borrow_until_ms = borrow_until_ms;
+            let choices = asking.choose(items)?;
+            if !ledger.queue.is_empty() && !comes_back {
+                ledger.in_turn(items, &choices, place)?;
+            }
+            Ok(choices)
+        })?;
+        self.end_lingering(lingering);
         Ok(choices)
     }
 
@@ -273,6 +278,9 @@ impl Ledger {
             self.freed = Default::default();
             return;
         }
+        if core::mem::take(&mut self.freed.anew) {
+            self.deny_the_hopeless();
+        }
         let all = core::mem::take(&mut self.freed.all);
         if all {
             let features = self.queue.features();
@@ -282,6 +290,17 @@ impl Ledger {
         // features: so there may come more to look at, but never without end.
         while let Some(feature) = self.freed.features.pop_first() {
             self.serve(&feature);
+        }
+    }
+
+    /// Those who would wait for ever, wherever they stand.
+    fn deny_the_hopeless(&mut self) {
+        let never = |(ticket, waiting): (u64, &Waiting)| {
+            let holder = &self.sessions[&waiting.session].holder;
+            Some((ticket, self.asking(holder).never(&waiting.items)?))
+        };
+        for (ticket, denial) in self.queue.iter().filter_map(never).collect::<Vec<_>>() {
+            self.settle(ticket, Err(denial));
         }
     }
 
@@ -299,18 +318,35 @@ impl Ledger {
         }
     }
 
-    /// Panics if somebody waits who could be served. For tests and for the
-    /// node's self-check.
+    /// Panics if somebody waits who could be served, or never can be. For tests
+    /// and for the node's self-check.
     pub(super) fn assert_nobody_waits_in_vain(&self) {
         for (ticket, waiting) in self.queue.iter() {
             let Some(open) = self.sessions.get(&waiting.session) else {
                 panic!("{waiting:?} waits without a session");
             };
             let place = (Reverse(waiting.priority), ticket);
-            let choices = self.asking(&open.holder).choose(&waiting.items);
-            let choices = choices.and_then(|c| self.in_turn(&waiting.items, &c, Some(place)));
+            let choices = match self.lingering_for(&open.holder, &waiting.items) {
+                (his, _) if his.is_empty() => self.served(&open.holder, &waiting.items, place),
+                (his, _) => self.clone().as_if_returned(&his, |ledger| {
+                    ledger.served(&open.holder, &waiting.items, place)
+                }),
+            };
             assert!(choices.is_err(), "{waiting:?} waits in vain");
+            let never = self.asking(&open.holder).never(&waiting.items);
+            assert!(never.is_none(), "{waiting:?} waits for ever: {never:?}");
         }
+    }
+
+    /// The pools for one who waits, if it is his turn.
+    fn served(
+        &self,
+        holder: &Arc<Holder>,
+        items: &[Item],
+        place: Place,
+    ) -> Result<Vec<Choice>, Denial> {
+        let choices = self.asking(holder).choose(items)?;
+        self.in_turn(items, &choices, Some(place)).map(|()| choices)
     }
 
     fn look_at(&mut self, place: Place) -> Verdict {
@@ -318,13 +354,16 @@ impl Ledger {
         let Some(waiting) = self.queue.get(ticket).cloned() else { return Verdict::Settled };
         let Waiting { session, items, lines, .. } = waiting;
         let holder = self.sessions[&session].holder.clone();
+        let (lingering, _) = self.lingering_for(&holder, &items);
         let choice = self
             .room_for_checkout(session)
             .and_then(|()| self.stays.unblocked(&holder, &items, self.meta.at.cluster_ms))
-            .and_then(|()| self.asking(&holder).choose(&items))
-            .and_then(|choices| self.in_turn(&items, &choices, Some(place)).map(|()| choices));
+            .and_then(|()| {
+                self.as_if_returned(&lingering, |ledger| ledger.served(&holder, &items, place))
+            });
         match choice {
             Ok(choices) => {
+                self.end_lingering(lingering);
                 let grant = self.grant_live(session, &items, &choices);
                 self.settle(ticket, Ok(Outcome::Granted(grant)));
                 Verdict::Settled

@@ -73,7 +73,8 @@ impl Ledger {
         let date_ms = self.meta.at.date_ms;
         let waited_for = self.rules.policy().is_some() || !self.queue.is_empty();
         let turn = if waited_for { self.next_turn_ms } else { self.pools.next_expiry_ms(date_ms) };
-        turn.into_iter().chain(self.stays.next_borrow_end_ms()).min()
+        let superseding = self.pools.next_superseding_ms(date_ms);
+        turn.into_iter().chain(superseding).chain(self.stays.next_borrow_end_ms()).min()
     }
 
     /// The cluster time at which something comes due, so that the leader lets
@@ -121,9 +122,10 @@ impl Ledger {
     }
 
     /// What is kept of a pool: by which rule, for whom, how many seats, and how
-    /// many of them are held by those they are kept for.
+    /// many of them are held by those they are kept for. The others lie on free
+    /// seats of this pool.
     pub fn reservations(&self, pool: PoolId) -> impl Iterator<Item = (RuleId, &Subject, u64, u64)> {
-        let reserved = self.rules.reservations(pool);
+        let reserved = self.rules.reserved_of(&self.pools, pool).into_iter();
         reserved.map(|(rule, seats, drawn)| {
             (self.rules.rule_id(rule), self.rules.subject(rule), seats, drawn)
         })

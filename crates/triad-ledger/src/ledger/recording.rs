@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// The highest number that is believed of a counter. No ledger comes so far,
+/// and behind it counting goes on safely.
+const COUNT_MAX: u64 = u64::MAX / 2;
+/// The same for pools, which have shorter numbers.
+const POOL_COUNT_MAX: u32 = u32::MAX / 2;
+
 /// Writing out and reading in.
 impl Ledger {
     /// The records that changed since this was last asked, in key order. Call
@@ -104,15 +110,36 @@ impl Ledger {
             return Err(CodecError::Ended);
         }
         ledger.pools.last_id = ledger.meta.last_pool;
+        if !ledger.is_counted() {
+            return Err(CodecError::Counters);
+        }
         if ledger.queue.iter().any(|(_, waits)| !ledger.sessions.contains_key(&waits.session)) {
             return Err(CodecError::Orphan);
         }
         ledger.restore_held()?;
         ledger.pools.index();
+        ledger.pools.note_superseding(ledger.licenses.values());
         ledger.follow_rules();
         // Brings the hash up to date; nothing of this needs to be written out.
         ledger.take_changes();
         Ok(ledger)
+    }
+
+    /// Whether every number in the records was given out before, so that none
+    /// is given out twice, and none is near the end of its type.
+    fn is_counted(&self) -> bool {
+        let checkouts = self.checkouts.keys().copied().chain(self.stays.blocks().map(|(id, _)| id));
+        let last_checkout = checkouts.map(|id| id.0).max().unwrap_or(0);
+        let last_pool = self.pools.iter().map(|(id, _)| id.0).max().unwrap_or(0);
+        let last_ticket = self.queue.iter().map(|(ticket, _)| ticket).max().unwrap_or(0);
+        let last_end = self.ended.numbers().last().unwrap_or(0);
+        let meta = &self.meta;
+        let counters = [meta.last_checkout, meta.last_ticket, meta.last_event, last_end];
+        last_checkout <= meta.last_checkout
+            && last_pool <= meta.last_pool
+            && last_ticket <= meta.last_ticket
+            && meta.last_pool <= POOL_COUNT_MAX
+            && counters.into_iter().all(|counter| counter <= COUNT_MAX)
     }
 
     /// Counts what the restored checkouts hold.
@@ -132,7 +159,7 @@ impl Ledger {
         }
         for (id, checkout) in core::mem::take(&mut self.checkouts) {
             for (pool, claim) in checkout.claims(id) {
-                self.count_borrowed(pool, &checkout, claim.seats, true);
+                self.count_borrowed(pool, &checkout, claim, true);
             }
             self.remember_stay(id, &checkout);
             self.checkouts.insert(id, checkout);
@@ -157,10 +184,14 @@ impl Ledger {
             for (pool, claim) in checkout.claims(*id) {
                 assert!(fresh.pool(pool).is_some(), "seats of unknown pools: {pool:?}");
                 fresh.add(pool, claim);
+                if matches!(checkout.stay, Stay::Borrowed { .. }) {
+                    fresh.count_borrowed(pool, claim, true);
+                }
             }
         }
         for (id, pool) in self.pools.iter() {
-            assert_eq!(Some(pool.held), fresh.pool(id).map(|pool| pool.held), "{id:?} miscounts");
+            let counted = fresh.pool(id).map(|pool| (pool.held, pool.borrowed));
+            assert_eq!(Some((pool.held, pool.borrowed)), counted, "{id:?} miscounts");
         }
         let by_session: usize = self.sessions.values().map(|open| open.checkouts.len()).sum();
         assert_eq!(by_session, live);

@@ -2,14 +2,14 @@
 //! blocks after a revocation.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Checkout, Ledger, Stay};
 use crate::command::{Answer, BLOCKS_MAX, Holder, Item, Outcome};
 use crate::denial::{Bound, Denial};
 use crate::events::{EndReason, Happening};
-use crate::names::{CheckoutId, FeatureName, Label, PoolId, Seats, SessionId};
+use crate::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
+use crate::pools::Claim;
 use crate::record::RecordKey;
 
 /// What was taken back, from whom and until when he does not get it again.
@@ -145,11 +145,11 @@ impl Ledger {
         &mut self,
         pool: PoolId,
         checkout: &Checkout,
-        seats: Seats,
+        claim: Claim<'_>,
         out: bool,
     ) {
         if matches!(checkout.stay, Stay::Borrowed { .. }) {
-            self.pools.count_borrowed(pool, seats, out);
+            self.pools.count_borrowed(pool, claim, out);
         }
     }
 
@@ -220,6 +220,10 @@ impl Ledger {
         }
         let session = after.session;
         let items = self.granted_items(&after);
+        // The same holder may be waiting for them in another session.
+        if !self.queue.is_empty() {
+            self.freed.features.extend(items.iter().map(|item| item.feature.clone()));
+        }
         self.remember_stay(id, &after);
         self.checkouts.insert(id, after);
         self.records.touch(RecordKey::Checkout(id));
@@ -233,24 +237,15 @@ impl Ledger {
         self.happened_to(&before.holder, touched, lingers);
     }
 
-    /// Whether something of this feature lingers for the holder.
-    pub(super) fn lingers_for(&self, holder: &Holder, feature: &FeatureName) -> bool {
-        let mut ids = self.stays.lingering.get(&desk(holder)).into_iter().flatten();
-        ids.any(|id| {
-            let held = self.granted_items(&self.checkouts[id]);
-            held.iter().any(|held| held.feature == *feature)
-        })
-    }
-
-    /// The same holder comes back: what lingers of these features ends now.
+    /// What lingers of these features for the same holder, who may have it back.
     /// True if he asks for exactly what he had, which is then his, whoever
     /// waits.
-    pub(super) fn take_up_lingering(&mut self, holder: &Arc<Holder>, items: &[Item]) -> bool {
+    pub(super) fn lingering_for(&self, holder: &Holder, items: &[Item]) -> (Vec<CheckoutId>, bool) {
         if self.stays.lingering.is_empty() {
-            return false;
+            return (Vec::new(), false);
         }
         let ids = self.stays.lingering.get(&desk(holder)).into_iter().flatten();
-        let mut ended = Vec::new();
+        let mut his = Vec::new();
         let mut same = false;
         for id in ids {
             let held = self.granted_items(&self.checkouts[id]);
@@ -259,13 +254,48 @@ impl Ledger {
                 let had: Vec<_> = held.iter().map(|held| (&held.feature, held.seats)).collect();
                 let asks: Vec<_> = items.iter().map(|item| (&item.feature, item.seats)).collect();
                 same |= had == asks;
-                ended.push(*id);
+                his.push(*id);
             }
         }
-        for id in ended {
+        (his, same)
+    }
+
+    /// What would be answered if these lingering seats had come back. They have
+    /// not: who is denied has ended nothing.
+    pub(super) fn as_if_returned<T>(
+        &mut self,
+        lingering: &[CheckoutId],
+        ask: impl FnOnce(&Self) -> T,
+    ) -> T {
+        self.lift(lingering, true);
+        let answer = ask(self);
+        self.lift(lingering, false);
+        answer
+    }
+
+    /// Counts lingering seats as free, or as held again.
+    fn lift(&mut self, lingering: &[CheckoutId], free: bool) {
+        for id in lingering {
+            for (pool, claim) in self.checkouts[id].claims(*id) {
+                // A withdrawn pool serves nobody, and would vanish with its last
+                // seat.
+                if self.pools.held(pool).withdrawn {
+                    continue;
+                }
+                let shift = match free {
+                    true => self.pools.give_back(pool, claim).0,
+                    false => self.pools.add(pool, claim),
+                };
+                self.rules.shift(pool, &shift);
+            }
+        }
+    }
+
+    /// They come back for good: their holder has taken others for them.
+    pub(super) fn end_lingering(&mut self, lingering: Vec<CheckoutId>) {
+        for id in lingering {
             self.release(id, EndReason::Lingered);
         }
-        same
     }
 
     pub(super) fn idle(&mut self, session: SessionId, since_ms: Option<u64>) -> Answer {

@@ -309,8 +309,10 @@ impl Conversation {
             "reservations" => {
                 let of = |(id, _): (PoolId, _)| {
                     let kept = ledger.reservations(id);
-                    kept.map(move |(rule, whose, n, _)| {
-                        format!("pool {}: {n} for {whose}, {rule}", id.0)
+                    kept.map(move |(rule, whose, seats, held)| {
+                        let held = (held > 0).then(|| format!(", {held} of them held"));
+                        let held = held.unwrap_or_default();
+                        format!("pool {}: {seats} for {whose}{held}, {rule}", id.0)
                     })
                 };
                 ledger.pools().flat_map(of).collect()

@@ -113,6 +113,8 @@ pub struct LinePick {
     starts: Option<i8>,
     expires: Option<i8>,
     vendor: bool,
+    issued: u8,
+    supersedes: Option<u8>,
     /// 0 in plain histories.
     terms: u8,
 }
@@ -224,15 +226,21 @@ fn line() -> impl Strategy<Value = LinePick> {
     let starts = prop::option::weighted(0.3, -1i8..2);
     let expires = prop::option::weighted(0.7, -1i8..4);
     let picks = (0u8..4, 0u8..3, 0u8..6, 0u8..2, starts, expires, prop::bool::weighted(0.2));
-    picks.prop_map(|(feature, version, seats, overdraft, starts, expires, vendor)| LinePick {
-        feature,
-        version,
-        seats,
-        overdraft,
-        starts,
-        expires,
-        vendor,
-        terms: 0,
+    let about = (0u8..4, prop::option::weighted(0.05, 0u8..9));
+    (picks, about).prop_map(|(picks, (issued, supersedes))| {
+        let (feature, version, seats, overdraft, starts, expires, vendor) = picks;
+        LinePick {
+            feature,
+            version,
+            seats,
+            overdraft,
+            starts,
+            expires,
+            vendor,
+            issued,
+            supersedes,
+            terms: 0,
+        }
     })
 }
 
@@ -438,7 +446,11 @@ impl Scribe {
             expires_ms: pick.expires.map(week),
             vendor_string: label(if pick.vendor { "lite" } else { "" }),
             terms: terms(pick.terms),
-            about: About::default(),
+            about: About {
+                issued_ms: (pick.issued > 0).then_some(pick.issued.into()),
+                supersedes: pick.supersedes.map(feature).into_iter().collect(),
+                ..About::default()
+            },
         };
         let id = LicenseId::parse(LICENSES[usize::from(pick)]).expect("good");
         let lines: Vec<Line> = lines.iter().map(line).collect();
@@ -452,7 +464,8 @@ fn terms(pick: u8) -> Terms {
     for kind in [pick % 16, pick / 16] {
         match kind {
             1 => terms.share = Share::USER,
-            2 => terms.share = Share::HOST,
+            // Else loans that share a seat are too rare.
+            2 => (terms.share, terms.borrow_max_ms) = (Share::HOST, Some(5 * DAY_MS)),
             3 => terms.share = Share::SITE,
             4 | 5 => terms.linger_ms = 60,
             6..=8 => terms.borrow_max_ms = Some(5 * DAY_MS),

@@ -119,6 +119,47 @@ fn records_that_do_not_belong_together_are_refused() {
     assert_eq!(Ledger::from_records(with_stranger).err(), Some(CodecError::Key));
 }
 
+/// The value with one more number; of two with the same tag the later counts.
+fn with_number(value: &[u8], tag: u8, mut number: u64) -> Vec<u8> {
+    let mut value = [value, &[tag << 3]].concat();
+    while number > 0x7F {
+        value.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    value.push(number as u8);
+    value
+}
+
+#[test]
+fn numbers_that_would_be_given_out_again_are_refused() {
+    let mut scribe = Scribe::default();
+    let mut ledger = Ledger::default();
+    for command in crate::history_forged::one_seat_taken() {
+        let (at, _) = scribe.write(&crate::Action::Term, 0, ledger.state_hash());
+        ledger.apply(at, &command).expect("nothing to deny");
+    }
+    let records: Vec<_> = ledger.records().collect();
+    let altered = |kind: u8, tag: u8, number: u64| {
+        let alter = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let value = if key[0] == kind { with_number(&value, tag, number) } else { value };
+            (key, value)
+        };
+        Ledger::from_records(records.iter().cloned().map(alter)).err()
+    };
+    // The last checkout, pool, event and ticket; the seats and the overdraft of a pool.
+    for (kind, tag) in [(0, 2), (0, 3), (0, 4), (0, 6), (2, 2), (2, 3)] {
+        assert_eq!(altered(kind, tag, 1), None, "kind {kind}, tag {tag}");
+        let far = if (kind, tag) == (0, 3) { u32::MAX.into() } else { u64::MAX };
+        assert_eq!(altered(kind, tag, far), Some(CodecError::Counters), "kind {kind}, tag {tag}");
+    }
+    for tag in [2, 3] {
+        assert_eq!(altered(0, tag, 0), Some(CodecError::Counters), "tag {tag}");
+    }
+    let end = (RecordKey::Ended(u64::MAX).to_bytes(), [&[10, 16], [9; 16].as_slice()].concat());
+    let with_end = records.iter().cloned().chain([end]);
+    assert_eq!(Ledger::from_records(with_end).err(), Some(CodecError::Counters));
+}
+
 #[test]
 fn a_fresh_ledger_is_the_same_after_a_restart() {
     let mut fresh = Ledger::default();

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use triad_ledger::names::{CheckoutId, PoolId, RequestId, SessionId};
+use triad_ledger::names::{CheckoutId, FeatureName, Label, PoolId, RequestId, SessionId};
+use triad_ledger::policy::{Policy, RuleKind, Subject};
 use triad_ledger::rights::Share;
 use triad_ledger::{
-    Answer, At, Auditor, ChainHash, Command, Denial, Event, GrantedItem, Happening, Outcome, Pool,
-    PoolUse, encode_event,
+    Answer, At, Auditor, ChainHash, Command, Denial, EndReason, Event, GrantedItem, Happening,
+    Holder, Outcome, Pool, PoolUse, encode_event,
 };
 
 /// One entry of the log, and what came of it.
@@ -34,8 +35,11 @@ pub struct History {
     held: BTreeMap<CheckoutId, (SessionId, Vec<GrantedItem>)>,
     /// What no session keeps: it lingers or is borrowed.
     away: BTreeSet<CheckoutId>,
+    /// Until when what lingers does, in cluster time.
+    lingers: BTreeMap<CheckoutId, u64>,
     waiting: BTreeSet<(SessionId, RequestId)>,
     last_checkout: u64,
+    policy: Option<Policy>,
     audit: Audited,
 }
 
@@ -62,6 +66,7 @@ impl History {
         self.check_never_oversold(step)?;
         self.check_exactly_once(step)?;
         self.check_held(step)?;
+        self.check_own_right_first(step)?;
         self.check_audit(step)?;
         self.pools = step.pools.clone();
         Ok(())
@@ -142,6 +147,7 @@ impl History {
                 let seats = |items: &[GrantedItem]| -> Vec<_> {
                     items.iter().map(|item| (item.feature.clone(), item.seats)).collect()
                 };
+                self.check_terms(step, event, *checkout, items)?;
                 let held = self.held.get_mut(checkout);
                 match held
                     .filter(|(whose, before)| whose == session && seats(before) == seats(items))
@@ -152,7 +158,10 @@ impl History {
                     }
                 }
             }
-            Happening::Returned { session, checkout, .. } => {
+            Happening::Returned { session, checkout, reason } => {
+                if *reason == EndReason::Lingered {
+                    self.check_linger(step, event, *checkout)?;
+                }
                 let whose = self.held.remove(checkout).map(|(whose, _)| whose);
                 if whose != Some(*session) {
                     return Err(format!("{checkout:?} returned, held by {whose:?}"));
@@ -166,7 +175,8 @@ impl History {
                 self.away.insert(*checkout);
                 self.held.insert(*checkout, (*session, items.clone()));
             }
-            Happening::Lingering { session, checkout, items, .. } => {
+            Happening::Lingering { session, checkout, items, until_ms } => {
+                self.lingers.insert(*checkout, *until_ms);
                 let Some((whose, held)) = self.held.get_mut(checkout) else {
                     return Err(format!("{checkout:?} lingers and was not held"));
                 };
@@ -187,11 +197,79 @@ impl History {
                 }
                 self.told.insert((*session, *request), answer.clone());
             }
+            Happening::PolicySet { .. } => {
+                if let Command::SetPolicy { policy } = &step.command {
+                    self.policy = Some(policy.clone());
+                }
+            }
             Happening::Denied { .. }
             | Happening::Installed { .. }
-            | Happening::PolicySet { .. }
             | Happening::Revoked { .. }
             | Happening::MarkedLost { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What moves comes to no line that is sold to others: to other hosts, or to
+    /// users whom the policy names.
+    fn check_terms(
+        &self,
+        step: &Step,
+        event: &Event,
+        checkout: CheckoutId,
+        items: &[GrantedItem],
+    ) -> Result<(), String> {
+        let before = self.held.get(&checkout).map_or(&[][..], |(_, items)| items);
+        let stayed = |pool| before.iter().any(|item| item.pool == pool);
+        let holder = event.whose().ok_or("moved, and nobody's")?;
+        let new = items.iter().filter(|item| !stayed(item.pool));
+        for pool in new.filter_map(|item| step.pools.get(&item.pool)) {
+            let terms = &pool.key.terms;
+            let here = |id| holder.hostids.contains(id);
+            let host = terms.hostids.is_empty() || terms.hostids.iter().any(here);
+            let user = terms.users_max.is_none() || self.names(&pool.key.feature, holder);
+            if !host || !user {
+                return Err(format!("{checkout:?} of {} moved to {pool:?}", holder.user));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an INCLUDE of the feature has the user's name.
+    fn names(&self, feature: &FeatureName, holder: &Holder) -> bool {
+        let Some(policy) = &self.policy else { return false };
+        let same = |name: &Label| name.as_str().eq_ignore_ascii_case(holder.user.as_str());
+        policy.rules.iter().any(|rule| {
+            let about = rule.selector.as_ref().is_none_or(|chosen| chosen.feature == *feature);
+            let named = match &rule.subject {
+                Subject::User(user) => same(user),
+                Subject::Group(group) => {
+                    policy.groups.get(group).is_some_and(|users| users.iter().any(same))
+                }
+                _ => false,
+            };
+            rule.kind == RuleKind::Include && about && named
+        })
+    }
+
+    /// A seat lingers for as long as was said, unless its holder gets others for
+    /// it in the same moment.
+    fn check_linger(
+        &mut self,
+        step: &Step,
+        ends: &Event,
+        checkout: CheckoutId,
+    ) -> Result<(), String> {
+        let until_ms = self.lingers.remove(&checkout).ok_or("it did not linger")?;
+        let desk = |event: &Event| {
+            event.whose().map(|h| (h.user.clone(), h.host.clone(), h.display.clone()))
+        };
+        let granted = step.events.iter().filter(|event| {
+            matches!(event.what, Happening::Granted { .. } | Happening::Borrowed { .. })
+        });
+        let mut later = granted.filter(|event| event.sequence > ends.sequence);
+        if until_ms > ends.at.cluster_ms && !later.any(|event| desk(event) == desk(ends)) {
+            return Err(format!("{checkout:?} lingered until {until_ms} ms, and was cut short"));
         }
         Ok(())
     }
@@ -200,14 +278,17 @@ impl History {
     /// only a license makes the excess grow.
     fn check_never_oversold(&self, step: &Step) -> Result<(), String> {
         // What the passing of time has freed is granted before a license that
-        // comes at the same moment counts: then the pools are the old ones.
+        // comes at the same moment counts: then the pools are the old ones, or
+        // those that another license has made of them, which begins by the clock.
         let is_license = |event: &Event| matches!(event.what, Happening::Installed { .. });
-        let license = step.events.iter().position(is_license).unwrap_or(0);
+        let first = step.events.iter().position(is_license);
+        let last = step.events.iter().rposition(is_license).unwrap_or(0);
         for (place, event) in step.events.iter().enumerate() {
             let Happening::Granted { items, .. } = &event.what else { continue };
-            if place < license {
+            if place < last {
+                let rebuilt = first.is_some_and(|first| first < place);
                 let known = |item: &GrantedItem| {
-                    self.pools.get(&item.pool).is_some_and(|pool| !pool.withdrawn)
+                    rebuilt || self.pools.get(&item.pool).is_some_and(|pool| !pool.withdrawn)
                 };
                 if !items.iter().all(known) {
                     return Err(format!("P1: {items:?} granted from no pool"));
@@ -228,8 +309,11 @@ impl History {
             let beyond = pool.held.saturating_sub(pool.total());
             if pool.key.terms.uncounted { 0 } else { beyond }
         };
-        let installed = matches!(step.answer, Ok(Outcome::Installed { changed: true, .. }));
+        let installed = first.is_some();
         for (id, pool) in &step.pools {
+            if pool.borrowed > pool.held {
+                return Err(format!("{id:?} lent more than is held: {pool:?}"));
+            }
             let before = self.pools.get(id).map_or(0, excess);
             if excess(pool) > before && !installed {
                 return Err(format!("P1: oversold: {id:?} without a license, {pool:?}"));
@@ -268,6 +352,38 @@ impl History {
             }
         } else if decided {
             self.told.insert((*session, *request), step.answer.clone());
+        }
+        Ok(())
+    }
+
+    /// Who may use a pool that is not counted takes no seat of another; as long
+    /// as no policy keeps him from it.
+    fn check_own_right_first(&self, step: &Step) -> Result<(), String> {
+        let (Command::Checkout { items, .. }, Ok(Outcome::Granted(grant))) =
+            (&step.command, &step.answer)
+        else {
+            return Ok(());
+        };
+        let theirs = |event: &&Event| matches!(&event.what, Happening::Granted { checkout, .. } if *checkout == grant.checkout);
+        let Some(holder) = step.events.iter().find(theirs).and_then(Event::whose) else {
+            return Ok(());
+        };
+        for (item, granted) in items.iter().zip(&grant.items).filter(|_| self.policy.is_none()) {
+            let own = step.pools.iter().find(|(_, pool)| {
+                let terms = &pool.key.terms;
+                let named = terms.users_max.or(terms.hosts_max).is_some();
+                let here = |id| holder.hostids.contains(id);
+                pool.key.feature == item.feature
+                    && pool.key.version >= item.version
+                    && pool.valid_at(self.last.date_ms)
+                    && (terms.uncounted && terms.consumes.is_none() && !named)
+                    && (terms.hostids.is_empty() || terms.hostids.iter().any(here))
+            });
+            let counted =
+                step.pools.get(&granted.pool).is_some_and(|pool| !pool.key.terms.uncounted);
+            if let (Some((id, _)), true) = (own, counted) {
+                return Err(format!("{granted:?} was granted, and {id:?} is not counted"));
+            }
         }
         Ok(())
     }

@@ -133,6 +133,34 @@ fn and(more: impl IntoIterator<Item = Command>) -> Vec<Step> {
 }
 
 #[test]
+fn loans_beyond_what_is_held_are_caught() {
+    assert_caught(and([open(2)]), "lent more than is held", |step| {
+        step.pools.get_mut(&PoolId(1)).expect("cad").borrowed = 2;
+    });
+}
+
+#[test]
+fn a_seat_that_lingers_too_briefly_is_caught() {
+    assert_caught(and([open(2)]), "was cut short", |step| {
+        let (session, checkout) = (session_id(1), CheckoutId(1));
+        let (items, until_ms) = (granted().items, 1_000_000);
+        let lingering = Happening::Lingering { session, checkout, items, until_ms };
+        let ended = Happening::Returned { session, checkout, reason: EndReason::Lingered };
+        step.events = vec![event(4, step.at, lingering), event(5, step.at, ended)];
+    });
+}
+
+#[test]
+fn a_seat_taken_by_one_who_needs_none_is_caught() {
+    assert_caught(and([install(2, 2), open(2), checkout(2, 1)]), "is not counted", |step| {
+        let mut own = step.pools[&PoolId(1)].clone();
+        own.key.terms.uncounted = true;
+        own.held = 0;
+        step.pools.insert(PoolId(2), own);
+    });
+}
+
+#[test]
 fn a_seat_sold_twice_is_caught() {
     assert_caught(and([open(2), checkout(2, 1)]), "P1: oversold: granted from", |step| {
         as_if_granted(step, 4, 2, 2);
@@ -198,6 +226,21 @@ fn a_move_that_changes_what_is_held_is_caught() {
             forge(&mut step.events[0].what);
         });
     }
+}
+
+#[test]
+fn a_move_to_a_line_for_others_is_caught() {
+    let renewed = || and([install_until(2, 1, Some(9_000))]);
+    let to = |step: &mut Step, forge: fn(&mut Terms)| {
+        let pool = step.pools.values_mut().next().expect("the renewed one");
+        forge(&mut pool.key.terms);
+    };
+    assert_caught(renewed(), "moved to", |step| {
+        to(step, |terms| terms.users_max = Seats::new(1));
+    });
+    assert_caught(renewed(), "moved to", |step| {
+        to(step, |terms| terms.hostids = vec![Label::parse("ID:1").expect("good")]);
+    });
 }
 
 #[test]
@@ -339,5 +382,6 @@ fn an_auditor_finds_what_was_altered_removed_or_added() {
     finds(&|e| e[grant].pools[0].held += 1, "are said to be held");
     finds(&|e| e[grant].pools[0].total = 0, "oversold");
     finds(&|e| e[grant].at.cluster_ms += 1 << 40, "time runs back");
+    finds(&|e| e[grant].sequence = u64::MAX, "follows event");
     finds(&|e| e[grant].what = Happening::PolicySet { version: 1 }, "was not held");
 }

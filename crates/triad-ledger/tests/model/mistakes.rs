@@ -27,18 +27,22 @@ pub enum Mistake {
     IgnoresMax,
     IgnoresReserve,
     IgnoresStarts,
+    IgnoresSupersedes,
     IgnoresVersions,
     KeepsHalfACheckout,
     LastDayTooLong,
     LendsTheLastingFirst,
+    MovesPastThePolicy,
     NoOverdraft,
     Oversells,
     RenewalStrands,
     ReopensEnded,
+    ReservesWhatIsHeld,
     ResumeOpens,
+    SupersedesTooEarly,
 }
 
-const ALL: [Mistake; 25] = [
+const ALL: [Mistake; 29] = [
     Mistake::AcceptsOldSerials,
     Mistake::AnyoneMayResume,
     Mistake::ChecksInForOthers,
@@ -55,19 +59,23 @@ const ALL: [Mistake; 25] = [
     Mistake::IgnoresMax,
     Mistake::IgnoresReserve,
     Mistake::IgnoresStarts,
+    Mistake::IgnoresSupersedes,
     Mistake::IgnoresVersions,
     Mistake::KeepsHalfACheckout,
     Mistake::LastDayTooLong,
     Mistake::LendsTheLastingFirst,
+    Mistake::MovesPastThePolicy,
     Mistake::NoOverdraft,
     Mistake::Oversells,
     Mistake::RenewalStrands,
     Mistake::ReopensEnded,
+    Mistake::ReservesWhatIsHeld,
     Mistake::ResumeOpens,
+    Mistake::SupersedesTooEarly,
 ];
 
 /// Several times what the slowest mistake takes to be found.
-const HISTORIES_MAX: usize = 120;
+const HISTORIES_MAX: usize = 400;
 
 #[test]
 fn every_mistake_is_found() {

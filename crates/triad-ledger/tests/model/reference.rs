@@ -2,9 +2,9 @@
 //! per item, every count is a sum over the rows, and what a session was told is
 //! a list of everything. Slow and plain, and written from the rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use triad_ledger::names::{CheckoutId, PoolId, RequestId, Seats, SessionId};
+use triad_ledger::names::{CheckoutId, PoolId, RequestId, Seats, SessionId, Version};
 use triad_ledger::policy::{Policy, Rule, RuleId, RuleKind, Subject};
 use triad_ledger::rights::{License, Line};
 use triad_ledger::{
@@ -52,6 +52,8 @@ struct Row {
     session: SessionId,
     item: Item,
     lot: PoolId,
+    /// It has just moved, and the rest of its checkout has not yet.
+    moving: bool,
 }
 
 impl Reference {
@@ -61,7 +63,13 @@ impl Reference {
 
     pub fn answer(&mut self, at: At, command: &Command) -> Answer {
         let backwards = self.makes(Mistake::DateRunsBack);
+        let before = self.date_ms;
         self.date_ms = if backwards { at.date_ms } else { self.date_ms.max(at.date_ms) };
+        let lines = || self.licenses.iter().flat_map(|license| &license.lines);
+        let begins = |line: &Line| line.starts_ms > Some(before) && self.has_begun(line);
+        if lines().any(|line| !line.about.supersedes.is_empty() && begins(line)) {
+            self.relicense();
+        }
         self.expire();
         match command {
             Command::Open { session, holder, lease_ms, resume } => {
@@ -185,7 +193,8 @@ impl Reference {
             match self.find(item, session, checkout) {
                 Ok(lot) => {
                     granted.push(self.in_words(lot, item));
-                    self.rows.push(Row { checkout, session, item: item.clone(), lot });
+                    let (item, moving) = (item.clone(), false);
+                    self.rows.push(Row { checkout, session, item, lot, moving });
                 }
                 Err(denial) => {
                     if self.makes(Mistake::KeepsHalfACheckout) {
@@ -234,14 +243,12 @@ impl Reference {
         let mut largest = 0;
         for lot in valid.iter().copied().copied().copied() {
             let rules = |kind: fn(&RuleKind) -> bool| self.rules_of(lot, kind);
-            let excludes = rules(|k| matches!(k, RuleKind::Exclude | RuleKind::ExcludeAll));
-            let hit = excludes.iter().find(|rule| self.means(&rule.subject, me));
-            if let Some(rule) = hit.filter(|_| !self.makes(Mistake::IgnoresExclude)) {
+            if let Some(rule) = self.excluded_by(me, lot) {
                 let feature = feature.clone();
-                excluded.get_or_insert(Denial::Excluded { feature, rule: rule.id });
+                excluded.get_or_insert(Denial::Excluded { feature, rule });
                 continue;
             }
-            let (kept, by) = self.kept_from(me, lot, checkout);
+            let (kept, by) = self.kept_from(me, lot, &|row| row.checkout == checkout);
             let room = self.free(lot).saturating_sub(kept);
             in_use_all += self.held(lot.id);
             total_all += lot.seats + lot.overdraft;
@@ -263,7 +270,7 @@ impl Reference {
                     !each || of.is_some_and(|open| open.holder.user == me.user)
                 };
                 let rows = self.rows.iter().filter(|row| self.counted(row, rule));
-                let in_use: u64 = rows.filter(his).map(seats).sum();
+                let in_use: u64 = rows.filter(his).map(seats_of).sum();
                 let own = |rule: &&Rule| rule.subject == Subject::User(me.user.clone());
                 let means = self.means(&rule.subject, me) && !(each && max_rules.iter().any(own));
                 let over = means && in_use + wanted > u64::from(max);
@@ -275,11 +282,7 @@ impl Reference {
                 over_max.get_or_insert(Denial::PolicyMax { feature, wanted, in_use, max, rule });
                 continue;
             }
-            let list = rules(|k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
-            let missing =
-                list.first().filter(|_| list.iter().all(|rule| !self.means(&rule.subject, me)));
-            let missing = missing.map(|first| first.id);
-            if let Some(rule) = missing.filter(|_| !self.makes(Mistake::IgnoresInclude)) {
+            if let Some(rule) = self.left_out_by(me, lot) {
                 left_out.get_or_insert(Denial::NotIncluded { feature: feature.clone(), rule });
                 continue;
             }
@@ -305,6 +308,18 @@ impl Reference {
             largest: open.iter().copied().max().unwrap_or(0),
         };
         Err(Denial::NoSeat { feature, wanted, in_use, total, free })
+    }
+
+    fn excluded_by(&self, me: &Holder, lot: &Lot) -> Option<RuleId> {
+        let list = self.rules_of(lot, |k| matches!(k, RuleKind::Exclude | RuleKind::ExcludeAll));
+        let hit = list.iter().find(|rule| self.means(&rule.subject, me));
+        hit.filter(|_| !self.makes(Mistake::IgnoresExclude)).map(|rule| rule.id)
+    }
+
+    fn left_out_by(&self, me: &Holder, lot: &Lot) -> Option<RuleId> {
+        let list = self.rules_of(lot, |k| matches!(k, RuleKind::Include | RuleKind::IncludeAll));
+        let first = list.first().filter(|_| !self.makes(Mistake::IgnoresInclude))?;
+        list.iter().all(|rule| !self.means(&rule.subject, me)).then_some(first.id)
     }
 
     /// The rules of this kind about this lot.
@@ -340,54 +355,74 @@ impl Reference {
     }
 
     /// How many free seats of the lot are kept from somebody, and by which rule
-    /// first.
-    fn kept_from(&self, me: &Holder, lot: &Lot, checkout: u64) -> (u64, Option<RuleId>) {
+    /// first. The rows of what is only `in_the_making` are not held yet.
+    fn kept_from(
+        &self,
+        me: &Holder,
+        lot: &Lot,
+        in_the_making: &dyn Fn(&Row) -> bool,
+    ) -> (u64, Option<RuleId>) {
         let like = Item {
             feature: lot.like.feature.clone(),
-            version: lot.like.version,
+            version: Version::default(),
             seats: Seats::MIN,
         };
         let mut lots = self.lots_of(&like);
         lots.retain(|lot| self.begun(lot) && !self.over(lot));
-        let mut unreserved: Vec<u64> = lots.iter().map(|lot| lot.seats).collect();
-        let mut kept: Vec<(&Rule, u64)> = Vec::new();
-        for rule in &self.policy.rules {
-            let RuleKind::Reserve(seats) = rule.kind else { continue };
-            let mut left = u64::from(seats.get());
-            for (place, other) in
-                lots.iter().enumerate().filter(|(_, other)| about(rule, &other.like))
-            {
-                let here = left.min(unreserved[place]);
-                unreserved[place] -= here;
-                left -= here;
-                if other.id == lot.id && here > 0 {
-                    kept.push((rule, here));
-                }
-            }
-        }
+        let reserve = |rule: &Rule| match rule.kind {
+            RuleKind::Reserve(seats) => usize::try_from(seats.get()).expect("few"),
+            _ => 0,
+        };
+        let rules: Vec<&Rule> = self.policy.rules.iter().filter(|r| reserve(r) > 0).collect();
+        // One entry for each seat that is reserved at all.
+        let mut bought: Vec<u64> = lots.iter().map(|lot| lot.seats).collect();
+        let wanted: Vec<usize> = rules.iter().map(|rule| reserve(rule)).collect();
+        let seats = lay(&rules, &wanted, &lots, bought.clone());
+        let mut left: Vec<usize> = (0..rules.len())
+            .map(|place| seats.iter().filter(|(rule, _)| *rule == place).count())
+            .collect();
         // Who may draw from the fewest draws first.
-        let mut draws: Vec<(usize, Vec<usize>, u64)> = Vec::new();
-        for row in self.rows.iter().filter(|row| row.lot == lot.id && row.checkout != checkout) {
+        let mut draws: Vec<(usize, Vec<usize>, usize)> = Vec::new();
+        let known = left.clone();
+        for row in self.rows.iter().filter(|row| !in_the_making(row)) {
+            let Some(place) = lots.iter().position(|lot| lot.id == row.lot) else { continue };
             let holder =
                 &self.sessions.iter().find(|open| open.id == row.session).expect("open").holder;
-            let own: Vec<usize> = (0..kept.len())
-                .filter(|place| self.means(&kept[*place].0.subject, holder))
-                .collect();
-            draws.push((own.len(), own, seats(row)));
+            let draws_from = |rule: &usize| {
+                let rule = (known[*rule] > 0).then_some(rules[*rule]);
+                rule.is_some_and(|r| about(r, &lots[place].like) && self.means(&r.subject, holder))
+            };
+            let own: Vec<usize> = (0..rules.len()).filter(draws_from).collect();
+            let one = (own.len(), own, place);
+            draws.extend(std::iter::repeat_n(one, row.item.seats.get() as usize));
         }
         draws.sort();
-        for (_, own, mut seats) in draws {
-            for place in own {
-                let drawn = seats.min(kept[place].1);
-                kept[place].1 -= drawn;
-                seats -= drawn;
+        for (_, own, place) in draws {
+            if let Some(rule) = own.into_iter().find(|rule| left[*rule] > 0) {
+                left[rule] -= 1;
+                bought[place] = bought[place].saturating_sub(1);
             }
         }
-        kept.retain(|(rule, left)| *left > 0 && !self.means(&rule.subject, me));
+        // The rest lies on seats that are free.
+        let free = lots.iter().map(|lot| {
+            let others = self.rows.iter().filter(|r| r.lot == lot.id && !in_the_making(r));
+            (lot.seats + lot.overdraft).saturating_sub(others.map(seats_of).sum())
+        });
+        let blind = self.makes(Mistake::ReservesWhatIsHeld);
+        let room = bought.iter().zip(free).map(
+            |(bought, free)| {
+                if blind { *bought } else { free.min(*bought) }
+            },
+        );
+        let mut kept = lay(&rules, &left, &lots, room.collect());
+        kept.retain(|(rule, place)| {
+            lots[*place].id == lot.id && !self.means(&rules[*rule].subject, me)
+        });
         if self.makes(Mistake::IgnoresReserve) {
             kept.clear();
         }
-        (kept.iter().map(|(_, left)| left).sum(), kept.first().map(|(rule, _)| rule.id))
+        let first = kept.iter().map(|(rule, _)| *rule).min();
+        (kept.len() as u64, first.map(|rule| rules[rule].id))
     }
 
     /// The lots in the order in which they are lent.
@@ -405,8 +440,11 @@ impl Reference {
     }
 
     fn begun(&self, lot: &Lot) -> bool {
-        let early = self.makes(Mistake::IgnoresStarts);
-        early || lot.like.starts_ms.is_none_or(|starts| self.date_ms >= starts)
+        self.makes(Mistake::IgnoresStarts) || self.has_begun(&lot.like)
+    }
+
+    fn has_begun(&self, line: &Line) -> bool {
+        line.starts_ms.is_none_or(|starts| self.date_ms >= starts)
     }
 
     fn over(&self, lot: &Lot) -> bool {
@@ -463,16 +501,7 @@ impl Reference {
         }
         self.licenses.retain(|old| old.id != license.id);
         self.licenses.push(license.clone());
-        self.recount();
-        if !self.makes(Mistake::RenewalStrands) {
-            let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
-            let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
-            for index in 0..self.rows.len() {
-                if withdrawn.contains(&self.rows[index].lot) {
-                    self.move_row(index, true);
-                }
-            }
-        }
+        self.relicense();
         if self.makes(Mistake::EvictsWhenLowered) {
             while let Some(lot) = self
                 .lots
@@ -489,13 +518,39 @@ impl Reference {
         Ok(Outcome::Installed { changed: true, overage: self.overage() })
     }
 
+    /// Counts the lines, and moves what is held of those that are gone.
+    fn relicense(&mut self) {
+        self.recount();
+        if !self.makes(Mistake::RenewalStrands) {
+            let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
+            let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
+            for index in 0..self.rows.len() {
+                if withdrawn.contains(&self.rows[index].lot) {
+                    self.move_row(index, true);
+                }
+            }
+            self.rows.iter_mut().for_each(|row| row.moving = false);
+        }
+    }
+
     /// Counts all lines of all licenses anew.
     fn recount(&mut self) {
+        let mut fresh: Vec<Lot> = Vec::new();
+        let lines: Vec<&Line> = self.licenses.iter().flat_map(|license| &license.lines).collect();
+        let voids = |by: &Line, line: &Line| {
+            let begun = self.makes(Mistake::SupersedesTooEarly) || self.has_begun(by);
+            let older = line.about.issued_ms < by.about.issued_ms;
+            by.about.supersedes.contains(&line.feature) && begun && older
+        };
+        let void = |line: &Line| {
+            !self.makes(Mistake::IgnoresSupersedes) && lines.iter().any(|by| voids(by, line))
+        };
+        let valid: Vec<Line> =
+            lines.iter().filter(|line| !void(line)).map(|line| Line::clone(line)).collect();
         for lot in &mut self.lots {
             (lot.seats, lot.overdraft, lot.withdrawn) = (0, 0, true);
         }
-        let mut fresh: Vec<Lot> = Vec::new();
-        for line in self.licenses.iter().flat_map(|license| &license.lines) {
+        for line in &valid {
             let known = self.lots.iter_mut().chain(&mut fresh).find(|lot| alike(&lot.like, line));
             if let Some(lot) = known {
                 lot.seats += u64::from(line.seats);
@@ -525,15 +580,24 @@ impl Reference {
         self.lots.retain(|lot| !lot.withdrawn || in_use.contains(&lot.id));
     }
 
-    /// Moves one row to another lot, if there is a place for it.
+    /// Moves one row to another lot, if there is a place for it: at a renewal
+    /// whether or not it is free and the policy likes it.
     fn move_row(&mut self, index: usize, overdraw: bool) -> bool {
-        let Row { item, lot: from, .. } = &self.rows[index];
+        let Row { item, lot: from, session, .. } = &self.rows[index];
+        let open = self.sessions.iter().find(|open| open.id == *session).expect("it holds");
+        let me = &open.holder;
+        let asked = !overdraw && !self.makes(Mistake::MovesPastThePolicy);
         let lots = self.lots_of(item);
         let fits = |lot: &&&Lot| {
             let valid = lot.id != *from && self.begun(lot) && !self.over(lot);
-            valid && lot.like.version >= item.version
+            let barred = self.excluded_by(me, lot).or_else(|| self.left_out_by(me, lot));
+            valid && lot.like.version >= item.version && !(asked && barred.is_some())
         };
-        let roomy = |lot: &&Lot| self.free(lot) >= u64::from(item.seats.get());
+        let roomy = |lot: &&Lot| {
+            let (kept, _) = self.kept_from(me, lot, &|row| row.moving);
+            let kept = if asked { kept } else { 0 };
+            self.free(lot) >= u64::from(item.seats.get()) + kept
+        };
         let fitting: Vec<&Lot> = lots.iter().filter(fits).copied().collect();
         let largest = fitting.iter().map(|lot| lot.seats + lot.overdraft).max();
         let crowded =
@@ -541,6 +605,7 @@ impl Reference {
         let to = fitting.iter().copied().find(roomy).or(crowded.copied());
         let to = to.map(|lot| lot.id);
         self.rows[index].lot = to.unwrap_or(self.rows[index].lot);
+        self.rows[index].moving = to.is_some();
         to.is_some()
     }
 
@@ -560,6 +625,7 @@ impl Reference {
                     whole &= self.move_row(index, false);
                 }
             }
+            self.rows.iter_mut().for_each(|row| row.moving = false);
             if whole {
                 continue;
             }
@@ -626,7 +692,7 @@ impl Reference {
     }
 }
 
-fn seats(row: &Row) -> u64 {
+fn seats_of(row: &Row) -> u64 {
     row.item.seats.get().into()
 }
 
@@ -634,6 +700,48 @@ fn about(rule: &Rule, line: &Line) -> bool {
     rule.selector.as_ref().is_none_or(|selector| {
         selector.feature == line.feature && selector.version.is_none_or(|v| v == line.version)
     })
+}
+
+/// Lays seats of these rules on the lots, one after the other: the rule, and the
+/// lot. A seat for which no lot of its rule has room takes the place of another
+/// that finds one elsewhere, in as few steps as can be.
+fn lay(rules: &[&Rule], seats: &[usize], lots: &[&Lot], mut room: Vec<u64>) -> Vec<(usize, usize)> {
+    let mut laid: Vec<(usize, usize)> = Vec::new();
+    for (rule, seats) in seats.iter().enumerate() {
+        for _ in 0..*seats {
+            // Each way is a list of rules and the lots into which they come.
+            let mut ways = VecDeque::from([Vec::new()]);
+            let mut seen = BTreeSet::new();
+            while let Some(way) = ways.pop_front() {
+                let end = way.last().map(|(_, lot): &(usize, usize)| *lot);
+                if let Some(lot) = end.filter(|lot| room[*lot] > 0) {
+                    room[lot] -= 1;
+                    for step in way.windows(2) {
+                        let moves = (step[1].0, step[0].1);
+                        let index = laid.iter().position(|seat| *seat == moves);
+                        laid[index.expect("it lay there")] = step[1];
+                    }
+                    laid.push(way[0]);
+                    break;
+                }
+                let here = laid.iter().filter(|(_, lot)| Some(*lot) == end);
+                let mut next: Vec<usize> = here.map(|(rule, _)| *rule).collect();
+                next.sort();
+                if end.is_none() {
+                    next = vec![rule];
+                }
+                for comes in next {
+                    for (place, lot) in lots.iter().enumerate() {
+                        if about(rules[comes], &lot.like) && seen.insert(place) {
+                            let step = [(comes, place)];
+                            ways.push_back(way.iter().copied().chain(step).collect());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    laid
 }
 
 fn alike(one: &Line, two: &Line) -> bool {

@@ -11,6 +11,7 @@ use super::attributes::Attributes;
 use super::lines::{Doubt, Line, Word};
 use super::report::{Fate, Report};
 use super::words::{hostid, last_day, shown};
+use crate::binding::HOSTIDS_PER_BINDING;
 use crate::content::{Content, PACKAGES_MAX, UPGRADES_MAX};
 use crate::dates::{Day, Zone};
 use crate::diagnostic::{DIAGNOSTICS_MAX, Severity, Source};
@@ -177,12 +178,12 @@ impl Converter {
     fn server(&mut self, rest: &[Word]) -> Result<String, String> {
         let [_, id, ..] = rest else { return Err("write SERVER host hostid [port]".to_owned()) };
         let host = hostid(&id.text);
-        self.hosts.push(
-            host.clone()
-                .ok()
-                .flatten()
-                .filter(|host| !self.hosts.iter().flatten().any(|other| other == host)),
-        );
+        // With a fourth it is decided that no license is bound to them.
+        if self.hosts.len() <= HOSTIDS_PER_BINDING {
+            let found = host.clone().ok().flatten();
+            let is_new = |host: &HostId| !self.hosts.iter().flatten().any(|other| other == host);
+            self.hosts.push(found.filter(is_new));
+        }
         match host? {
             Some(host) => Ok(format!("bound to {host}; host and port belong to each node's setup")),
             None => Err("a license is bound to a cluster or to three hosts, not to ANY".to_owned()),
@@ -350,7 +351,8 @@ impl Converter {
 
     /// Whether the hosts are three that a license can be bound to.
     fn is_bound(&self) -> bool {
-        self.hosts.len() == 3 && self.hosts.iter().flatten().count() == 3
+        let found = self.hosts.iter().flatten().count();
+        self.hosts.len() == HOSTIDS_PER_BINDING && found == HOSTIDS_PER_BINDING
     }
 
     fn written(&self) -> String {

@@ -31,6 +31,11 @@ pub struct Import {
 }
 
 impl Import {
+    /// The rules as they were read from the options file, as version 0.
+    pub fn policy(&self) -> &Policy {
+        self.document.policy()
+    }
+
     /// What the options file probably does not mean, in the order of its
     /// lines. `licensed` are the lines of all licenses in force, if known.
     pub fn lint(&self, licensed: Option<&[Licensed]>) -> Vec<Diagnostic> {

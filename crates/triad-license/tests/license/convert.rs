@@ -138,3 +138,12 @@ proptest! {
         prop_assert_eq!(signed.err(), conversion.problem);
     }
 }
+
+/// Each was compared with all before it, which took half a minute for such a file.
+#[test]
+fn any_number_of_servers_is_read_once() {
+    let servers: String = (0..30_000).map(|n| format!("SERVER h {n:012x}\n")).collect();
+    let conversion = convert_license(servers.as_bytes()).expect("within the bounds");
+    assert_eq!(conversion.report.entries.len(), 30_000);
+    assert!(!conversion.terms.contains("hostids"), "{}", conversion.terms);
+}

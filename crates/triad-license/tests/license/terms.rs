@@ -94,6 +94,15 @@ fn a_package_becomes_its_components() {
     assert!(lines[1].terms.consumes.is_none());
 }
 
+/// Tokens of a lower version than is taken are not what is taken.
+#[test]
+fn only_what_is_taken_may_take_nothing() {
+    let text = feature("f", "1", 1, "consumes = { feature = \"t\", version = \"2\", tokens = 1 }")
+        + &feature("t", "1", 9, "consumes = { feature = \"u\", tokens = 1 }")
+        + &feature("t", "2", 9, "");
+    assert_eq!(counts(&license(&text).lines), ["f 1.0 1", "t 1.0 9", "t 2.0 9"]);
+}
+
 #[test]
 fn an_upgrade_takes_from_the_closest_line_before() {
     let upgrade = |from: &str, to: &str, seats: u32| {
@@ -140,6 +149,20 @@ fn mistakes_in_terms_are_named_by_place_and_remedy() {
             feature("f", "1", 1, "consumes = { feature = \"f\", tokens = 1 }"),
             "line 10, column 8: ",
             "itself",
+        ),
+        (
+            feature("f", "1", 1, "consumes = { feature = \"t\", tokens = 1 }")
+                + &feature("t", "1", 9, "consumes = { feature = \"u\", tokens = 1 }"),
+            "line 21, column 24: ",
+            "remove `consumes` from t",
+        ),
+        (
+            feature("f", "1", 1, "consumes = { feature = \"p\", tokens = 1 }")
+                + &feature("q", "1", 9, "")
+                + "\n[[package]]\nname = \"q\"\nversion = \"1\"\nsuite = true\n\
+                   components = [{ feature = \"p\" }]\n",
+            "line 23, column 1: ",
+            "take p out of the suite",
         ),
         (feature("f", "1", 1, "supersedes = [\"a b\"]"), "line 14, column 15: ", "supersedes"),
         (feature("f", "1", 1, "hostid = \"x\""), "line 14, column 1: ", "`hostids`"),

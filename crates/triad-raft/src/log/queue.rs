@@ -14,6 +14,7 @@ use super::error::LogError;
 use super::state::Position;
 use super::view::View;
 use super::writer::Log;
+use crate::mutation::{self, Mutation};
 use crate::types::TypeConfig;
 
 /// After this long without work the log is sealed: rarely enough to cost a busy node nothing,
@@ -162,6 +163,10 @@ impl Writer {
             }
             Command::Vote(vote, answer) => {
                 self.finish();
+                if mutation::is_on(Mutation::ForgetVote) {
+                    let _ = answer.send(Ok(()));
+                    return;
+                }
                 let _ = answer.send(self.with_log(|log| log.save_vote(vote)));
             }
             Command::Seal(answer) => {
@@ -178,6 +183,13 @@ impl Writer {
     /// Makes everything taken durable and says so, in order.
     pub fn finish(&mut self) {
         self.pass_commit();
+        if mutation::is_on(Mutation::AnswerBeforeSync) {
+            for waiting in self.waiting.drain(..) {
+                self.shared.room.add_permits(waiting.kib as usize);
+                waiting.callback.io_completed(Ok(()));
+            }
+            return;
+        }
         let outcome = self.with_log(Log::flush);
         if let Some(last) = self.waiting.last().filter(|_| outcome.is_ok()) {
             self.shared.view().flushed(last.ordinal);

@@ -13,7 +13,7 @@ use super::entries::{Entries, Location};
 use super::error::{Damage, LogError};
 use super::record::{self, Kind, Record};
 use super::segment::{self, Maker, RECORDS_OFFSET, Segment, UNFINISHED_SUFFIX};
-use super::state::{self, Position, State, StateFile};
+use super::state::{self, COUNT_MAX, FIELD_BYTES_MAX, Position, State, StateFile};
 
 /// The lock file's name.
 pub(super) const LOCK_NAME: &str = "lock";
@@ -264,6 +264,10 @@ impl Scan {
             let expected = format!("record {}", self.next_number);
             return Err(gap(expected, format!("record {}", header.number)));
         }
+        if header.index > COUNT_MAX {
+            let expected = format!("an index up to {COUNT_MAX}");
+            return Err(gap(expected, header.index.to_string()));
+        }
         let continues_at = self.continues_at.unwrap_or(header.index);
         match header.kind {
             Kind::Entry => {
@@ -295,6 +299,10 @@ impl Scan {
                 self.continues_at = Some(header.index);
             }
             Kind::Committed => {
+                if record.payload.len() > FIELD_BYTES_MAX {
+                    let expected = format!("a log id of up to {FIELD_BYTES_MAX} bytes");
+                    return Err(gap(expected, format!("{} bytes", record.payload.len())));
+                }
                 let known = self.committed.as_ref().map(|committed| committed.index);
                 if known <= Some(header.index) {
                     let log_id = record.payload.to_vec();
@@ -347,7 +355,9 @@ impl Scan {
         }
         if let Some(purged) = self.purged_index {
             self.entries.purge(purged);
-            if let Some(first) = self.entries.first().filter(|&first| first > purged + 1) {
+            // Without entries it is the next one that must follow the purged ones.
+            let first = self.entries.first().or(self.continues_at);
+            if let Some(first) = first.filter(|&first| first > purged + 1) {
                 let what = Damage::Gap {
                     expected: format!("entry {}", purged + 1),
                     found: format!("entry {first}"),

@@ -25,6 +25,10 @@ const FILE_BYTES: u64 = 2 * COPY_BYTES as u64;
 /// Votes and log ids are a few dozen bytes; three of this length fit a copy with room to spare.
 pub(super) const FIELD_BYTES_MAX: usize = 1024;
 
+/// The highest record and index. No log comes so far, and behind it counting goes on safely; what
+/// says more was not written by this program.
+pub(super) const COUNT_MAX: u64 = u64::MAX / 2;
+
 const MAGIC: [u8; 8] = *b"TRIADSTA";
 const FORMAT: u32 = 1;
 
@@ -184,9 +188,12 @@ fn decode(copy: &[u8], owner: Owner, path: &std::path::Path) -> Result<Option<St
         return Err(LogError::Foreign { file: path.into() });
     }
     let mut rest = Fields { copy, offset: 64 };
-    let purged = rest.position();
-    let committed = rest.position();
-    Ok(Some(State {
+    let (Some(purged), Some(committed), Some(vote)) =
+        (rest.position(), rest.position(), rest.field())
+    else {
+        return Ok(None);
+    };
+    let state = State {
         generation: read_u64(copy, 32),
         first_record: read_u64(copy, 40),
         durable: read_u64(copy, 48),
@@ -194,29 +201,45 @@ fn decode(copy: &[u8], owner: Owner, path: &std::path::Path) -> Result<Option<St
         last_segment: read_u32(copy, 60),
         purged,
         committed,
-        vote: rest.field(),
-    }))
+        vote,
+    };
+    Ok(state.is_possible().then_some(state))
 }
 
-/// The fields of variable length, in a copy whose checksum was proven.
+impl State {
+    /// Whether a log can be in it. The checksum says only that somebody wrote it.
+    fn is_possible(&self) -> bool {
+        let index = |position: &Option<Position>| position.as_ref().map_or(0, |p| p.index);
+        let counts = [self.first_record, index(&self.purged), index(&self.committed)];
+        (1..=self.last_segment).contains(&self.first_segment)
+            && self.first_record > 0
+            && self.generation < u64::MAX
+            && counts.into_iter().all(|count| count <= COUNT_MAX)
+    }
+}
+
+/// The fields of variable length, in a copy whose checksum was proven. `None`: not such a field.
 struct Fields<'a> {
     copy: &'a [u8],
     offset: usize,
 }
 
 impl Fields<'_> {
-    fn field(&mut self) -> Option<Vec<u8>> {
+    fn field(&mut self) -> Option<Option<Vec<u8>>> {
         let length = read_u32(self.copy, self.offset) as usize;
+        if length > FIELD_BYTES_MAX + 1 {
+            return None;
+        }
         let start = self.offset + 4;
         let end = start + length.saturating_sub(1);
         self.offset = end;
-        (length > 0).then(|| self.copy[start..end].to_vec())
+        Some((length > 0).then(|| self.copy[start..end].to_vec()))
     }
 
-    fn position(&mut self) -> Option<Position> {
+    fn position(&mut self) -> Option<Option<Position>> {
         let index = read_u64(self.copy, self.offset);
         self.offset += 8;
-        self.field().map(|log_id| Position { index, log_id })
+        Some(self.field()?.map(|log_id| Position { index, log_id }))
     }
 }
 
@@ -270,5 +293,42 @@ mod tests {
         file.set_length(5000).unwrap();
         let refused = StateFile::open(&disk, folder.path(), OWNER).unwrap_err();
         assert!(refused.to_string().contains("TRUNCATED"), "{refused}");
+    }
+
+    #[test]
+    fn what_no_log_can_be_in_is_refused_whatever_its_checksum_says() {
+        let far = Some(Position { index: u64::MAX, log_id: Vec::new() });
+        let states = [
+            State { first_segment: 6, ..sample() },
+            State { first_segment: 0, ..sample() },
+            State { first_record: 0, ..sample() },
+            State { first_record: u64::MAX, ..sample() },
+            State { purged: far.clone(), ..sample() },
+            State { committed: far, ..sample() },
+        ];
+        for state in states {
+            let folder = tempfile::tempdir().unwrap();
+            let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+            StateFile::create(&disk, folder.path(), OWNER, state.clone()).unwrap();
+            let refused = StateFile::open(&disk, folder.path(), OWNER).unwrap_err();
+            assert!(refused.to_string().contains("both copies"), "{state:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_field_longer_than_its_copy_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        StateFile::create(&disk, folder.path(), OWNER, sample()).unwrap();
+        let file = disk.open(&folder.path().join(NAME)).unwrap();
+        let mut copy = encode(&sample(), OWNER);
+        copy[72..76].copy_from_slice(&u32::MAX.to_le_bytes());
+        let checksum = crc32c::crc32c(&copy[4..]);
+        copy[..4].copy_from_slice(&checksum.to_le_bytes());
+        for place in [0, COPY_BYTES] {
+            file.write_at(&copy, place as u64).unwrap();
+        }
+        let refused = StateFile::open(&disk, folder.path(), OWNER).unwrap_err();
+        assert!(refused.to_string().contains("both copies"), "{refused}");
     }
 }

@@ -1,10 +1,13 @@
 //! The command line about seats that are held, wanted, or lent, as typed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::SeatOptions;
 use crate::duration;
+use crate::moment::{self, Moment};
 
 /// See [`Verb::Checkouts`](super::Verb::Checkouts).
 #[derive(Debug, Args)]
@@ -77,6 +80,12 @@ pub struct ConsentOptions {
 /// What to do with borrowed seats.
 #[derive(Debug, Subcommand)]
 pub enum BorrowVerb {
+    /// Borrow seats, to use them on this machine without a server
+    Take(TakeArguments),
+    /// Return borrowed seats before their end
+    Return(ReturnArguments),
+    /// Whether a borrow token is good, here and now; asks no server
+    Verify(VerifyArguments),
     /// Who has borrowed what, until when
     List(ListArguments),
     /// Note that borrowed seats are lost; they come back at their end
@@ -95,4 +104,63 @@ pub struct LostArguments {
     /// Whether to ask first.
     #[command(flatten)]
     pub consent: ConsentOptions,
+}
+
+/// See [`BorrowVerb::Take`].
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("end").required(true),
+    before_help = "\
+Examples:
+  triad borrow take solver --for 3d
+  triad borrow take solver --until 2026-12-24 --out /etc/acme/solver.borrow"
+)]
+pub struct TakeArguments {
+    /// The feature to borrow
+    pub feature: String,
+    /// For how long, such as 8h or 3d
+    #[arg(long = "for", value_parser = duration::parse, value_name = "TIME", group = "end")]
+    pub period: Option<Duration>,
+    /// Until when: a day, or a day and a time, UTC unless it has an offset
+    #[arg(long, value_parser = moment::parse, value_name = "TIME", group = "end")]
+    pub until: Option<Moment>,
+    /// Version and number of seats.
+    #[command(flatten)]
+    pub seats: SeatOptions,
+    /// Where to keep the token; FEATURE.borrow without
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// See [`BorrowVerb::Return`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad borrow return solver.borrow
+  triad borrow return 17")]
+pub struct ReturnArguments {
+    /// The token's file, or the number of the checkout
+    #[arg(value_name = "FILE|ID", value_parser = loan_source)]
+    pub what: LoanSource,
+}
+
+/// By what borrowed seats are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoanSource {
+    /// The number of the checkout.
+    Id(u64),
+    /// The token.
+    File(PathBuf),
+}
+
+fn loan_source(text: &str) -> Result<LoanSource, std::convert::Infallible> {
+    Ok(text.parse().map_or_else(|_| LoanSource::File(text.into()), LoanSource::Id))
+}
+
+/// See [`BorrowVerb::Verify`].
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// The token's file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }

@@ -4,19 +4,28 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use triad_proto::v1::{CheckoutInfo, EndReason, EventKind, HistoryEvent};
+use triad_proto::v1::{CheckoutInfo, EndReason, EventKind, GrantedItem, HistoryEvent};
 
 use super::window::Window;
 use crate::lists::holder;
 use crate::table::{Cell, Column, Table};
 use crate::text::{counted, rfc3339};
 
+/// Checkouts of which it is remembered what they hold. A ledger holds fewer.
+const HELD_MAX: usize = 1_000_000;
+
 /// Collects what was taken back.
 pub struct Idle {
     window: Window,
     feature: String,
+    /// What each checkout holds: a return does not repeat it.
+    held: BTreeMap<u64, Vec<(String, u64)>>,
     taken: BTreeMap<(String, String, String), Tally>,
 }
+
+/// The kinds of events that it takes to know.
+pub const KINDS: [EventKind; 4] =
+    [EventKind::Granted, EventKind::Moved, EventKind::Borrowed, EventKind::Returned];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
@@ -62,24 +71,35 @@ fn is_zero(number: &u64) -> bool {
 impl Idle {
     /// Of the events in the window; of one feature, or of all if it is empty.
     pub fn new(window: Window, feature: &str) -> Self {
-        Idle { window, feature: feature.to_owned(), taken: BTreeMap::new() }
+        let (held, taken) = (BTreeMap::new(), BTreeMap::new());
+        Idle { window, feature: feature.to_owned(), held, taken }
     }
 
-    /// The next event. Only returns for idleness count.
+    /// The next event. Only returns for idleness count; those before the window
+    /// say what is held when it begins.
     pub fn event(&mut self, event: &HistoryEvent) {
-        let Window { from_ms, to_ms } = self.window;
-        let is_in = (from_ms..to_ms).contains(&event.date_ms);
-        let is_idle = event.kind() == EventKind::Returned && event.end_reason() == EndReason::Idle;
-        if !is_in || !is_idle {
+        if !event.granted.is_empty() && self.held.len() < HELD_MAX {
+            let item = |item: &GrantedItem| (item.feature.clone(), u64::from(item.seats));
+            self.held.insert(event.checkout_id, event.granted.iter().map(item).collect());
+        }
+        if event.kind() != EventKind::Returned {
+            return;
+        }
+        let items = self.held.remove(&event.checkout_id).unwrap_or_else(|| {
+            // Granted before anything that was read: at least a seat of each.
+            event.r#use.iter().map(|pool| (pool.feature.clone(), 1)).collect()
+        });
+        let is_in = (self.window.from_ms..self.window.to_ms).contains(&event.date_ms);
+        if !is_in || event.end_reason() != EndReason::Idle {
             return;
         }
         let who = holder(event.holder.as_ref());
-        for item in &event.granted {
-            if self.is_meant(&item.feature) {
-                let key = (item.feature.clone(), who.user.clone(), who.host.clone());
+        for (feature, seats) in items {
+            if self.is_meant(&feature) {
+                let key = (feature, who.user.clone(), who.host.clone());
                 let tally = self.taken.entry(key).or_default();
                 tally.times += 1;
-                tally.seats += u64::from(item.seats);
+                tally.seats += seats;
                 tally.last_ms = event.date_ms;
             }
         }
@@ -179,7 +199,7 @@ pub fn table(rows: &[Row]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use triad_proto::v1::{GrantedItem, Holder};
+    use triad_proto::v1::{Holder, PoolUse};
 
     use super::*;
 
@@ -191,14 +211,24 @@ mod tests {
         GrantedItem { feature: feature.into(), seats, ..GrantedItem::default() }
     }
 
-    fn returned(date_ms: u64, user: &str, reason: EndReason) -> HistoryEvent {
+    fn granted(date_ms: u64, user: &str, checkout_id: u64) -> HistoryEvent {
         HistoryEvent {
             date_ms,
-            kind: EventKind::Returned.into(),
+            kind: EventKind::Granted.into(),
             holder: who(user),
+            checkout_id,
             granted: vec![item("solver", 2), item("viewer", 1)],
-            end_reason: reason.into(),
             ..HistoryEvent::default()
+        }
+    }
+
+    fn returned(date_ms: u64, user: &str, checkout_id: u64, reason: EndReason) -> HistoryEvent {
+        HistoryEvent {
+            kind: EventKind::Returned.into(),
+            granted: Vec::new(),
+            r#use: vec![PoolUse { feature: "solver".into(), ..PoolUse::default() }],
+            end_reason: reason.into(),
+            ..granted(date_ms, user, checkout_id)
         }
     }
 
@@ -206,10 +236,14 @@ mod tests {
     fn the_idle_of_now_come_before_those_of_then() {
         let mut idle = Idle::new(Window { from_ms: 1_000, to_ms: 100_000 }, "solver");
         for event in [
-            returned(500, "ann", EndReason::Idle),
-            returned(2_000, "ann", EndReason::Idle),
-            returned(61_000, "ann", EndReason::Idle),
-            returned(3_000, "bob", EndReason::Closed),
+            granted(400, "ann", 1),
+            granted(400, "ann", 2),
+            granted(400, "bob", 3),
+            returned(500, "ann", 1, EndReason::Idle),
+            returned(2_000, "ann", 2, EndReason::Idle),
+            returned(3_000, "bob", 3, EndReason::Closed),
+            // Granted before anything that is known.
+            returned(61_000, "ann", 4, EndReason::Idle),
         ] {
             idle.event(&event);
         }
@@ -226,10 +260,10 @@ mod tests {
 WHAT        FEATURE  USER  HOST  SEATS  IDLE        CHECKOUT  TIMES  LAST
 idle now    solver   kim   n1    1      1 min 30 s  9         -      -
 idle now    solver   eve   n1    1      1 min       7         -      -
-taken back  solver   ann   n1    4      -           -         2      1970-01-01 00:01:01Z
+taken back  solver   ann   n1    3      -           -         2      1970-01-01 00:01:01Z
 ";
         assert_eq!(table(&rows).render(), expected);
-        assert_eq!(summary(&rows), "2 seats are held unused now; 4 seats taken back for idleness");
+        assert_eq!(summary(&rows), "2 seats are held unused now; 3 seats taken back for idleness");
         let none = "no seat is held unused now; none was taken back for idleness";
         assert_eq!(summary(&[]), none);
     }

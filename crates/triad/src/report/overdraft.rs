@@ -45,7 +45,7 @@ impl Observer for Overdraft {
 }
 
 /// The overdraft of a feature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// Which feature.
@@ -61,7 +61,7 @@ pub struct Row {
     /// For how long use was above.
     pub above_ms: u64,
     /// Of the whole time, in percent with one decimal.
-    pub above_percent: String,
+    pub above_percent: f64,
     /// How often it rose above.
     pub times: u64,
     /// Above at the end.
@@ -76,7 +76,7 @@ impl Overdraft {
     pub fn rows(&self, window: Window) -> Vec<Row> {
         let row = |(feature, tally): (&String, &Tally)| {
             let of = if tally.highest.above > 0 { tally.highest } else { tally.last };
-            let tenths = u128::from(tally.above_ms) * 1_000 / u128::from(window.length_ms().max(1));
+            let percent = tally.above_ms as f64 * 100.0 / window.length_ms().max(1) as f64;
             Row {
                 feature: feature.clone(),
                 highest_above: tally.highest.above,
@@ -84,7 +84,7 @@ impl Overdraft {
                 seats_licensed: of.licensed,
                 overdraft_allowed: of.total.saturating_sub(of.licensed),
                 above_ms: tally.above_ms,
-                above_percent: format!("{}.{}", tenths / 10, tenths % 10),
+                above_percent: (percent * 10.0).round() / 10.0,
                 times: tally.times,
                 above_now: tally.last.above,
                 at_ms: tally.at_ms,
@@ -119,7 +119,7 @@ pub fn table(rows: &[Row]) -> Table {
             row.highest_above.into(),
             Cell::unless_zero(row.at_ms),
             row.above_ms.into(),
-            row.above_percent.as_str().into(),
+            format!("{:.1}", row.above_percent).into(),
             row.times.into(),
             row.above_now.into(),
         ]);
@@ -172,7 +172,7 @@ solver   10        2          2              1970-01-01 00:20:00Z  5 min       3
     fn what_was_above_before_the_window_counts_from_its_beginning() {
         let row = &rows(&[(500_000, 12)])[0];
         assert_eq!((row.above_ms, row.times, row.highest_above), (1_000_000, 1, 2), "{row:?}");
-        assert_eq!(row.above_percent, "100.0");
+        assert_eq!(row.above_percent, 100.0);
     }
 
     #[test]

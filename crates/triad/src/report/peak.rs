@@ -43,11 +43,11 @@ impl Tally {
         self.seat_ms += u128::from(pool.in_use) * u128::from(self.length_ms);
     }
 
-    /// The average in tenths of a seat, rounded.
-    fn average_tenths(&self) -> u64 {
-        match u128::from(self.length_ms) {
-            0 => self.peak.in_use * 10,
-            length => u64::try_from((self.seat_ms * 10 + length / 2) / length).unwrap_or(u64::MAX),
+    /// The average over time, in hundredths of a seat.
+    fn average(&self) -> f64 {
+        match self.length_ms {
+            0 => self.peak.in_use as f64,
+            length_ms => (self.seat_ms as f64 * 100.0 / length_ms as f64).round() / 100.0,
         }
     }
 }
@@ -76,7 +76,7 @@ impl Observer for Peak {
 }
 
 /// The highest use of a feature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// The day, for a row of one day.
@@ -94,8 +94,8 @@ pub struct Row {
     pub seats_total: u64,
     /// No count.
     pub uncounted: bool,
-    /// Over time, with one decimal.
-    pub average_seats: String,
+    /// Over time, with two decimals.
+    pub average_seats: f64,
     #[serde(skip)]
     at_ms: u64,
 }
@@ -118,7 +118,6 @@ impl Peak {
 
 impl Row {
     fn new(day: Option<String>, feature: &str, tally: &Tally) -> Self {
-        let tenths = tally.average_tenths();
         Row {
             day,
             feature: feature.to_owned(),
@@ -127,7 +126,7 @@ impl Row {
             seats_licensed: tally.peak.licensed,
             seats_total: tally.peak.total,
             uncounted: tally.peak.uncounted,
-            average_seats: format!("{}.{}", tenths / 10, tenths % 10),
+            average_seats: tally.average(),
             at_ms: tally.at_ms,
         }
     }
@@ -151,7 +150,7 @@ pub fn table(rows: &[Row], of_days: bool) -> Table {
             row.at_ms.into(),
             counted(row.seats_licensed),
             counted(row.seats_total),
-            row.average_seats.as_str().into(),
+            format!("{:.2}", row.average_seats).into(),
         ]
     };
     if !of_days {
@@ -198,14 +197,14 @@ mod tests {
         let text = table(&peak.features(), false).render();
         let expected = "\
 FEATURE  PEAK  AT                    LICENSED  WITH OVERDRAFT  AVERAGE
-solver   11    2026-11-23 18:00:00Z  10        12              3.5
+solver   11    2026-11-23 18:00:00Z  10        12              3.50
 ";
         assert_eq!(text, expected);
         let csv = table(&peak.days(), true).csv();
         let expected = "\
 day,feature,peak,at,licensed,with_overdraft,average
-2026-11-23,solver,11,2026-11-23T18:00:00Z,10,12,4.0
-2026-11-24,solver,6,2026-11-24T00:00:00Z,10,12,3.0
+2026-11-23,solver,11,2026-11-23T18:00:00Z,10,12,4.00
+2026-11-24,solver,6,2026-11-24T00:00:00Z,10,12,3.00
 ";
         assert_eq!(csv, expected);
     }
@@ -217,7 +216,7 @@ day,feature,peak,at,licensed,with_overdraft,average
         usage.stands(&event(0, Granted, 1, 0, 7).r#use[0]);
         let peak = usage.finish();
         assert_eq!(peak.days().len(), 3);
-        assert!(peak.days().iter().all(|row| row.peak_seats == 7 && row.average_seats == "7.0"));
+        assert!(peak.days().iter().all(|row| row.peak_seats == 7 && row.average_seats == 7.0));
     }
 
     #[test]
@@ -230,6 +229,6 @@ day,feature,peak,at,licensed,with_overdraft,average
         let row = &usage.finish().features()[0];
         assert_eq!((row.peak_seats, row.seats_licensed), (8, 20), "{row:?}");
         // 5 seats for 18 hours and 3 for 6.
-        assert_eq!(row.average_seats, "4.5");
+        assert_eq!(row.average_seats, 4.5);
     }
 }

@@ -143,15 +143,15 @@ fn standing_of(pool: &PoolUse) -> Standing {
 }
 
 /// How many seats of the pool were in use before an event that is the first to
-/// mention it.
+/// mention it. A return does not say how many seats it frees: at least one.
 fn before(event: &HistoryEvent, pool: &PoolUse) -> u64 {
     let items = event.granted.iter().filter(|item| item.feature == pool.feature);
     let moved: u64 = items.map(|item| u64::from(item.seats)).sum();
     match event.kind() {
         EventKind::Granted | EventKind::Borrowed => pool.seats_in_use.saturating_sub(moved),
-        EventKind::Returned | EventKind::Ended => {
+        EventKind::Returned => {
             let most = if pool.uncounted { u64::MAX } else { pool.seats_total };
-            pool.seats_in_use.saturating_add(moved).min(most.max(pool.seats_in_use))
+            pool.seats_in_use.saturating_add(moved.max(1)).min(most.max(pool.seats_in_use))
         }
         _ => pool.seats_in_use,
     }

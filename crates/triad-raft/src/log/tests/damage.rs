@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::torn_disk::{Image, TornDisk};
-use super::{Contents, open, payload, position};
+use super::{Contents, OWNER, open, payload, position};
 use crate::log::LogError;
+use crate::log::record::{self, Header, Kind};
 
 /// A sealed log of several segments with everything in it, and its contents.
 fn sealed() -> (Image, Contents) {
@@ -173,4 +174,47 @@ fn an_unsealed_torn_tail_is_cut_but_not_if_a_later_write_follows() {
     altered.get_mut(&path).unwrap()[third + 41] ^= 4;
     let error = open(&TornDisk::from_image(&altered)).unwrap_err();
     assert!(matches!(error, LogError::Damaged { index: Some(2), .. }), "{error}");
+}
+
+#[test]
+fn a_record_that_no_log_can_have_is_refused_whatever_its_checksum_says() {
+    let salt = crc32c::crc32c_append(crc32c::crc32c(&OWNER), &1u32.to_le_bytes());
+    let disk = TornDisk::default();
+    open(&disk).unwrap().close().unwrap();
+    let image = disk.image();
+    let path = image.keys().find(|path| path.extension().is_some()).unwrap().clone();
+    let kinds = [Kind::Entry, Kind::Truncate, Kind::Jump, Kind::Committed];
+    let far = kinds.map(|kind| (kind, u64::MAX, 0));
+    for (kind, index, payload_bytes) in far.into_iter().chain([(Kind::Committed, 1, 2000)]) {
+        let header = Header { kind, index, number: 1, durable: 0 };
+        let mut written = Vec::new();
+        record::encode(salt, header, &vec![1; payload_bytes], &mut written);
+        let mut altered = image.clone();
+        let segment = altered.get_mut(&path).unwrap();
+        segment.splice(4096..4096 + written.len(), written);
+        let error = open(&TornDisk::from_image(&altered)).unwrap_err();
+        assert!(matches!(error, LogError::Damaged { offset: 4096, .. }), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_log_without_entries_goes_on_where_it_was_purged() {
+    let salt = crc32c::crc32c_append(crc32c::crc32c(&OWNER), &1u32.to_le_bytes());
+    let disk = TornDisk::default();
+    let mut log = open(&disk).unwrap();
+    log.purge(position(10)).unwrap();
+    log.close().unwrap();
+    let image = disk.image();
+    let path = image.keys().find(|path| path.extension().is_some()).unwrap().clone();
+    for index in [11, 12] {
+        let header = Header { kind: Kind::Truncate, index, number: 1, durable: 0 };
+        let mut written = Vec::new();
+        record::encode(salt, header, &[], &mut written);
+        let mut altered = image.clone();
+        altered.get_mut(&path).unwrap().splice(4096..4096 + written.len(), written);
+        match open(&TornDisk::from_image(&altered)) {
+            Ok(log) => assert_eq!((index, log.next_index()), (11, Some(11))),
+            Err(error) => assert!(index == 12 && error.to_string().contains("entry 11"), "{error}"),
+        }
+    }
 }

@@ -1,0 +1,77 @@
+//! What `cargo test` asks of the simulation: that it repeats itself, that old
+//! failures stay mended, that some seeds run clean, and that it finds the bugs
+//! which are put in.
+//!
+//! `TRIAD_SIMULATION_SEEDS` makes the sweep longer.
+
+use std::process::{Command, Output};
+
+/// Seeds of the sweep where nothing else is asked for: about a minute of one
+/// core in a debug build.
+const SEEDS_DEFAULT: u64 = 8;
+
+/// The bugs that can be put in: a seed that found it when this was written, and
+/// how many seeds from 1 on it may take if that one no longer does. Any change
+/// of the product changes what happens in a seed.
+const BUGS: [(&str, u64, u64); 0] = [];
+
+fn simulate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simulate"));
+    command.args(arguments).output().expect("the simulation can be started")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn trace(seed: &str) -> String {
+    let output = simulate(&["--seed", seed, "--seconds", "12"]);
+    let text = text(&output);
+    let trace = text.lines().find_map(|line| line.split_once(", trace "));
+    trace.unwrap_or_else(|| panic!("seed {seed} says no trace: {text}")).1.to_owned()
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    for seed in ["3", "18", "21"] {
+        assert_eq!(trace(seed), trace(seed), "seed {seed} ran differently the second time");
+    }
+    assert_ne!(trace("3"), trace("4"), "two seeds are two stories");
+}
+
+#[test]
+fn old_failures_stay_mended() {
+    for line in include_str!("regressions.txt").lines() {
+        let (seed, why) = line.split_once(' ').unwrap_or((line, ""));
+        if seed.is_empty() || seed.starts_with('#') {
+            continue;
+        }
+        let output = simulate(&["--seed", seed]);
+        assert!(output.status.success(), "{why} is back:\n{}", text(&output));
+    }
+}
+
+#[test]
+fn seeds_run_clean() {
+    let asked = std::env::var("TRIAD_SIMULATION_SEEDS").ok();
+    let seeds = asked.map_or(SEEDS_DEFAULT, |seeds| seeds.parse().expect("a number of seeds"));
+    let output = simulate(&["--seeds", &seeds.to_string(), "--from", "1", "--jobs", "1"]);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn every_bug_that_is_put_in_is_found() {
+    let mut missed = Vec::new();
+    for (bug, first, within) in BUGS {
+        let finds = |seed: u64| {
+            let output = simulate(&["--seed", &seed.to_string(), "--bug", bug]);
+            let text = text(&output);
+            assert!(text.contains("seed "), "{bug} cannot be put in: {text}");
+            !output.status.success()
+        };
+        if !finds(first) && !(1..=within).any(finds) {
+            missed.push(format!("{bug} in {within} seeds"));
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
