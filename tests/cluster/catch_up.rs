@@ -34,6 +34,14 @@ async fn catch_up() {
     };
     wait::until("it is given a snapshot", START_LIMIT, look).await;
 
+    // With nothing but a snapshot it can lead at once.
+    let moved = cluster.triad(&format!("leader transfer --to {}", cluster.nodes[away].name)).await;
+    assert_eq!(moved.code(), 0, "{moved:?}");
+    assert_eq!(cluster.settled().await, away);
+    let moved =
+        cluster.triad(&format!("leader transfer --to {}", cluster.nodes[leader].name)).await;
+    assert_eq!(moved.code(), 0, "{moved:?}");
+
     // What it was given is also what it keeps, and goes on from.
     client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
     cluster.nodes[away].kill9().await;

@@ -1,8 +1,8 @@
 //! What a row sees: the cluster under it, and the moments of the column.
 //!
 //! ```text
-//! a row       sets up ──► last call ──► looks ──► (fault) ──► looks ──► (repair) ──► looks, goes on
-//! the column            all are ready          all have looked       all have looked
+//! a row    sets up ─► last call ─► looks ─► (fault) ─► looks ─► looked ─► (repair) ─► looks, goes on
+//!                  gate 0              gate 1              gate 2     gate 3
 //! ```
 
 use std::sync::Arc;
@@ -33,13 +33,16 @@ pub enum Moment {
     Striking,
     /// Its consequences are there, and somebody leads.
     Struck,
+    /// All rows have looked at that.
+    Looked,
     /// All three nodes are well again.
     Repaired,
 }
 
-/// The gates before the last call, the fault and the repair. A row that is gone,
-/// done or failed, holds none of them shut.
-pub type Gates = [Option<mpsc::Sender<()>>; 3];
+/// What the column waits for, before the last call, the fault, what is done under
+/// it, and the repair. A row that is gone, done or failed, holds none of them shut.
+pub type Gates = [Option<mpsc::Sender<()>>; GATES];
+pub const GATES: usize = 4;
 
 /// One row's view.
 pub struct Scene {
@@ -93,9 +96,15 @@ impl Scene {
         self.gates[1] = None;
     }
 
+    /// Has looked at the consequences; returns when that is so for all rows.
+    pub async fn looked(&mut self) {
+        self.pass(2, Moment::Looked).await;
+    }
+
     /// Ready for the repair; returns when all is well.
     pub async fn repair(&mut self) {
-        self.pass(2, Moment::Repaired).await;
+        self.gates[2] = None;
+        self.pass(3, Moment::Repaired).await;
     }
 
     /// The same is seen before the fault, with it, and after the repair.
@@ -235,26 +244,28 @@ impl Scene {
         self.cluster.read().await
     }
 
+    /// Asks whoever leads now, once, to put a policy in force; its version then.
+    pub async fn tries_policy(&self, text: &str) -> Result<u64, String> {
+        let leader = self.cluster().await.sightings().await.leader().ok_or("nobody leads")?;
+        // The cluster is not held on to: that node may be killed while it answers.
+        let (mut admin, request) = {
+            let cluster = self.cluster().await;
+            let request = v1::ApplyPolicyRequest { text: text.into(), base_version: None };
+            (cluster.admin(leader), cluster.authorized(request))
+        };
+        match admin.apply_policy(request).await {
+            Ok(applied) => Ok(applied.into_inner().version),
+            Err(status) => {
+                let refusal = v1::Refusal::from_status(&status);
+                assert!(refusal.retryable, "the policy is refused: {refusal:?}");
+                Err(refusal.to_string())
+            }
+        }
+    }
+
     /// Puts a policy in force, however often that takes, and says its version.
     pub async fn applies_policy(&self, text: &str) -> u64 {
-        let look = async || {
-            // Asked of whoever leads now, and not held on to: that node may be
-            // killed while it answers.
-            let leader = self.cluster().await.sightings().await.leader().ok_or("nobody leads")?;
-            let (mut admin, request) = {
-                let cluster = self.cluster().await;
-                let request = v1::ApplyPolicyRequest { text: text.into(), base_version: None };
-                (cluster.admin(leader), cluster.authorized(request))
-            };
-            match admin.apply_policy(request).await {
-                Ok(applied) => Ok(applied.into_inner().version),
-                Err(status) => {
-                    let refusal = v1::Refusal::from_status(&status);
-                    assert!(refusal.retryable, "the policy is refused: {refusal:?}");
-                    Err(refusal.to_string())
-                }
-            }
-        };
+        let look = async || self.tries_policy(text).await;
         wait::until("the policy is in force", START_LIMIT, look).await
     }
 
@@ -269,6 +280,16 @@ impl Scene {
             }
         };
         wait::until("the license is in force", START_LIMIT, look).await
+    }
+
+    /// What is said to a license that is refused for good.
+    pub async fn is_refused_license(&self, text: &str) -> v1::Refusal {
+        let look = async || match self.cluster().await.apply_license(text).await {
+            Ok(applied) => panic!("the license is taken: {applied:?}"),
+            Err(refusal) if refusal.retryable => Err(refusal.to_string()),
+            Err(refusal) => Ok(*refusal),
+        };
+        wait::until("the license is refused", START_LIMIT, look).await
     }
 }
 

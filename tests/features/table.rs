@@ -73,7 +73,8 @@ fn folder() -> PathBuf {
 
 fn whole_table() -> String {
     let columns = Fault::NAMES.map(|fault| fs::read_to_string(folder().join(fault)).ok());
-    let names: Vec<&str> = rows::all().into_iter().map(|(name, _)| name).collect();
+    let names = rows::all().into_iter().map(|(name, _)| name);
+    let names: Vec<&str> = names.chain([rows::EQUAL_LEDGERS]).collect();
     let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
     let mut text = format!("| {:width$} |", "feature");
     for fault in Fault::NAMES {

@@ -21,6 +21,9 @@ fn row<F: Future<Output = ()> + 'static>(story: impl FnOnce(Scene) -> F + 'stati
     Box::new(move |scene| story(scene).boxed_local())
 }
 
+/// What is asked of every column when its rows are done.
+pub const EQUAL_LEDGERS: &str = "three equal ledgers";
+
 /// All rows, in the order of the table.
 pub fn all() -> Vec<(&'static str, Row)> {
     vec![
