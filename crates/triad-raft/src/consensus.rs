@@ -571,12 +571,13 @@ fn open_machine(image_folder: &Path, options: &mut Options) -> Result<Machine, I
     let events = std::mem::replace(&mut options.events, Box::new(|_| {}));
     match &options.simulation {
         None => {
-            let image = SledImage::open(image_folder, options.retention)?;
-            Machine::open(image, disk, &snapshots, events, None)
+            let image = SledImage::open(image_folder, &options.cluster_id, options.retention)?;
+            Machine::open(image, disk, &snapshots, &options.cluster_id, events, None)
         }
         Some(simulation) => {
             let image = WholeImage::open(disk.clone(), image_folder)?;
-            Machine::open(image, disk, &snapshots, events, Some(simulation.observer.clone()))
+            let observer = Some(simulation.observer.clone());
+            Machine::open(image, disk, &snapshots, &options.cluster_id, events, observer)
         }
     }
 }

@@ -58,7 +58,11 @@ pub(crate) struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The store cannot be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error(
+        "{}: {source}; check this disk and the files in it, then start the node again, or see \
+         docs/how-to/replace-a-node.md",
+        path.display()
+    )]
     Store {
         /// The image's folder.
         path: PathBuf,
@@ -77,6 +81,33 @@ pub enum ImageError {
         /// What does not fit.
         what: String,
     },
+    /// It is whole, but of another cluster: whatever is in it, it is not this
+    /// cluster's ledger.
+    #[error(
+        "{}: this file belongs to cluster {found}, this node to cluster {own}; check data_dir, or \
+         restore this node, see docs/how-to/replace-a-node.md",
+        path.display()
+    )]
+    Foreign {
+        /// The image's folder, or the snapshot's file.
+        path: PathBuf,
+        /// The cluster whose it is.
+        found: String,
+        /// The cluster of this node.
+        own: String,
+    },
+}
+
+impl ImageError {
+    /// Refuses what is another cluster's.
+    pub(crate) fn unless_own(path: &Path, found: &str, own: &str) -> Result<(), Self> {
+        if found == own {
+            return Ok(());
+        }
+        let found = if found.is_empty() { "none" } else { found };
+        let (found, own) = (found.to_owned(), own.to_owned());
+        Err(ImageError::Foreign { path: path.to_owned(), found, own })
+    }
 }
 
 /// A place to keep an image. sled in production; something that can forget in
@@ -101,6 +132,7 @@ type Db = sled::Db<1024>;
 /// The image in sled: one tree, keys by kind, every value with a checksum.
 pub(crate) struct SledImage {
     path: PathBuf,
+    cluster_id: String,
     db: Db,
     events: Arc<SledEvents>,
     retention: Retention,
@@ -118,13 +150,19 @@ struct MetaMessage {
     membership: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     hash: Vec<u8>,
+    #[prost(string, tag = "5")]
+    cluster_id: String,
 }
 
 /// The layout of the image; another number is another layout.
 const FORMAT: u32 = 1;
 
 impl SledImage {
-    pub(crate) fn open(path: &Path, retention: Retention) -> Result<Self, ImageError> {
+    pub(crate) fn open(
+        path: &Path,
+        cluster_id: &str,
+        retention: Retention,
+    ) -> Result<Self, ImageError> {
         let config = sled::Config::new()
             .path(path)
             .cache_capacity_bytes(CACHE_BYTES)
@@ -137,7 +175,8 @@ impl SledImage {
         match opened {
             Ok(Ok(db)) => {
                 let events = Arc::new(SledEvents::open(path.clone(), db.clone())?);
-                Ok(SledImage { path, db, events, retention })
+                let cluster_id = cluster_id.to_owned();
+                Ok(SledImage { path, cluster_id, db, events, retention })
             }
             Ok(Err(source)) => Err(failed(path, source)),
             Err(_) => {
@@ -178,6 +217,7 @@ impl SledImage {
             applied: encode_log_id(&batch.applied),
             membership: encode_membership(&batch.membership),
             hash: batch.hash.0.to_vec(),
+            cluster_id: self.cluster_id.clone(),
         };
         out.insert(META, seal(META, &prost::Message::encode_to_vec(&meta)));
         out
@@ -185,14 +225,16 @@ impl SledImage {
 }
 
 /// sled says "invalid data" and "unexpected end" where its files are damaged,
-/// after the place in its own source, which helps nobody.
+/// and begins with the place in its own source, which helps nobody.
 fn failed(path: PathBuf, source: io::Error) -> ImageError {
-    if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
-        let text = source.to_string();
-        let what = text.rsplit(" -> ").next().unwrap_or(&text).to_owned();
-        return ImageError::Damaged { path, what };
+    let text = source.to_string();
+    let what = text.rsplit(" -> ").next().unwrap_or(&text).to_owned();
+    match source.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ImageError::Damaged { path, what }
+        }
+        kind => ImageError::Store { path, source: io::Error::new(kind, what) },
     }
-    ImageError::Store { path, source }
 }
 
 impl Image for SledImage {
@@ -210,6 +252,7 @@ impl Image for SledImage {
             let what = format!("format {} found, {FORMAT} known", meta.format);
             return Err(self.damaged(what));
         }
+        ImageError::unless_own(&self.path, &meta.cluster_id, &self.cluster_id)?;
         let mut loaded = Loaded {
             applied: Some(decode_log_id(&meta.applied).map_err(|e| self.damaged(e))?),
             membership: decode_membership(&meta.membership).map_err(|e| self.damaged(e))?,
@@ -438,12 +481,14 @@ mod tests {
     #[test]
     fn what_was_written_is_there_after_reopening() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
+        let mut image =
+            SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
         assert!(image.load().expect("empty").applied.is_none());
         image.write(&batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"2"))])).expect("written");
         image.write(&batch(2, &[(b"a", None), (b"c", Some(b"3"))])).expect("written");
         drop(image);
-        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
+        let mut image =
+            SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
         let loaded = image.load().expect("whole");
         assert_eq!(loaded.applied.map(|id| id.index()), Some(2));
         assert_eq!(loaded.hash, StateHash([2; 16]));
@@ -456,9 +501,23 @@ mod tests {
     #[test]
     fn an_altered_record_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = SledImage::open(folder.path(), Retention::default()).expect("opens");
+        let mut image =
+            SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
         image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
         image.db.insert(b"ra", b"2xxxx").expect("altered");
         assert!(matches!(image.load(), Err(ImageError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_image_of_another_cluster_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut image =
+            SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
+        image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
+        drop(image);
+        let mut image =
+            SledImage::open(folder.path(), "tc-2", Retention::default()).expect("opens");
+        let error = image.load().expect_err("it is not ours").to_string();
+        assert!(error.contains("belongs to cluster tc-1, this node to cluster tc-2"), "{error}");
     }
 }

@@ -131,6 +131,7 @@ pub(crate) struct Machine {
     events: Arc<dyn EventStore>,
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    cluster_id: String,
     /// What the image held when it was read.
     loaded: (Option<LogId>, StoredMembership),
     last_flush: Instant,
@@ -146,17 +147,20 @@ impl Machine {
         mut image: impl Image,
         disk: Arc<dyn Disk>,
         folder: &Path,
+        cluster_id: &str,
         sink: EventSink,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ImageError> {
         let store = |source| ImageError::Store { path: folder.to_owned(), source };
         disk.create_dir(folder).map_err(store)?;
         if disk.list(folder).map_err(store)?.iter().any(|name| name == PENDING) {
-            let bytes = read_file(&*disk, &folder.join(PENDING)).map_err(store)?;
+            let bytes = read_file(&*disk, &folder.join(PENDING))
+                .map_err(|source| ImageError::Store { path: folder.join(PENDING), source })?;
             let opened = SnapshotFrames::open(&bytes).map_err(|error| ImageError::Damaged {
                 path: folder.join(PENDING),
                 what: error.to_string(),
             })?;
+            ImageError::unless_own(&folder.join(PENDING), &opened.cluster_id, cluster_id)?;
             image.replace(&opened.image().1)?;
             disk.remove(&folder.join(PENDING)).map_err(store)?;
             disk.sync_dir(folder).map_err(store)?;
@@ -188,6 +192,7 @@ impl Machine {
             events,
             disk,
             folder: folder.to_owned(),
+            cluster_id: cluster_id.to_owned(),
             loaded: (loaded.applied, loaded.membership),
             last_flush: Instant::now(),
         })
@@ -412,7 +417,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let Some(applied) = state.applied else { return Ok(None) };
         let meta =
             SnapshotMeta { last_log_id: Some(applied), last_membership: state.membership.clone() };
-        let snapshot = SnapshotFrames::of(&state.ledger, &applied, &state.membership);
+        let snapshot =
+            SnapshotFrames::of(&self.cluster_id, &state.ledger, &applied, &state.membership);
         Ok(Some(Snapshot { meta, snapshot }))
     }
 }

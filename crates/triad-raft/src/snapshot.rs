@@ -69,6 +69,8 @@ struct OfMessage {
     membership: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     hash: Vec<u8>,
+    #[prost(string, tag = "5")]
+    cluster_id: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -81,6 +83,7 @@ struct RecordMessage {
 
 /// What a snapshot turned out to be.
 pub(crate) struct Opened {
+    pub(crate) cluster_id: String,
     pub(crate) applied: LogId,
     pub(crate) membership: StoredMembership,
     pub(crate) ledger: Ledger,
@@ -105,12 +108,18 @@ impl Opened {
 
 impl SnapshotFrames {
     /// The snapshot of a ledger whose hash is up to date.
-    pub(crate) fn of(ledger: &Ledger, applied: &LogId, membership: &StoredMembership) -> Self {
+    pub(crate) fn of(
+        cluster_id: &str,
+        ledger: &Ledger,
+        applied: &LogId,
+        membership: &StoredMembership,
+    ) -> Self {
         let of = OfMessage {
             format: FORMAT,
             applied: encode_log_id(applied),
             membership: encode_membership(membership),
             hash: ledger.state_hash().0.to_vec(),
+            cluster_id: cluster_id.to_owned(),
         };
         let mut frames = vec![frame(&FrameMessage { of: Some(of), ..FrameMessage::default() })];
         let mut gathered = FrameMessage::default();
@@ -164,6 +173,7 @@ impl SnapshotFrames {
             return Err(SnapshotError::Hash { found, announced });
         }
         Ok(Opened {
+            cluster_id: of.cluster_id,
             applied: decode_log_id(&of.applied)?,
             membership: decode_membership(&of.membership)?,
             ledger,
@@ -219,7 +229,7 @@ mod tests {
         }
         ledger.take_changes();
         let applied = LogId::new(LeaderId::new(1, 1), 50);
-        let frames = SnapshotFrames::of(&ledger, &applied, &StoredMembership::default());
+        let frames = SnapshotFrames::of("tc-1", &ledger, &applied, &StoredMembership::default());
         (ledger, frames.0.concat())
     }
 
@@ -227,7 +237,7 @@ mod tests {
     fn a_ledger_survives_the_trip() {
         let (ledger, bytes) = some();
         let opened = SnapshotFrames::open(&bytes).expect("whole");
-        assert_eq!(opened.applied.index(), 50);
+        assert_eq!((opened.applied.index(), &*opened.cluster_id), (50, "tc-1"));
         assert_eq!(opened.ledger.state_hash(), ledger.state_hash());
         assert_eq!(opened.ledger.session_count(), 50);
     }

@@ -212,7 +212,7 @@ fn unpaired(files: &CertificateFiles, error: TlsError) -> CertificatesError {
             let (key, certificate) = (files.key.clone(), files.certificate.clone());
             return CertificatesError::KeyMismatch { key, certificate };
         }
-        TlsError::NoKey => &files.key,
+        TlsError::NoKey | TlsError::UnreadableKey => &files.key,
         _ => &files.certificate,
     };
     CertificatesError::Content { file: file.clone(), problem: error }

@@ -121,7 +121,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("{}:{line}: {what}", file.display())]
+    #[error("{}:{line}: {what}; see docs/reference/configuration.md", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,

@@ -39,6 +39,9 @@ impl Identity {
     pub fn from_pem(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsError> {
         let chain = certificates(certificate_pem)?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| TlsError::NoKey)?;
+        // First, so that a damaged key is not taken for a damaged certificate.
+        let loaded = provider().key_provider.load_private_key(key.clone_key());
+        loaded.map_err(|_| TlsError::UnreadableKey)?;
         CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()).map_err(|error| {
             match error {
                 rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch,
@@ -204,6 +207,9 @@ pub enum TlsError {
     /// No private key in a PEM text.
     #[error("there is no PEM private key (-----BEGIN PRIVATE KEY-----) in it")]
     NoKey,
+    /// A private key in a PEM text that is none inside.
+    #[error("the private key in it cannot be read: it is damaged, or not RSA, ECDSA or EdDSA")]
+    UnreadableKey,
     /// Key and certificate are not a pair.
     #[error("the private key does not belong to the certificate; use the two from one node")]
     KeyMismatch,
@@ -308,6 +314,9 @@ mod tests {
         assert!(matches!(error, TlsError::KeyMismatch), "{error}");
         let error = pem(&one.certificate_pem, &one.certificate_pem);
         assert!(matches!(error, TlsError::NoKey), "{error}");
+        let damaged = one.key_pem.replacen("\nM", "\nX", 1);
+        let error = pem(&one.certificate_pem, &damaged);
+        assert!(matches!(error, TlsError::UnreadableKey), "{error}");
         let error = pem(&one.key_pem, &one.key_pem);
         assert!(matches!(error, TlsError::NoCertificate), "{error}");
     }

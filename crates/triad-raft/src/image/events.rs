@@ -288,7 +288,7 @@ mod tests {
 
     fn image(retention: Retention) -> (tempfile::TempDir, SledImage) {
         let folder = tempfile::tempdir().expect("a folder");
-        let image = SledImage::open(folder.path(), retention).expect("opens");
+        let image = SledImage::open(folder.path(), "tc-1", retention).expect("opens");
         (folder, image)
     }
 
@@ -311,7 +311,7 @@ mod tests {
         let (folder, mut image) = image(KEEP_ALL);
         image.write(&batch(1..=5)).expect("written");
         drop(image);
-        let mut image = SledImage::open(folder.path(), KEEP_ALL).expect("opens");
+        let mut image = SledImage::open(folder.path(), "tc-1", KEEP_ALL).expect("opens");
         // After a restart the log's tail is applied again.
         image.write(&batch(4..=7)).expect("written");
         assert_eq!(kept(&image), [1, 2, 3, 4, 5, 6, 7]);
