@@ -303,7 +303,7 @@ fn time_in_words(ms: u64) -> impl fmt::Display {
         [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     fmt::from_fn(move |f| {
         for (unit_ms, unit) in UNITS {
-            if ms >= 10 * unit_ms || (ms >= unit_ms && ms % unit_ms == 0) {
+            if ms >= 10 * unit_ms || (ms >= unit_ms && ms.is_multiple_of(unit_ms)) {
                 let unit = if unit == "days" && ms / unit_ms == 1 { "day" } else { unit };
                 return write!(f, "{} {unit}", ms / unit_ms);
             }
