@@ -139,7 +139,7 @@ impl NewsDesk {
                 continue;
             }
             for (_, news) in streams.iter().filter(|(_, news)| news.capacity() > ROOM_FOR_PLACES) {
-                let _ = news.try_send(News::Queued(queued.clone()));
+                let _ = news.try_send(News::Queued(queued));
             }
         }
     }
