@@ -111,6 +111,9 @@ fn numbers(refusal: &Refusal) -> Numbers {
     (*seats_in_use, *seats_total, *seats_wanted, *seats_reserved)
 }
 
+/// The client, its user and host ids, the feature, version and seats, and the denial.
+type Case<'a> = (&'a Client, &'a str, &'a [&'a str], &'a str, &'a str, u32, Option<Reason>);
+
 /// What stands in a denial, in the words of a person: who holds, who waits, and
 /// which rule it was.
 #[tokio::test]
@@ -221,7 +224,7 @@ async fn explanations_agree_with_the_answers() {
 
     let rig = client(&cluster, "ann", &["STRING:rig"]);
     // Who asks for what, and what comes of it. `None`: a seat.
-    let cases: &[(&Client, &str, &[&str], &str, &str, u32, Option<Reason>)] = &[
+    let cases: &[Case<'_>] = &[
         (&dan, "dan", &[], "nosuch", "", 1, Some(Reason::FeatureUnknown)),
         (&dan, "dan", &[], "full", "2", 1, Some(Reason::VersionNotLicensed)),
         (&dan, "dan", &[], "full", "", 3, Some(Reason::CountExceedsTotal)),
