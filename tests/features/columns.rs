@@ -49,7 +49,7 @@ impl Fault {
 
 /// What the nodes stand on.
 pub enum Ground {
-    Loopback(Cluster),
+    Loopback(Box<Cluster>),
     Network(Box<Lab>),
 }
 
@@ -90,7 +90,7 @@ pub async fn run(fault: Fault) {
             Some(lab) => Ground::Network(Box::new(lab)),
             None => return,
         },
-        _ => Ground::Loopback(Cluster::start(options).await),
+        _ => Ground::Loopback(Box::new(Cluster::start(options).await)),
     };
     let cluster = Arc::new(RwLock::new(ground));
     let (moments, moment) = watch::channel(Moment::SettingUp);
