@@ -21,7 +21,7 @@ pub fn open_snapshot(bytes: &[u8]) -> Result<Ledger, String> {
 /// A snapshot of a ledger whose hash is up to date.
 pub fn snapshot_of(ledger: &Ledger) -> Vec<u8> {
     let applied = LogId::new(LeaderId::new(1, 1), ledger.at().index);
-    SnapshotFrames::of(ledger, &applied, &StoredMembership::default()).0.concat()
+    SnapshotFrames::of("fuzz", ledger, &applied, &StoredMembership::default()).0.concat()
 }
 
 /// Reads the entries of an append, and what was written of them once more.
