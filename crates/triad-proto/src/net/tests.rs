@@ -347,6 +347,22 @@ async fn a_full_server_closes_at_once_and_waiting_handshakes_are_bounded() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+/// Two hosts that say nothing hold every place for a handshake; a third is
+/// served at once all the same, and they are not let in again and again.
+#[tokio::test(start_paused = true)]
+async fn silence_does_not_keep_others_out() {
+    let (dialer, listener) = pipe();
+    let limits = AcceptLimits { handshakes_max: 64, ..AcceptLimits::peers() };
+    let mut incoming = accept_loop(listener, None, limits);
+    let silent: Vec<_> = (0..128).map(|n| dialer.dial(["10.0.0.1", "10.0.0.2"][n % 2])).collect();
+    let mut good = dialer.dial("10.0.0.3");
+    good.write_all(PREFACE).await.unwrap();
+    let began = tokio::time::Instant::now();
+    incoming.next().await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(silent);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_accept_error_pauses_the_loop_and_never_ends_it() {
     let (dialer, listener) = pipe();
