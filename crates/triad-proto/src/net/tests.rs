@@ -363,6 +363,25 @@ async fn silence_does_not_keep_others_out() {
     drop(silent);
 }
 
+/// Who sends without end is read in turns.
+#[tokio::test]
+async fn a_flood_lets_the_others_have_their_turn() {
+    let (dialer, listener) = pipe();
+    let mut incoming = accept_loop(listener, None, AcceptLimits::clients());
+    let endless = PREFACE.chain(tokio::io::repeat(0));
+    dialer.dial_by(Box::new(tokio::io::join(endless, tokio::io::sink())), "10.0.0.1");
+    let mut stream = incoming.next().await.unwrap().unwrap();
+    let mut buffer = vec![0; 16 * 1024];
+    for _ in 0..3 {
+        let mut read = 0;
+        while let Some(count) = stream.read(&mut buffer).now_or_never() {
+            read += count.unwrap();
+            assert!(read <= stream::TURN_BYTES_MAX + buffer.len(), "{read} bytes in one turn");
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_accept_error_pauses_the_loop_and_never_ends_it() {
     let (dialer, listener) = pipe();
