@@ -12,6 +12,8 @@ pub mod authority;
 pub mod certificates;
 pub mod config;
 mod convert;
+mod descriptors;
+mod guarded;
 mod history_admin;
 pub mod hostids;
 pub mod init;
