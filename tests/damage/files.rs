@@ -62,9 +62,15 @@ impl Damage {
 /// The dice of this run; the seed is printed.
 pub fn dice() -> StdRng {
     let given = std::env::var(SEED_VARIABLE).ok();
-    let seed = given.map_or_else(rand::random, |text| text.parse().expect("a seed is a number"));
+    let seed = given.map_or_else(drawn, |text| text.parse().expect("a seed is a number"));
     println!("{SEED_VARIABLE}={seed}");
     StdRng::seed_from_u64(seed)
+}
+
+fn drawn() -> u64 {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the system has randomness");
+    u64::from_ne_bytes(seed)
 }
 
 /// What happens to one file of this content, `samples` times each where there

@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 
@@ -166,7 +165,7 @@ async fn garbage(arena: &mut Arena) {
         let (host, target) = (attacker.clone(), ports[n / 4 % ports.len()].clone());
         async move {
             let mut random = vec![0; 4_096];
-            rand::rng().fill(&mut random[..]);
+            getrandom::fill(&mut random).unwrap();
             let bytes = match n % 4 {
                 0 => random,
                 1 => b"GET / HTTP/1.1\r\nHost: node\r\n\r\n".to_vec(),

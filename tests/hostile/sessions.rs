@@ -39,7 +39,9 @@ async fn sessions_without_end() {
         async move {
             let mut licensing = LicensingServiceClient::new(host.channel(&target));
             loop {
-                let status = licensing.checkout(ask(rand::random())).await.unwrap_err();
+                let mut session = [0; 16];
+                getrandom::fill(&mut session).unwrap();
+                let status = licensing.checkout(ask(session)).await.unwrap_err();
                 let reason = Refusal::from_status(&status).reason();
                 let told = [Reason::FeatureUnknown, Reason::Overloaded, Reason::LimitReached];
                 assert!(told.contains(&reason), "{status:?}");
