@@ -52,6 +52,8 @@ pub struct Options {
     pub features: Vec<(String, u32)>,
     /// Whether clients are told the addresses of proxies.
     pub with_proxies: bool,
+    /// How many files a node may have open, if not as many as the test.
+    pub files_max: Option<u32>,
     /// More lines for each `triad.toml`, from a table's header on.
     pub more_config: String,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             disconnect_grace: Duration::from_secs(4),
             features: vec![(FEATURE.into(), 100)],
             with_proxies: false,
+            files_max: None,
             more_config: String::new(),
         }
     }
@@ -148,7 +151,10 @@ impl Cluster {
                 peer_address: node.spec.peer_address(),
                 directory: node.directory.clone(),
                 proxy,
-                wrapper: site.as_ref().map_or(Vec::new(), |site| site.wrappers[n].clone()),
+                wrapper: match &site {
+                    Some(site) => site.wrappers[n].clone(),
+                    None => options.files_max.map_or(Vec::new(), with_few_files),
+                },
                 preload: Vec::new(),
                 environment: Vec::new(),
                 process: None,
@@ -395,6 +401,12 @@ fn at_hosts(hosts: &[String], options: &Options) -> Addresses {
     let specs: Vec<NodeSpec> = NAMES.into_iter().zip(hosts).map(spec).collect();
     let listens = specs.iter().map(NodeSpec::client_address).collect();
     (None, specs, listens)
+}
+
+/// A shell that lowers its limit and becomes the program.
+fn with_few_files(max: u32) -> Vec<String> {
+    let script = format!("ulimit -n {max}; exec \"$0\" \"$@\"");
+    vec!["sh".into(), "-c".into(), script]
 }
 
 fn configured(text: &str, node: &Node, options: &Options) -> String {

@@ -1,7 +1,7 @@
 //! One node: its files, its process, and what can be done to it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -163,8 +163,15 @@ impl Node {
         let listens = timeout(REFUSAL_TIMEOUT, listens).await;
         if listens.unwrap_or_else(|_| panic!("{} does nothing", self.name)) {
             self.process = Some(process);
+            let mut log =
+                OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+            log.write_all(said.as_bytes()).unwrap();
             // Read on, or the node waits for us at its next line.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            tokio::spawn(async move {
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let _ = writeln!(log, "{line}");
+                }
+            });
             return None;
         }
         let status = process.wait().await.expect("our own child can be waited for");

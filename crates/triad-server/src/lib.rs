@@ -12,8 +12,10 @@ pub mod authority;
 pub mod certificates;
 pub mod config;
 mod convert;
+mod descriptors;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod guarded;
 mod history_admin;
 pub mod hostids;
 pub mod init;

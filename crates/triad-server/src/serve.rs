@@ -26,6 +26,8 @@ use triad_raft::{Consensus, Options, Simulation, StartError, SystemClock, WallCl
 use crate::admin_service::Admin;
 use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
 use crate::config::Config;
+use crate::descriptors;
+use crate::guarded::Guarded;
 use crate::hostids;
 use crate::leader;
 use crate::licensing_service::Licensing;
@@ -137,6 +139,7 @@ pub enum ServeError {
 ///
 /// See [`ServeError`]. A process must exit non-zero on any.
 pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeError> {
+    descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
     let stop = async move {
@@ -217,16 +220,17 @@ pub async fn serve_until(
         .max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX);
     let admin = AdminServiceServer::new(Admin { node: node.clone() })
         .max_decoding_message_size(ADMIN_MESSAGE_BYTES_MAX);
+    let limits = AcceptLimits::clients().within(descriptors::for_connections());
     let clients = bind(&*network, "listen.clients", &node.config.listen_clients).await?;
     let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
     let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
     let for_clients = server(Traffic::Clients)
-        .add_service(licensing)
-        .add_service(admin)
-        .add_service(health_service)
-        .add_service(reflection)
+        .add_service(Guarded::new(licensing, None))
+        .add_service(Guarded::new(admin, Some(node.clone())))
+        .add_service(Guarded::new(health_service, None))
+        .add_service(Guarded::new(reflection, None))
         .serve_with_incoming_shutdown(
-            accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), AcceptLimits::clients()),
+            accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), limits),
             until(closes.clone()),
         );
     let for_peers = server(Traffic::Peers).add_service(peer_service).serve_with_incoming_shutdown(

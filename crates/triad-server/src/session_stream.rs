@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
 use triad_ledger::{Answer, Command, Denial, Outcome};
@@ -27,6 +27,7 @@ use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{Committed, Leadership};
 
 use crate::convert;
+use crate::guarded::ARRIVAL_TIMEOUT;
 use crate::mutation::{self, Mutation};
 use crate::news::NEWS_WAITING_MAX;
 use crate::node::Node;
@@ -54,6 +55,8 @@ pub(crate) struct SessionStream {
     closed: Option<Arc<PeerClosed>>,
     /// Where the connection came from.
     address: Option<IpAddr>,
+    /// When a session has to be open.
+    opens_by: Instant,
     /// What is left to say before the end.
     farewell: Option<Status>,
     hung_up: bool,
@@ -87,6 +90,7 @@ impl SessionStream {
             stopping,
             closed: connection.map(|info| info.closed.clone()),
             address: connection.map(|info| info.peer.ip()),
+            opens_by: Instant::now() + ARRIVAL_TIMEOUT,
             farewell: None,
             hung_up: false,
             over: false,
@@ -153,6 +157,11 @@ impl SessionStream {
             }
             () = told_to_stop(&mut self.stopping) => {
                 return Err(self.node.not_leader());
+            }
+            // Else a stream without a session would cost a place for ever.
+            () = sleep_until(self.opens_by), if self.open.is_none() => {
+                let message = format!("no `open` within {ARRIVAL_TIMEOUT:?}");
+                return Err(Refusal::because(Reason::InvalidRequest, message));
             }
         }
         Ok(())

@@ -13,12 +13,12 @@ use std::time::Duration;
 use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::closed::Watched;
+use super::handshakes::{Handshakes, Room};
 use super::slots::{NoSlot, Slot, Slots};
 use super::stream::{FirstBytesRead, ServerStream};
 use super::tls::ServerTls;
@@ -32,6 +32,9 @@ const HTTP2_PREFACE: &[u8; FirstBytesRead::MAX] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n
 /// After an accept error that is ours (out of file descriptors or memory):
 /// long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One address may have this part of all connections.
+const ADDRESS_SHARE: usize = 4;
 
 /// Refused connections are logged at most this often, so that a scanner or a
 /// misconfigured host cannot fill the disk.
@@ -55,8 +58,10 @@ pub struct AcceptLimits {
     pub connections_max: usize,
     /// Open connections from one IPv4 address or IPv6 /64.
     pub connections_per_address_max: usize,
-    /// Handshakes under way. More wait in the kernel's queue and are not
-    /// refused: after a failover all clients come at once.
+    /// Handshakes under way. When there are so many, an address that has more
+    /// than its share gives way to one that has less; and where all have few,
+    /// more wait in the kernel's queue and are not refused: after a failover
+    /// all clients come at once.
     pub handshakes_max: usize,
     /// Handshakes under way from one address; one more is closed.
     pub handshakes_per_address_max: usize,
@@ -80,6 +85,23 @@ impl AcceptLimits {
             handshakes_per_address_max: 512,
             handshake_timeout: Duration::from_secs(5),
             first_bytes: FirstBytes::Http2Preface,
+        }
+    }
+
+    /// The same for a process that may have so many files open for its
+    /// connections. One address may take a quarter of them, as always: with
+    /// all of them it would keep everybody else out.
+    pub fn within(self, files: usize) -> Self {
+        let connections_max = self.connections_max.min(files).max(1);
+        let per_address_max = connections_max.div_ceil(ADDRESS_SHARE);
+        Self {
+            connections_max,
+            connections_per_address_max: self.connections_per_address_max.min(per_address_max),
+            handshakes_max: self.handshakes_max.min(per_address_max),
+            handshakes_per_address_max: self
+                .handshakes_per_address_max
+                .min(per_address_max / 2 + 1),
+            ..self
         }
     }
 
@@ -113,7 +135,8 @@ pub fn accept_loop(
         tls,
         connections: Slots::new(limits.connections_max, limits.connections_per_address_max),
         waiting: Slots::new(usize::MAX, limits.handshakes_per_address_max),
-        handshakes: JoinSet::new(),
+        handshakes: Handshakes::new(limits.handshakes_max),
+        held: None,
         pause_until: None,
         log: LimitedLog::default(),
         limits,
@@ -130,7 +153,9 @@ struct Accepting {
     limits: AcceptLimits,
     connections: Arc<Slots>,
     waiting: Arc<Slots>,
-    handshakes: JoinSet<Result<ServerStream, (SocketAddr, Unfit)>>,
+    handshakes: Handshakes<Result<ServerStream, (SocketAddr, Unfit)>>,
+    /// A connection for whose handshake there is no room yet.
+    held: Option<Waiting>,
     pause_until: Option<Instant>,
     log: LimitedLog,
 }
@@ -138,19 +163,23 @@ struct Accepting {
 impl Accepting {
     async fn next(&mut self) -> ServerStream {
         loop {
-            let room = self.handshakes.len() < self.limits.handshakes_max.max(1);
+            if let Some(held) = self.held.take() {
+                self.begin_or_hold(held);
+            }
+            let room = self.held.is_none();
             let accept = accept_after(self.pause_until, &mut *self.listener);
             tokio::select! {
                 biased;
-                Some(finished) = self.handshakes.join_next() => match finished {
+                Some(finished) = self.handshakes.next() => match finished {
                     Ok(Ok(stream)) => return stream,
                     Ok(Err((peer, unfit))) => self.log.refused(peer, &unfit),
+                    Err(error) if error.is_cancelled() => self.log.gave_way(),
                     Err(error) => debug!(%error, "a handshake task died"),
                 },
                 accepted = accept, if room => {
                     self.pause_until = None;
                     match accepted {
-                        Ok((connection, peer)) => self.begin(connection, peer),
+                        Ok((connection, peer)) => self.take(connection, peer),
                         Err(error) => self.accept_failed(&error),
                     }
                 }
@@ -158,17 +187,29 @@ impl Accepting {
         }
     }
 
-    /// Starts the handshake of a connection in a task of its own, or closes it.
-    fn begin(&mut self, connection: Connection, peer: SocketAddr) {
+    /// Takes a connection in, or closes it.
+    fn take(&mut self, connection: Connection, peer: SocketAddr) {
         let slots = || Ok((self.connections.take(peer.ip())?, self.waiting.take(peer.ip())?));
-        let (slot, waiting) = match slots() {
-            Ok(slots) => slots,
-            Err(no_slot) => return self.log.refused(peer, &Unfit::NoSlot(no_slot)),
-        };
+        match slots() {
+            Ok(slots) => self.begin_or_hold(Waiting { connection, peer, slots }),
+            Err(no_slot) => self.log.refused(peer, &Unfit::NoSlot(no_slot)),
+        }
+    }
+
+    fn begin_or_hold(&mut self, waiting: Waiting) {
+        match self.handshakes.room_for(waiting.peer.ip()) {
+            Room::Yes => self.begin(waiting),
+            Room::Later => self.held = Some(waiting),
+            Room::No => self.log.refused(waiting.peer, &Unfit::TooMany),
+        }
+    }
+
+    /// Starts the handshake of a connection in a task of its own.
+    fn begin(&mut self, Waiting { connection, peer, slots: (slot, waiting) }: Waiting) {
         let tls = self.tls.clone();
         let first_bytes = self.limits.first_bytes;
         let handshake_timeout = self.limits.handshake_timeout;
-        self.handshakes.spawn(async move {
+        self.handshakes.begin(peer.ip(), async move {
             let _waiting = waiting;
             timeout(handshake_timeout, handshake(connection, peer, tls, first_bytes, slot))
                 .await
@@ -186,6 +227,14 @@ impl Accepting {
             self.log.accept_failed(error);
         }
     }
+}
+
+/// A connection that was taken in, with its slots: as an open connection, and
+/// as one whose handshake is under way.
+struct Waiting {
+    connection: Connection,
+    peer: SocketAddr,
+    slots: (Slot, Slot),
 }
 
 fn accept_after(
@@ -250,6 +299,8 @@ async fn read_first_bytes(
 enum Unfit {
     #[error("{0}")]
     NoSlot(#[from] NoSlot),
+    #[error("too many handshakes are under way, and most of them are this address's")]
+    TooMany,
     #[error("the handshake failed: {0}")]
     Handshake(io::Error),
     #[error("it sent nothing usable within {0:?}")]
@@ -274,6 +325,12 @@ impl LimitedLog {
     fn refused(&mut self, peer: SocketAddr, unfit: &Unfit) {
         if self.may_log() {
             debug!(%peer, reason = %unfit, "connection refused");
+        }
+    }
+
+    fn gave_way(&mut self) {
+        if self.may_log() {
+            debug!("a handshake gave way to one of an address with fewer of them");
         }
     }
 
@@ -304,6 +361,16 @@ impl LimitedLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_few_files_takes_few_connections_and_of_one_address_fewer() {
+        let all = AcceptLimits::clients();
+        let (same, few) = (all.clone().within(100_000), all.within(400));
+        assert_eq!((same.connections_max, same.connections_per_address_max), (16_384, 4_096));
+        assert_eq!((same.handshakes_max, same.handshakes_per_address_max), (1_024, 512));
+        assert_eq!((few.connections_max, few.connections_per_address_max), (400, 100));
+        assert_eq!((few.handshakes_max, few.handshakes_per_address_max), (100, 51));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_log_is_bounded_and_begins_anew() {

@@ -14,6 +14,7 @@
 mod accept;
 mod closed;
 mod connect;
+mod handshakes;
 mod http2;
 mod slots;
 mod stream;

@@ -15,6 +15,11 @@ use super::slots::Slot;
 use super::wire::Wire;
 use crate::identity::PeerIdentity;
 
+/// Read from one connection before the others have their turn. One thread serves
+/// them all, and a flood of small frames, of which this is some thousands, would
+/// keep it for as long as the flooder's bytes are faster than their reading.
+pub(super) const TURN_BYTES_MAX: usize = 64 * 1024;
+
 /// What a service finds in the extensions of each request about the
 /// connection it came over. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ pub struct ServerStream {
     wire: Wire,
     first_bytes: FirstBytesRead,
     info: ConnectionInfo,
+    /// Bytes read since this connection last waited.
+    turn_bytes: usize,
     /// Given back when the connection ends.
     _slot: Slot,
 }
@@ -74,7 +81,7 @@ impl ServerStream {
     ) -> Self {
         let closed = wire.peer_closed().clone();
         let info = ConnectionInfo { peer, closed, identity };
-        Self { wire, first_bytes, info, _slot: slot }
+        Self { wire, first_bytes, info, turn_bytes: 0, _slot: slot }
     }
 
     /// What is known of the connection; tonic puts the same into requests.
@@ -101,7 +108,18 @@ impl AsyncRead for ServerStream {
         if stream.first_bytes.give(buffer) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut stream.wire).poll_read(context, buffer)
+        if stream.turn_bytes >= TURN_BYTES_MAX {
+            stream.turn_bytes = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut stream.wire).poll_read(context, buffer);
+        match &read {
+            Poll::Pending => stream.turn_bytes = 0,
+            Poll::Ready(_) => stream.turn_bytes += buffer.filled().len() - before,
+        }
+        read
     }
 }
 

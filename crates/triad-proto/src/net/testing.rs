@@ -114,9 +114,14 @@ impl PipeDialer {
     /// Connects from `ip`.
     pub(crate) fn dial(&self, ip: &str) -> DuplexStream {
         let (near, far) = duplex(64 * 1024);
-        let peer = SocketAddr::new(ip.parse().unwrap(), 40_000);
-        self.0.send(Ok((Box::new(far), peer))).unwrap();
+        self.dial_by(Box::new(far), ip);
         near
+    }
+
+    /// Connects from `ip` by whatever this is.
+    pub(crate) fn dial_by(&self, far: Connection, ip: &str) {
+        let peer = SocketAddr::new(ip.parse().unwrap(), 40_000);
+        self.0.send(Ok((far, peer))).unwrap();
     }
 
     /// Makes the next accept fail.

@@ -347,6 +347,41 @@ async fn a_full_server_closes_at_once_and_waiting_handshakes_are_bounded() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+/// Two hosts that say nothing hold every place for a handshake; a third is
+/// served at once all the same, and they are not let in again and again.
+#[tokio::test(start_paused = true)]
+async fn silence_does_not_keep_others_out() {
+    let (dialer, listener) = pipe();
+    let limits = AcceptLimits { handshakes_max: 64, ..AcceptLimits::peers() };
+    let mut incoming = accept_loop(listener, None, limits);
+    let silent: Vec<_> = (0..128).map(|n| dialer.dial(["10.0.0.1", "10.0.0.2"][n % 2])).collect();
+    let mut good = dialer.dial("10.0.0.3");
+    good.write_all(PREFACE).await.unwrap();
+    let began = tokio::time::Instant::now();
+    incoming.next().await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(silent);
+}
+
+/// Who sends without end is read in turns.
+#[tokio::test]
+async fn a_flood_lets_the_others_have_their_turn() {
+    let (dialer, listener) = pipe();
+    let mut incoming = accept_loop(listener, None, AcceptLimits::clients());
+    let endless = PREFACE.chain(tokio::io::repeat(0));
+    dialer.dial_by(Box::new(tokio::io::join(endless, tokio::io::sink())), "10.0.0.1");
+    let mut stream = incoming.next().await.unwrap().unwrap();
+    let mut buffer = vec![0; 16 * 1024];
+    for _ in 0..3 {
+        let mut read = 0;
+        while let Some(count) = stream.read(&mut buffer).now_or_never() {
+            read += count.unwrap();
+            assert!(read <= stream::TURN_BYTES_MAX + buffer.len(), "{read} bytes in one turn");
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_accept_error_pauses_the_loop_and_never_ends_it() {
     let (dialer, listener) = pipe();
