@@ -21,4 +21,5 @@ mod python;
 mod queue;
 mod retry;
 mod services;
+mod session_bounds;
 mod taking_back;
