@@ -16,6 +16,8 @@ use crate::trial::{Tally, Truth, Verdict, judge};
 const BUDGET: Duration = Duration::from_secs(60);
 /// Places in each file, for each kind of damage.
 const SAMPLES: usize = 2;
+/// A long run: so many places instead, and no end before all were tried.
+const SAMPLES_VARIABLE: &str = "TRIAD_DAMAGE_SAMPLES";
 /// Entries after which a log may be purged: soon, so that a snapshot is sent
 /// and the log does not reach back to the beginning.
 const SNAPSHOT_ENTRIES: usize = 100;
@@ -83,6 +85,9 @@ fn is_where_it_listens(content: &[u8], at: u64) -> bool {
 #[tokio::test]
 async fn bits_sectors_and_lengths() {
     let mut dice = dice();
+    let given = std::env::var(SAMPLES_VARIABLE).ok();
+    let samples = given.as_ref().map_or(SAMPLES, |text| text.parse().expect("a count of places"));
+    let budget = given.map_or(BUDGET, |_| Duration::MAX);
     let (mut cluster, victim, caught) = with_a_snapshot(|_, [follower, _]| follower).await;
     let [other, _] = cluster.others(victim);
     let truth = Truth::of(&cluster, other).await;
@@ -94,7 +99,7 @@ async fn bits_sectors_and_lengths() {
         if is_ours {
             let content = kept.content(&file);
             trials.extend(
-                damages(&content, SAMPLES, &mut dice).into_iter().map(|d| (file.clone(), d)),
+                damages(&content, samples, &mut dice).into_iter().map(|d| (file.clone(), d)),
             );
         }
     }
@@ -102,13 +107,13 @@ async fn bits_sectors_and_lengths() {
     let pending = PathBuf::from("data/snapshot/pending.snapshot");
     let content = fs::read(&caught).unwrap();
     trials.push((pending.clone(), Damage::Other(caught.clone())));
-    trials.extend(damages(&content, SAMPLES, &mut dice).into_iter().map(|d| (pending.clone(), d)));
+    trials.extend(damages(&content, samples, &mut dice).into_iter().map(|d| (pending.clone(), d)));
     rand::seq::SliceRandom::shuffle(&mut *trials, &mut dice);
 
     let (mut tally, began, all) = (Tally::default(), Instant::now(), trials.len());
     let mut done = 0;
     for (file, damage) in trials {
-        if began.elapsed() > BUDGET {
+        if began.elapsed() > budget {
             break;
         }
         if let Damage::Flip { at, .. } | Damage::Zero { at } | Damage::Cut { length: at } = damage

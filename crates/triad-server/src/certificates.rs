@@ -170,7 +170,11 @@ pub enum CertificatesError {
         days: u64,
     },
     /// Anything else that verifiers would object to.
-    #[error("{}: peers and clients would refuse the certificate: {problem}", file.display())]
+    #[error(
+        "{}: peers and clients would refuse the certificate: {problem}; copy node.pem and \
+         node-key.pem of this node from where `triad init` ran",
+        file.display()
+    )]
     Unusable {
         /// The file.
         file: PathBuf,
