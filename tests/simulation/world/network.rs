@@ -72,8 +72,8 @@ pub(super) struct State {
     names: BTreeMap<String, MachineId>,
     kernels: Vec<Kernel>,
     links: BTreeMap<(MachineId, MachineId), Link>,
-    /// Machines whose ports refuse, although they are open.
-    refusing: BTreeSet<MachineId>,
+    /// Ports that refuse, although they are open.
+    refusing: BTreeSet<(MachineId, u16)>,
     pub(super) connections: BTreeMap<ConnectionId, [Side; 2]>,
     next_connection: u64,
     /// What each side has sent in this tick: it travels together, however many
@@ -161,17 +161,16 @@ impl Network {
         });
     }
 
-    /// The ports of a machine refuse from now on, and what is open is reset;
-    /// or no longer.
-    pub fn refuse(&self, machine: MachineId, on: bool) {
+    /// A port refuses from now on, and what is open to it is reset; or no longer.
+    pub fn refuse(&self, machine: MachineId, port: u16, on: bool) {
         let mut state = self.state();
         if !on {
-            state.refusing.remove(&machine);
+            state.refusing.remove(&(machine, port));
             return;
         }
-        state.refusing.insert(machine);
-        let touches = |sides: &[Side; 2]| sides.iter().any(|side| side.machine == machine);
-        let of_it = state.connections.iter().filter(|(_, sides)| touches(sides));
+        state.refusing.insert((machine, port));
+        let leads_there = |sides: &[Side; 2]| sides[1].machine == machine && sides[1].port == port;
+        let of_it = state.connections.iter().filter(|(_, sides)| leads_there(sides));
         let of_it: Vec<_> = of_it.map(|(id, _)| *id).collect();
         for connection in of_it {
             for side in 0..2 {
@@ -245,7 +244,7 @@ impl State {
         let Flight { connection, to, segment } = flight;
         tracing::trace!(now = ?self.now, ?connection, to, %segment, "arrives");
         let Some(sides) = self.connections.get_mut(&connection) else { return };
-        let refusing = sides.iter().any(|side| self.refusing.contains(&side.machine));
+        let refusing = self.refusing.contains(&(sides[1].machine, sides[1].port));
         let kernel = &mut self.kernels[sides[to].machine.0];
         if !kernel.has_power {
             return;
@@ -324,7 +323,7 @@ impl Card {
         state.next_connection += 1;
         let boot = state.kernels[self.machine.0].boot;
         // The other side's boot is set when it hears of this.
-        let sides = [Side::new(self.machine, boot), Side::new(to, 0)];
+        let sides = [Side::new(self.machine, 0, boot), Side::new(to, port, 0)];
         state.connections.insert(id, sides);
         state.send(id, 0, Segment::Open { port });
         drop(state);
