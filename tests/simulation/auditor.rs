@@ -18,7 +18,8 @@ use crate::cluster::{NODES, TOKEN, license};
 use crate::oracle::Oracle;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(100);
+/// Short, so that a leader is asked while it does not know yet that it is none.
+const PAUSE: Duration = Duration::from_millis(24);
 
 /// What the auditor and the run tell each other.
 #[derive(Default)]

@@ -12,6 +12,7 @@ use crate::auditor::Blackboard;
 use crate::cluster::{CLIENTS_PORT, NodeState, PEERS_PORT};
 use crate::run::Site;
 use crate::world::MachineId;
+use crate::world::network::Link;
 
 /// Everything that can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,12 @@ pub enum Fault {
     FreezeApplication,
     CutApplication,
     SlowApplication,
+    /// Its connections are slow, and then nothing gets through.
+    SlowThenCutApplication,
+    /// Its connections are reset, and mostly nothing gets through after that.
+    ResetApplication,
+    /// All nodes at once, as when they share a host that is suspended.
+    FreezeAll,
 }
 
 /// What breaks a promise today, and is known to: a client takes a refused port
@@ -53,7 +60,7 @@ pub enum Fault {
 /// which lives, keeps them. Only with `--known`.
 const KNOWN: [Fault; 1] = [Fault::ClientPortRefuses];
 
-const ALL: [Fault; 22] = [
+const ALL: [Fault; 25] = [
     Fault::Isolate,
     Fault::IsolateFromPeers,
     Fault::Bridge,
@@ -76,6 +83,9 @@ const ALL: [Fault; 22] = [
     Fault::FreezeApplication,
     Fault::CutApplication,
     Fault::SlowApplication,
+    Fault::SlowThenCutApplication,
+    Fault::ResetApplication,
+    Fault::FreezeAll,
 ];
 
 /// See the module.
@@ -86,12 +96,13 @@ pub struct Chaos {
     kinds: Vec<Fault>,
     pause_max: Duration,
     next: Duration,
-    /// What is to be undone, and when.
-    pending: Vec<(Duration, Undo)>,
+    /// What is to be done or undone, and when.
+    pending: Vec<(Duration, Later)>,
     pub count: u64,
 }
 
-enum Undo {
+enum Later {
+    Cut(Vec<(MachineId, MachineId)>),
     Links(Vec<(MachineId, MachineId)>),
     Clock(usize),
     Disk(usize),
@@ -125,7 +136,7 @@ impl Chaos {
         let (due, later) =
             std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
         self.pending = later;
-        let due: Vec<(Duration, Undo)> = due;
+        let due: Vec<(Duration, Later)> = due;
         for (_, undo) in due {
             self.undo(site, undo);
         }
@@ -141,7 +152,9 @@ impl Chaos {
         let now = site.world.now();
         site.world.network.heal();
         for (_, undo) in std::mem::take(&mut self.pending) {
-            self.undo(site, undo);
+            if !matches!(undo, Later::Cut(_)) {
+                self.undo(site, undo);
+            }
         }
         for node in &mut site.nodes {
             node.disk.keep_power();
@@ -156,21 +169,22 @@ impl Chaos {
         }
     }
 
-    fn undo(&mut self, site: &mut Site, undo: Undo) {
+    fn undo(&mut self, site: &mut Site, undo: Later) {
         match undo {
-            Undo::Links(links) => {
+            Later::Cut(links) => self.cut(site, links, site.world.now()),
+            Later::Links(links) => {
                 for (from, to) in links {
                     site.world.network.link(from, to, |link| *link = Default::default());
                 }
             }
-            Undo::Clock(node) => {
+            Later::Clock(node) => {
                 site.nodes[node].clock.offset_ms.store(0, Ordering::Relaxed);
             }
-            Undo::Disk(node) => site.nodes[node].disk.fill(false),
-            Undo::Refusing(node, port) => {
-                site.world.network.refuse(site.nodes[node].machine, port, false);
+            Later::Disk(node) => site.nodes[node].disk.fill(false),
+            Later::Refusing(node, port) => {
+                site.world.network.accept_again(site.nodes[node].machine, port);
             }
-            Undo::Application(index) => site.start_application(index),
+            Later::Application(index) => site.start_application(index),
         }
     }
 
@@ -241,27 +255,53 @@ impl Chaos {
             }
             Fault::DiskFull => {
                 site.nodes[node].disk.fill(true);
-                self.pending.push((now + ms(&mut self.dice, 500, 6_000), Undo::Disk(node)));
+                self.pending.push((now + ms(&mut self.dice, 500, 6_000), Later::Disk(node)));
             }
             Fault::FalseAlarm | Fault::ClientPortRefuses => {
                 let for_peers = fault == Fault::FalseAlarm;
                 let port = if for_peers { PEERS_PORT } else { CLIENTS_PORT };
                 // Mostly the leader, since that is whom the alarm is about.
                 let node = site.leader().unwrap_or(node);
-                site.world.network.refuse(site.nodes[node].machine, port, true);
+                // Both ways, it reaches nobody either, and does not know yet.
+                let both_ways = for_peers && self.dice.random();
+                site.world.network.refuse(site.nodes[node].machine, port, both_ways);
                 self.pending
-                    .push((now + ms(&mut self.dice, 20, 3_000), Undo::Refusing(node, port)));
+                    .push((now + ms(&mut self.dice, 20, 3_000), Later::Refusing(node, port)));
             }
             Fault::Wipe => self.wipe(site, node, now),
             Fault::KillApplication | Fault::ApplicationVanishes => {
                 let vanishes = fault == Fault::ApplicationVanishes;
                 site.stop_application(application, vanishes);
                 let back = now + ms(&mut self.dice, 10, 6_000);
-                self.pending.push((back, Undo::Application(application)));
+                self.pending.push((back, Later::Application(application)));
             }
             Fault::FreezeApplication => {
                 let until = now + ms(&mut self.dice, 50, 6_000);
                 site.world.machine(site.applications[application]).freeze(until);
+            }
+            Fault::SlowThenCutApplication => {
+                let links = site.around(site.applications[application], true);
+                let slow = ms(&mut self.dice, 150, 400);
+                for (from, to) in &links {
+                    site.world.network.link(*from, *to, |link| {
+                        (link.latency_min, link.latency_max) = (slow / 2, slow);
+                    });
+                }
+                let later = now + ms(&mut self.dice, 1_000, 3_000);
+                self.pending.push((later, Later::Cut(links)));
+            }
+            Fault::ResetApplication => {
+                site.world.network.reset(site.applications[application]);
+                if self.dice.random_range(0..4) > 0 {
+                    let links = site.around(site.applications[application], true);
+                    self.cut(site, links, now);
+                }
+            }
+            Fault::FreezeAll => {
+                let until = now + ms(&mut self.dice, 50, 5_000);
+                for node in 0..site.nodes.len() {
+                    site.world.machine(site.nodes[node].machine).freeze(until);
+                }
             }
             Fault::CutApplication => {
                 let links = site.around(site.applications[application], true);
@@ -274,7 +314,9 @@ impl Chaos {
         for (from, to) in &links {
             site.world.network.link(*from, *to, |link| link.is_cut = true);
         }
-        self.pending.push((now + ms(&mut self.dice, 50, 8_000), Undo::Links(links)));
+        // Some last for longer than two leases and what a new leader adds to one.
+        let longest = if self.dice.random_range(0..4) == 0 { 14_000 } else { 6_000 };
+        self.pending.push((now + ms(&mut self.dice, 50, longest), Later::Links(links)));
     }
 
     fn spoil(
@@ -288,10 +330,10 @@ impl Chaos {
         let loss_percent = if lossy { self.dice.random_range(2..30) } else { 0 };
         for (from, to) in &links {
             site.world.network.link(*from, *to, |link| {
-                (link.latency_max, link.loss_percent) = (latency_max, loss_percent);
+                *link = Link { latency_max, loss_percent, is_cut: link.is_cut, ..Link::default() };
             });
         }
-        self.pending.push((now + ms(&mut self.dice, 200, 8_000), Undo::Links(links)));
+        self.pending.push((now + ms(&mut self.dice, 200, 8_000), Later::Links(links)));
     }
 
     /// At once, or in the middle of what the disk does next.
@@ -321,7 +363,7 @@ impl Chaos {
         let by = [-HOUR_MS, HOUR_MS, 24 * HOUR_MS, 87_600 * HOUR_MS, -2_000];
         let by = *by.choose(&mut self.dice).expect("there are some");
         site.nodes[node].clock.offset_ms.store(by, Ordering::Relaxed);
-        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Undo::Clock(node)));
+        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Later::Clock(node)));
     }
 
     /// Once in a run, since only one node of three may be lost.

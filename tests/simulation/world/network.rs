@@ -5,7 +5,7 @@
 //! A lost segment is sent again, and one that waits behind a cut arrives after
 //! the cut is mended: TCP never loses bytes, it only delays them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -73,7 +73,7 @@ pub(super) struct State {
     kernels: Vec<Kernel>,
     links: BTreeMap<(MachineId, MachineId), Link>,
     /// Ports that refuse, although they are open.
-    refusing: BTreeSet<(MachineId, u16)>,
+    refusing: BTreeMap<(MachineId, u16), bool>,
     pub(super) connections: BTreeMap<ConnectionId, [Side; 2]>,
     next_connection: u64,
     /// What each side has sent in this tick: it travels together, however many
@@ -94,7 +94,7 @@ impl Network {
             names: BTreeMap::new(),
             kernels: Vec::new(),
             links: BTreeMap::new(),
-            refusing: BTreeSet::new(),
+            refusing: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 1,
             outbox: BTreeMap::new(),
@@ -161,22 +161,22 @@ impl Network {
         });
     }
 
-    /// A port refuses from now on, and what is open to it is reset; or no longer.
-    pub fn refuse(&self, machine: MachineId, port: u16, on: bool) {
+    /// A port refuses from now on, and what is open to it is reset; `both_ways`,
+    /// also what the machine opens to such ports elsewhere.
+    pub fn refuse(&self, machine: MachineId, port: u16, both_ways: bool) {
         let mut state = self.state();
-        if !on {
-            state.refusing.remove(&(machine, port));
-            return;
-        }
-        state.refusing.insert((machine, port));
-        let leads_there = |sides: &[Side; 2]| sides[1].machine == machine && sides[1].port == port;
-        let of_it = state.connections.iter().filter(|(_, sides)| leads_there(sides));
-        let of_it: Vec<_> = of_it.map(|(id, _)| *id).collect();
-        for connection in of_it {
-            for side in 0..2 {
-                state.arrive(Flight { connection, to: side, segment: Segment::Reset });
-            }
-        }
+        state.refusing.insert((machine, port), both_ways);
+        state.reset(|sides| is_refused(sides, (machine, port), both_ways));
+    }
+
+    /// The port is as it was.
+    pub fn accept_again(&self, machine: MachineId, port: u16) {
+        self.state().refusing.remove(&(machine, port));
+    }
+
+    /// Something on the way resets all connections of a machine, towards both ends.
+    pub fn reset(&self, machine: MachineId) {
+        self.state().reset(|sides| sides.iter().any(|side| side.machine == machine));
     }
 
     /// Everything that has arrived by now is there.
@@ -244,7 +244,8 @@ impl State {
         let Flight { connection, to, segment } = flight;
         tracing::trace!(now = ?self.now, ?connection, to, %segment, "arrives");
         let Some(sides) = self.connections.get_mut(&connection) else { return };
-        let refusing = self.refusing.contains(&(sides[1].machine, sides[1].port));
+        let mut refusing = self.refusing.iter();
+        let refusing = refusing.any(|(port, both_ways)| is_refused(sides, *port, *both_ways));
         let kernel = &mut self.kernels[sides[to].machine.0];
         if !kernel.has_power {
             return;
@@ -281,6 +282,16 @@ impl State {
         side.wake();
     }
 
+    fn reset(&mut self, which: impl Fn(&[Side; 2]) -> bool) {
+        let which = self.connections.iter().filter(|(_, sides)| which(sides));
+        let which: Vec<_> = which.map(|(id, _)| *id).collect();
+        for connection in which {
+            for side in 0..2 {
+                self.arrive(Flight { connection, to: side, segment: Segment::Reset });
+            }
+        }
+    }
+
     /// A process lets go of its end.
     pub(super) fn drop_side(&mut self, connection: ConnectionId, at: usize) {
         let Some(sides) = self.connections.get_mut(&connection) else { return };
@@ -297,6 +308,13 @@ impl State {
             self.send(connection, at, Segment::Finish);
         }
     }
+}
+
+/// Whether a connection is one of those that a refusing port resets.
+fn is_refused(sides: &[Side; 2], (machine, port): (MachineId, u16), both_ways: bool) -> bool {
+    let dialled = &sides[1];
+    dialled.port == port
+        && (dialled.machine == machine || (both_ways && sides[0].machine == machine))
 }
 
 fn address(machine: MachineId, port: u16) -> SocketAddr {
