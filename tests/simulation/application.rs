@@ -17,6 +17,8 @@ use crate::desk::{Desk, Phase};
 const LOOK: Duration = Duration::from_millis(100);
 /// What an application that waits for its turn does between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(300);
+/// How long it stays when it has returned everything.
+const IDLE: Duration = Duration::from_secs(5);
 /// Checkouts of one application at once.
 const HELD_MAX: usize = 3;
 
@@ -70,12 +72,17 @@ impl Life {
                 45..50 if self.held.len() < HELD_MAX => self.change_its_mind().await,
                 50..70 => self.give_back().await,
                 70..75 => self.drop_one(),
-                75..80 => self.rest(2_000).await,
+                75..79 => self.rest(2_000).await,
+                79 => self.rest(12_000).await,
                 _ => self.rest(400).await,
             }
         }
         while !self.held.is_empty() {
             self.give_back().await;
+        }
+        if self.desk.phase() == Phase::Quiet {
+            // With its session open, so that a seat which it does not know of shows.
+            sleep(IDLE).await;
         }
         if self.dice.random() {
             self.client.close().await;
@@ -85,6 +92,10 @@ impl Life {
     async fn rest(&mut self, ms: u64) {
         let mut rest = Duration::from_millis(self.dice.random_range(1..ms));
         while !rest.is_zero() && self.desk.phase() != Phase::Quiet {
+            if self.desk.phase() == Phase::Healed {
+                // Whoever sleeps now does not notice that it is served again.
+                rest = rest.min(LOOK);
+            }
             let step = rest.min(LOOK);
             sleep(step).await;
             rest -= step;

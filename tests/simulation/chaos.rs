@@ -9,9 +9,10 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::auditor::Blackboard;
-use crate::cluster::NodeState;
+use crate::cluster::{CLIENTS_PORT, NodeState, PEERS_PORT};
 use crate::run::Site;
 use crate::world::MachineId;
+use crate::world::network::Link;
 
 /// Everything that can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +37,30 @@ pub enum Fault {
     Transfer,
     PlannedStop,
     DiskFull,
-    /// The leader lives, and its ports refuse.
+    /// The leader lives, and its port for peers resets and refuses.
     FalseAlarm,
+    /// The leader lives, and its port for clients resets and refuses.
+    ClientPortRefuses,
     Wipe,
     KillApplication,
     ApplicationVanishes,
     FreezeApplication,
     CutApplication,
     SlowApplication,
+    /// Its connections are slow, and then nothing gets through.
+    SlowThenCutApplication,
+    /// Its connections are reset, and mostly nothing gets through after that.
+    ResetApplication,
+    /// All nodes at once, as when they share a host that is suspended.
+    FreezeAll,
 }
 
-const ALL: [Fault; 22] = [
+/// What breaks a promise today, and is known to: a client takes a refused port
+/// for a dead process, and believes in its seats for longer than the leader,
+/// which lives, keeps them. Only with `--known`.
+const KNOWN: [Fault; 1] = [Fault::ClientPortRefuses];
+
+const ALL: [Fault; 25] = [
     Fault::Isolate,
     Fault::IsolateFromPeers,
     Fault::Bridge,
@@ -69,6 +83,9 @@ const ALL: [Fault; 22] = [
     Fault::FreezeApplication,
     Fault::CutApplication,
     Fault::SlowApplication,
+    Fault::SlowThenCutApplication,
+    Fault::ResetApplication,
+    Fault::FreezeAll,
 ];
 
 /// See the module.
@@ -79,16 +96,17 @@ pub struct Chaos {
     kinds: Vec<Fault>,
     pause_max: Duration,
     next: Duration,
-    /// What is to be undone, and when.
-    pending: Vec<(Duration, Undo)>,
+    /// What is to be done or undone, and when.
+    pending: Vec<(Duration, Later)>,
     pub count: u64,
 }
 
-enum Undo {
+enum Later {
+    Cut(Vec<(MachineId, MachineId)>),
     Links(Vec<(MachineId, MachineId)>),
     Clock(usize),
     Disk(usize),
-    Refusing(usize),
+    Refusing(usize, u16),
     Application(usize),
 }
 
@@ -97,10 +115,13 @@ fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
 }
 
 impl Chaos {
-    pub fn new(mut dice: StdRng) -> Self {
+    pub fn new(mut dice: StdRng, with_known: bool) -> Self {
         let mut kinds = ALL.to_vec();
         kinds.shuffle(&mut dice);
         kinds.truncate(dice.random_range(3..12));
+        if with_known {
+            kinds.extend(KNOWN);
+        }
         let pause_max = ms(&mut dice, 300, 4_000);
         Chaos { dice, kinds, pause_max, next: Duration::ZERO, pending: Vec::new(), count: 0 }
     }
@@ -115,7 +136,7 @@ impl Chaos {
         let (due, later) =
             std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
         self.pending = later;
-        let due: Vec<(Duration, Undo)> = due;
+        let due: Vec<(Duration, Later)> = due;
         for (_, undo) in due {
             self.undo(site, undo);
         }
@@ -131,7 +152,9 @@ impl Chaos {
         let now = site.world.now();
         site.world.network.heal();
         for (_, undo) in std::mem::take(&mut self.pending) {
-            self.undo(site, undo);
+            if !matches!(undo, Later::Cut(_)) {
+                self.undo(site, undo);
+            }
         }
         for node in &mut site.nodes {
             node.disk.keep_power();
@@ -146,19 +169,22 @@ impl Chaos {
         }
     }
 
-    fn undo(&mut self, site: &mut Site, undo: Undo) {
+    fn undo(&mut self, site: &mut Site, undo: Later) {
         match undo {
-            Undo::Links(links) => {
+            Later::Cut(links) => self.cut(site, links, site.world.now()),
+            Later::Links(links) => {
                 for (from, to) in links {
                     site.world.network.link(from, to, |link| *link = Default::default());
                 }
             }
-            Undo::Clock(node) => {
+            Later::Clock(node) => {
                 site.nodes[node].clock.offset_ms.store(0, Ordering::Relaxed);
             }
-            Undo::Disk(node) => site.nodes[node].disk.fill(false),
-            Undo::Refusing(node) => site.world.network.refuse(site.nodes[node].machine, false),
-            Undo::Application(index) => site.start_application(index),
+            Later::Disk(node) => site.nodes[node].disk.fill(false),
+            Later::Refusing(node, port) => {
+                site.world.network.accept_again(site.nodes[node].machine, port);
+            }
+            Later::Application(index) => site.start_application(index),
         }
     }
 
@@ -229,24 +255,53 @@ impl Chaos {
             }
             Fault::DiskFull => {
                 site.nodes[node].disk.fill(true);
-                self.pending.push((now + ms(&mut self.dice, 500, 6_000), Undo::Disk(node)));
+                self.pending.push((now + ms(&mut self.dice, 500, 6_000), Later::Disk(node)));
             }
-            Fault::FalseAlarm => {
+            Fault::FalseAlarm | Fault::ClientPortRefuses => {
+                let for_peers = fault == Fault::FalseAlarm;
+                let port = if for_peers { PEERS_PORT } else { CLIENTS_PORT };
                 // Mostly the leader, since that is whom the alarm is about.
                 let node = site.leader().unwrap_or(node);
-                site.world.network.refuse(site.nodes[node].machine, true);
-                self.pending.push((now + ms(&mut self.dice, 20, 3_000), Undo::Refusing(node)));
+                // Both ways, it reaches nobody either, and does not know yet.
+                let both_ways = for_peers && self.dice.random();
+                site.world.network.refuse(site.nodes[node].machine, port, both_ways);
+                self.pending
+                    .push((now + ms(&mut self.dice, 20, 3_000), Later::Refusing(node, port)));
             }
             Fault::Wipe => self.wipe(site, node, now),
             Fault::KillApplication | Fault::ApplicationVanishes => {
                 let vanishes = fault == Fault::ApplicationVanishes;
                 site.stop_application(application, vanishes);
                 let back = now + ms(&mut self.dice, 10, 6_000);
-                self.pending.push((back, Undo::Application(application)));
+                self.pending.push((back, Later::Application(application)));
             }
             Fault::FreezeApplication => {
                 let until = now + ms(&mut self.dice, 50, 6_000);
                 site.world.machine(site.applications[application]).freeze(until);
+            }
+            Fault::SlowThenCutApplication => {
+                let links = site.around(site.applications[application], true);
+                let slow = ms(&mut self.dice, 150, 400);
+                for (from, to) in &links {
+                    site.world.network.link(*from, *to, |link| {
+                        (link.latency_min, link.latency_max) = (slow / 2, slow);
+                    });
+                }
+                let later = now + ms(&mut self.dice, 1_000, 3_000);
+                self.pending.push((later, Later::Cut(links)));
+            }
+            Fault::ResetApplication => {
+                site.world.network.reset(site.applications[application]);
+                if self.dice.random_range(0..4) > 0 {
+                    let links = site.around(site.applications[application], true);
+                    self.cut(site, links, now);
+                }
+            }
+            Fault::FreezeAll => {
+                let until = now + ms(&mut self.dice, 50, 5_000);
+                for node in 0..site.nodes.len() {
+                    site.world.machine(site.nodes[node].machine).freeze(until);
+                }
             }
             Fault::CutApplication => {
                 let links = site.around(site.applications[application], true);
@@ -259,7 +314,9 @@ impl Chaos {
         for (from, to) in &links {
             site.world.network.link(*from, *to, |link| link.is_cut = true);
         }
-        self.pending.push((now + ms(&mut self.dice, 50, 8_000), Undo::Links(links)));
+        // Some last for longer than two leases and what a new leader adds to one.
+        let longest = if self.dice.random_range(0..4) == 0 { 14_000 } else { 6_000 };
+        self.pending.push((now + ms(&mut self.dice, 50, longest), Later::Links(links)));
     }
 
     fn spoil(
@@ -273,10 +330,10 @@ impl Chaos {
         let loss_percent = if lossy { self.dice.random_range(2..30) } else { 0 };
         for (from, to) in &links {
             site.world.network.link(*from, *to, |link| {
-                (link.latency_max, link.loss_percent) = (latency_max, loss_percent);
+                *link = Link { latency_max, loss_percent, is_cut: link.is_cut, ..Link::default() };
             });
         }
-        self.pending.push((now + ms(&mut self.dice, 200, 8_000), Undo::Links(links)));
+        self.pending.push((now + ms(&mut self.dice, 200, 8_000), Later::Links(links)));
     }
 
     /// At once, or in the middle of what the disk does next.
@@ -306,7 +363,7 @@ impl Chaos {
         let by = [-HOUR_MS, HOUR_MS, 24 * HOUR_MS, 87_600 * HOUR_MS, -2_000];
         let by = *by.choose(&mut self.dice).expect("there are some");
         site.nodes[node].clock.offset_ms.store(by, Ordering::Relaxed);
-        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Undo::Clock(node)));
+        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Later::Clock(node)));
     }
 
     /// Once in a run, since only one node of three may be lost.

@@ -21,6 +21,8 @@ use crate::world::{MachineId, SimulatedDisk, World};
 pub const FEATURES: [(&str, u32); 3] = [("solver", 3), ("mesher", 2), ("viewer", 5)];
 pub const SERVERS: &str = "node-1:27070,node-2:27070,node-3:27070";
 pub const NODES: [u64; 3] = [1, 2, 3];
+pub const CLIENTS_PORT: u16 = 27070;
+pub const PEERS_PORT: u16 = 27071;
 pub const TOKEN: &str = "simulated";
 pub const LEASE: Duration = Duration::from_secs(3);
 

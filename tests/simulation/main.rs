@@ -4,6 +4,7 @@
 //! ```text
 //! simulate --seed 7                 one seed, in a process of its own
 //! simulate --seeds 1000 --from 1    many, two at a time
+//! simulate --seeds 60 --bug NAME    until the bug that was put in is found
 //! ```
 //!
 //! See docs/how-to/simulate.md.

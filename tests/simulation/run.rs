@@ -27,6 +27,9 @@ const EQUAL_LIMIT: Duration = Duration::from_secs(10);
 /// After the applications have returned everything, all seats are free: those
 /// of the dead after their lease, a new leader's allowance and the grace.
 const FREE_LIMIT: Duration = Duration::from_secs(12);
+/// Already before that, while the applications are still there, nothing is held
+/// that no application knows of.
+const LEAK_LIMIT: Duration = Duration::from_secs(4);
 /// A node that stopped by itself is started again by its service manager.
 const RESTART: Duration = Duration::from_millis(500);
 /// Clocks differ by this at most: half of what the leader allows.
@@ -175,7 +178,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     }));
     let desk = Arc::new(Desk::default());
     let mut site = Site::new(seed, oracle.clone(), desk.clone());
-    let mut chaos = Chaos::new(StdRng::seed_from_u64(site.world.dice.random()));
+    let mut chaos = Chaos::new(StdRng::seed_from_u64(site.world.dice.random()), settings.known);
     live(&mut site, &mut chaos, settings.chaos);
     let summary = oracle.summary();
     let figures = format!(
@@ -272,6 +275,11 @@ fn judge(site: &mut Site, board: &Blackboard, healed: Duration) {
                     ));
                 }
             }
+        }
+        let leaks = ANSWER_LIMIT + LEAK_LIMIT;
+        if since >= leaks && since < leaks + crate::world::TICK && oracle.seats_held() > 0 {
+            let holders = oracle.holders();
+            oracle.violated(format!("P3: seats are held that nobody knows of: {holders}"));
         }
         was_equal |= oracle.are_equal(&site.standing_nodes());
         if since >= EQUAL_LIMIT && !was_equal {

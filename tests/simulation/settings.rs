@@ -16,6 +16,8 @@ pub struct Settings {
     pub bug: Option<String>,
     /// Run the seed in this process.
     pub here: bool,
+    /// With the faults that are known to break a promise.
+    pub known: bool,
     /// What the nodes and clients log, for reading a failure.
     pub log: Option<String>,
 }
@@ -29,12 +31,17 @@ impl Settings {
             chaos: CHAOS_DEFAULT,
             bug: None,
             here: false,
+            known: false,
             log: None,
         };
         let mut arguments = arguments;
         while let Some(flag) = arguments.next() {
             if flag == "--here" {
                 settings.here = true;
+                continue;
+            }
+            if flag == "--known" {
+                settings.known = true;
                 continue;
             }
             let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -61,6 +68,9 @@ impl Settings {
         }
         if let Some(bug) = &self.bug {
             line += &format!(" --bug {bug}");
+        }
+        if self.known {
+            line += " --known";
         }
         line
     }

@@ -23,6 +23,13 @@ pub fn sweep(settings: &Settings) -> ExitCode {
         let output = child.wait_with_output().expect("a child can be waited for");
         print!("{}", String::from_utf8_lossy(&output.stdout));
         if !output.status.success() {
+            if settings.bug.is_some() {
+                // One is enough; those that run are not waited for.
+                seeds = 0..0;
+                for (_, mut other) in running.drain(..) {
+                    let _ = other.kill().and_then(|()| other.wait());
+                }
+            }
             failed.push(seed);
             println!("replay: {}", settings.replay(seed));
         }
@@ -41,6 +48,9 @@ fn start(settings: &Settings, seed: u64) -> Child {
         if let Some(value) = value {
             command.args([flag, value]);
         }
+    }
+    if settings.known {
+        command.arg("--known");
     }
     // Whatever the environment says, the run must not depend on it.
     command.env_clear().stdout(Stdio::piped());

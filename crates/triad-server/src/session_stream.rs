@@ -245,7 +245,9 @@ impl SessionStream {
         });
         let checkout_ids = checkouts.ok_or_else(|| self.node.session_unknown(session))?;
         // The opening counts as a heartbeat, under a heartbeat's conditions.
-        self.node.heard(session, Instant::now())?;
+        if !mutation::is_on(Mutation::OpenDoesNotRefresh) {
+            self.node.heard(session, Instant::now())?;
+        }
         let times = self.node.times();
         Ok(v1::Opened {
             lease_ms,

@@ -5,7 +5,7 @@
 //! A lost segment is sent again, and one that waits behind a cut arrives after
 //! the cut is mended: TCP never loses bytes, it only delays them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -72,8 +72,8 @@ pub(super) struct State {
     names: BTreeMap<String, MachineId>,
     kernels: Vec<Kernel>,
     links: BTreeMap<(MachineId, MachineId), Link>,
-    /// Machines whose ports refuse, although they are open.
-    refusing: BTreeSet<MachineId>,
+    /// Ports that refuse, although they are open.
+    refusing: BTreeMap<(MachineId, u16), bool>,
     pub(super) connections: BTreeMap<ConnectionId, [Side; 2]>,
     next_connection: u64,
     /// What each side has sent in this tick: it travels together, however many
@@ -94,7 +94,7 @@ impl Network {
             names: BTreeMap::new(),
             kernels: Vec::new(),
             links: BTreeMap::new(),
-            refusing: BTreeSet::new(),
+            refusing: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 1,
             outbox: BTreeMap::new(),
@@ -161,23 +161,22 @@ impl Network {
         });
     }
 
-    /// The ports of a machine refuse from now on, and what is open is reset;
-    /// or no longer.
-    pub fn refuse(&self, machine: MachineId, on: bool) {
+    /// A port refuses from now on, and what is open to it is reset; `both_ways`,
+    /// also what the machine opens to such ports elsewhere.
+    pub fn refuse(&self, machine: MachineId, port: u16, both_ways: bool) {
         let mut state = self.state();
-        if !on {
-            state.refusing.remove(&machine);
-            return;
-        }
-        state.refusing.insert(machine);
-        let touches = |sides: &[Side; 2]| sides.iter().any(|side| side.machine == machine);
-        let of_it = state.connections.iter().filter(|(_, sides)| touches(sides));
-        let of_it: Vec<_> = of_it.map(|(id, _)| *id).collect();
-        for connection in of_it {
-            for side in 0..2 {
-                state.arrive(Flight { connection, to: side, segment: Segment::Reset });
-            }
-        }
+        state.refusing.insert((machine, port), both_ways);
+        state.reset(|sides| is_refused(sides, (machine, port), both_ways));
+    }
+
+    /// The port is as it was.
+    pub fn accept_again(&self, machine: MachineId, port: u16) {
+        self.state().refusing.remove(&(machine, port));
+    }
+
+    /// Something on the way resets all connections of a machine, towards both ends.
+    pub fn reset(&self, machine: MachineId) {
+        self.state().reset(|sides| sides.iter().any(|side| side.machine == machine));
     }
 
     /// Everything that has arrived by now is there.
@@ -245,7 +244,8 @@ impl State {
         let Flight { connection, to, segment } = flight;
         tracing::trace!(now = ?self.now, ?connection, to, %segment, "arrives");
         let Some(sides) = self.connections.get_mut(&connection) else { return };
-        let refusing = sides.iter().any(|side| self.refusing.contains(&side.machine));
+        let mut refusing = self.refusing.iter();
+        let refusing = refusing.any(|(port, both_ways)| is_refused(sides, *port, *both_ways));
         let kernel = &mut self.kernels[sides[to].machine.0];
         if !kernel.has_power {
             return;
@@ -282,6 +282,16 @@ impl State {
         side.wake();
     }
 
+    fn reset(&mut self, which: impl Fn(&[Side; 2]) -> bool) {
+        let which = self.connections.iter().filter(|(_, sides)| which(sides));
+        let which: Vec<_> = which.map(|(id, _)| *id).collect();
+        for connection in which {
+            for side in 0..2 {
+                self.arrive(Flight { connection, to: side, segment: Segment::Reset });
+            }
+        }
+    }
+
     /// A process lets go of its end.
     pub(super) fn drop_side(&mut self, connection: ConnectionId, at: usize) {
         let Some(sides) = self.connections.get_mut(&connection) else { return };
@@ -298,6 +308,13 @@ impl State {
             self.send(connection, at, Segment::Finish);
         }
     }
+}
+
+/// Whether a connection is one of those that a refusing port resets.
+fn is_refused(sides: &[Side; 2], (machine, port): (MachineId, u16), both_ways: bool) -> bool {
+    let dialled = &sides[1];
+    dialled.port == port
+        && (dialled.machine == machine || (both_ways && sides[0].machine == machine))
 }
 
 fn address(machine: MachineId, port: u16) -> SocketAddr {
@@ -324,7 +341,7 @@ impl Card {
         state.next_connection += 1;
         let boot = state.kernels[self.machine.0].boot;
         // The other side's boot is set when it hears of this.
-        let sides = [Side::new(self.machine, boot), Side::new(to, 0)];
+        let sides = [Side::new(self.machine, 0, boot), Side::new(to, port, 0)];
         state.connections.insert(id, sides);
         state.send(id, 0, Segment::Open { port });
         drop(state);

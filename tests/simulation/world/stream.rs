@@ -28,6 +28,8 @@ pub(super) enum End {
 /// What a kernel knows of its side.
 pub(super) struct Side {
     pub machine: MachineId,
+    /// The port that was dialled, on the side where it is.
+    pub port: u16,
     pub boot: u64,
     pub is_open: bool,
     pub received: VecDeque<Bytes>,
@@ -44,9 +46,10 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub fn new(machine: MachineId, boot: u64) -> Self {
+    pub fn new(machine: MachineId, port: u16, boot: u64) -> Self {
         Side {
             machine,
+            port,
             boot,
             is_open: false,
             received: VecDeque::new(),
