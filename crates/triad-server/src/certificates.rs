@@ -171,13 +171,16 @@ pub enum CertificatesError {
     },
     /// Anything else that verifiers would object to.
     #[error(
-        "{}: peers and clients would refuse the certificate: {problem}; copy node.pem and \
-         node-key.pem of this node from where `triad init` ran",
-        file.display()
+        "{}: peers and clients would refuse the certificate ({problem}), checked against {}; \
+         copy this node's files again from where `triad init` ran",
+        certificate.display(),
+        ca.display()
     )]
     Unusable {
-        /// The file.
-        file: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The authority's file: it may be the one that is damaged.
+        ca: PathBuf,
         /// The objection.
         problem: TlsError,
     },
@@ -279,7 +282,7 @@ fn check_issuer(
             TlsError::Rustls(rustls::Error::InvalidCertificate(
                 Fault::UnknownIssuer | Fault::BadSignature,
             )) => CertificatesError::NotIssuedByAuthority { certificate, ca },
-            problem => CertificatesError::Unusable { file: certificate, problem },
+            problem => CertificatesError::Unusable { certificate, ca, problem },
         }
     })
 }

@@ -131,7 +131,10 @@ pub enum ConfigError {
         what: String,
     },
     /// A value out of its range.
-    #[error("{}:{line}: {key} = {value}: {expected}", file.display())]
+    #[error(
+        "{}:{line}: {key} = {value}: {expected}; see docs/reference/configuration.md",
+        file.display()
+    )]
     Value {
         /// The file.
         file: PathBuf,
