@@ -14,6 +14,7 @@ mod demo;
 mod denials;
 mod failover;
 mod history;
+mod members;
 mod order;
 mod outage;
 mod partition;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -15,6 +15,7 @@ use triad_license::{Draft, PublisherKey};
 use triad_proto::net::ClientTls;
 use triad_proto::v1;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
+use triad_server::config::Config;
 use triad_server::init::{Created, InitOptions, init_cluster};
 use triad_server::node_spec::NodeSpec;
 
@@ -48,6 +49,8 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// How long after a closed socket a session is ended; the lease at most.
     pub disconnect_grace: Duration,
+    /// How many nodes: 1 to 3.
+    pub nodes: usize,
     /// What the license grants.
     pub features: Vec<(String, u32)>,
     /// Whether clients are told the addresses of proxies.
@@ -65,6 +68,7 @@ impl Default for Options {
             lease: Duration::from_secs(20),
             heartbeat_interval: Duration::from_millis(500),
             disconnect_grace: Duration::from_secs(4),
+            nodes: 3,
             features: vec![(FEATURE.into(), 100)],
             with_proxies: false,
             files_max: None,
@@ -93,7 +97,7 @@ pub struct Cluster {
     token: String,
     tls: ClientTls,
     _folder: TempDir,
-    _ports: Option<Ports>,
+    ports: Option<Ports>,
 }
 
 impl Cluster {
@@ -162,8 +166,46 @@ impl Cluster {
             node.edit("triad.toml", |text| configured(&text, &node, &options));
             nodes.push(node);
         }
-        let (_folder, _ports) = (folder, ports);
-        Cluster { nodes, publisher, options, created, token, tls, _folder, _ports }
+        let _folder = folder;
+        Cluster { nodes, publisher, options, created, token, tls, _folder, ports }
+    }
+
+    /// Takes a node over whose directory `triad node` has made; it does not run yet.
+    /// Its place is that of the node `instead`, if one is named.
+    pub fn adopt(&mut self, directory: &Path, instead: Option<usize>) -> usize {
+        let config = Config::load(&directory.join("triad.toml")).unwrap();
+        let address = config.listen_clients.clone();
+        let node = Node {
+            id: config.node_id,
+            name: config.name.clone(),
+            channel: channel(&address, &self.tls),
+            public_address: address.clone(),
+            address,
+            peer_address: config.listen_peers.clone(),
+            directory: directory.to_owned(),
+            proxy: None,
+            wrapper: Vec::new(),
+            preload: Vec::new(),
+            environment: Vec::new(),
+            process: None,
+        };
+        match instead {
+            Some(place) => {
+                self.nodes[place] = node;
+                place
+            }
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            }
+        }
+    }
+
+    /// An address of this machine that nobody uses: `NAME=HOST:PORT/PEERPORT`.
+    pub fn spare_place(&mut self, name: &str) -> String {
+        let ports = self.ports.as_mut().expect("the nodes are on loopback");
+        let (clients, peers) = (ports.take(), ports.take());
+        format!("{name}=127.0.0.1:{clients}/{peers}")
     }
 
     /// The license that the options ask for, not yet signed.
@@ -386,7 +428,7 @@ fn on_loopback(options: &Options) -> Addresses {
     let mut ports = Ports::reserve();
     let mut specs = Vec::new();
     let mut listens = Vec::new();
-    for name in NAMES {
+    for name in NAMES.into_iter().take(options.nodes) {
         let (listen, peers) = (ports.take(), ports.take());
         let public = if options.with_proxies { ports.take() } else { listen };
         specs.push(format!("{name}=127.0.0.1:{public}/{peers}").parse().unwrap());

@@ -96,12 +96,22 @@ impl Holders {
     ///
     /// If it is otherwise.
     pub async fn assert_kept(&self, cluster: &Cluster) {
-        for holder in &self.0 {
+        self.assert_kept_among(cluster, &Holders(Vec::new())).await;
+    }
+
+    /// The same where some others hold seats besides.
+    ///
+    /// # Panics
+    ///
+    /// If it is otherwise.
+    pub async fn assert_kept_among(&self, cluster: &Cluster, others: &Holders) {
+        let all = || self.0.iter().chain(&others.0);
+        for holder in all() {
             assert!(holder.lost_at().is_none(), "{}", holder.told());
         }
-        let granted = self.0.iter().map(|holder| (holder.seat.id(), holder.user.clone()));
+        let granted = all().map(|holder| (holder.seat.id(), holder.user.clone()));
         let granted: BTreeMap<u64, String> = granted.collect();
-        assert_eq!(granted.len(), self.0.len(), "one checkout was granted twice");
+        assert_eq!(granted.len(), all().count(), "one checkout was granted twice");
         let user = |row: triad_proto::v1::CheckoutInfo| row.holder.unwrap_or_default().user;
         let listed = cluster.checkouts().await.into_iter().map(|(id, row)| (id, user(row)));
         let listed: BTreeMap<u64, String> = listed.collect();

@@ -23,13 +23,14 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 
 impl Reason {
     /// Every reason that can be sent.
-    pub const ALL: [Reason; 48] = [
+    pub const ALL: [Reason; 49] = [
         Reason::NotLeader,
         Reason::NoQuorum,
         Reason::NotReady,
         Reason::Deadline,
         Reason::Overloaded,
         Reason::NodeUnreachable,
+        Reason::NodeRemoved,
         Reason::LicensesExhausted,
         Reason::FeatureUnknown,
         Reason::VersionNotLicensed,
@@ -101,6 +102,7 @@ impl Reason {
             | Reason::NotYetValid
             | Reason::RequestForgotten
             | Reason::WrongCluster
+            | Reason::NodeRemoved
             | Reason::LicenseTampered
             | Reason::LicenseForeign
             | Reason::LicenseExpired

@@ -26,6 +26,7 @@ use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
+use crate::membership::{self, Removed};
 use crate::mutation::{self, Mutation};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
@@ -75,6 +76,18 @@ impl Default for Timing {
     }
 }
 
+/// Where a node's data comes from. Only one that never ran may start with an
+/// empty log: one that lost its data would vote without memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It has run before, and its log is there.
+    Kept,
+    /// It has never run, and founds the cluster with the others.
+    Founding,
+    /// It has never run, and waits to be taken into a cluster that serves.
+    Joining,
+}
+
 /// What a node needs to take part.
 pub struct Options {
     /// The cluster's id; files and peers of another are refused.
@@ -85,9 +98,8 @@ pub struct Options {
     pub members: BTreeMap<u64, Member>,
     /// Where the log and the image are kept.
     pub data_dir: PathBuf,
-    /// True for a node that has never run: it may start with an empty log. A
-    /// node that lost its data must not, for it would vote without memory.
-    pub newborn: bool,
+    /// Where the node's data comes from.
+    pub origin: Origin,
     /// Raft's clockwork.
     pub timing: Timing,
     /// Stand for election as soon as the leader's process is seen to be dead.
@@ -219,6 +231,7 @@ struct Inner {
     image: ImageWriter,
     history: History,
     memory: Arc<Memory>,
+    removed: Removed,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     quorum_lease: Duration,
@@ -242,7 +255,7 @@ impl Consensus {
         let owner = owner(&options.cluster_id, options.node_id);
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
-        log_options.create = options.newborn;
+        log_options.create = options.origin != Origin::Kept;
         if let Some(simulation) = &options.simulation {
             log_options.segment_bytes = simulation.segment_bytes;
         }
@@ -264,6 +277,7 @@ impl Consensus {
             options.peer_tls,
             clocks.clone(),
         );
+        let removed = peers.removed.clone();
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
         let fetching = peers.clone();
         let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
@@ -271,7 +285,7 @@ impl Consensus {
         let raft = runtime::seeded(seed, raft).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         shared.started();
-        if options.newborn {
+        if options.origin == Origin::Founding {
             // Every founding node proposes the same members. Where two of them
             // do it at once, one's first entry wins like any other conflict, so
             // it does not matter which do it, or in which order they start.
@@ -291,6 +305,7 @@ impl Consensus {
         let heard = Arc::new(Heard::new(quorum_lease));
         let (announce, leadership) = watch::channel(Leadership::default());
         tokio::spawn(follow_leadership(raft.clone(), options.node_id, heard.clone(), announce));
+        tokio::spawn(membership::complete_changes(raft.clone(), leadership.clone()));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
         let timekeeper = Arc::new(Timekeeper::new(raft.clone(), shared.clone(), clocks.clone()));
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
@@ -322,6 +337,7 @@ impl Consensus {
             image,
             history,
             memory,
+            removed,
             clocks,
             timekeeper,
             quorum_lease,
@@ -334,6 +350,10 @@ impl Consensus {
     /// This node.
     pub fn node_id(&self) -> u64 {
         self.0.node_id
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
     }
 
     /// Proposes commands that are committed together, and waits for their
@@ -534,7 +554,8 @@ impl Consensus {
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
-    /// its log lacks what it confirmed, or consensus died. The process must then exit with an error.
+    /// its log lacks what it confirmed, it was removed from the cluster, or
+    /// consensus died. The process must then exit with an error.
     pub async fn failure(&self) -> String {
         let mut metrics = self.0.raft.server_metrics();
         let dead = async {
@@ -551,6 +572,11 @@ impl Consensus {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
             forgotten = self.0.memory.forgotten() => forgotten.to_string(),
+            () = self.0.removed.told() => {
+                "another node took this node's place, or it was removed: it takes part no longer. \
+                 Stop it for good, and remove its data"
+                    .to_owned()
+            }
             error = dead => error,
         }
     }

@@ -26,6 +26,7 @@ mod history;
 mod image;
 pub mod log;
 mod machine;
+mod membership;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
 mod mutation;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
@@ -44,11 +45,12 @@ pub const LOG_QUIET: &str = "openraft=error";
 
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{
-    ClusterView, Committed, Consensus, Leadership, MemberView, Options, ProposeError,
+    ClusterView, Committed, Consensus, Leadership, MemberView, Options, Origin, ProposeError,
     QUORUM_LEASE_MAX, SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
 };
 pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
 pub use machine::EventSink;
+pub use membership::{ChangeError, JoinProgress, MembersChange};
 pub use simulation::{Observed, Observer, Simulation};
 pub use types::Member;

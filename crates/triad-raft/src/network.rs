@@ -26,11 +26,13 @@ use triad_proto::net::{
 };
 use triad_proto::v1;
 use triad_proto::v1::peer_service_client::PeerServiceClient;
+use triad_proto::v1::{Reason, Refusal};
 
 use crate::clock::PeerClocks;
 use crate::confirmed::Confirmed;
 use crate::filling::part_from_wire;
 use crate::history::Part;
+use crate::membership::Removed;
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
     Member, TypeConfig, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire, membership_to_wire,
@@ -69,6 +71,7 @@ pub(crate) struct Peers {
     /// `None`: no TLS, on loopback.
     pub(crate) tls: Option<ClientTls>,
     pub(crate) clocks: Arc<PeerClocks>,
+    pub(crate) removed: Removed,
     confirmed: Arc<Confirmed>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
@@ -81,8 +84,8 @@ impl Peers {
         tls: Option<ClientTls>,
         clocks: Arc<PeerClocks>,
     ) -> Self {
-        let (confirmed, channels) = (Arc::default(), Arc::default());
-        Peers { cluster_id, node_id, network, tls, clocks, confirmed, channels }
+        let (removed, confirmed, channels) = Default::default();
+        Peers { cluster_id, node_id, network, tls, clocks, removed, confirmed, channels }
     }
 
     /// A part of a peer's history.
@@ -122,6 +125,7 @@ impl Peers {
             to: target,
             clocks: self.clocks.clone(),
             failures: 0,
+            removed: self.removed.clone(),
             confirmed: self.confirmed.clone(),
         }
     }
@@ -144,6 +148,7 @@ pub(crate) struct PeerClient {
     clocks: Arc<PeerClocks>,
     /// How often in a row no stream could be opened.
     failures: usize,
+    removed: Removed,
     confirmed: Arc<Confirmed>,
 }
 
@@ -183,7 +188,12 @@ impl PeerClient {
     ) -> Result<T, RPCError<TypeConfig>> {
         match timeout(limit, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(unreachable(&status)),
+            Ok(Err(status)) => {
+                if Refusal::from_status(&status).reason() == Reason::NodeRemoved {
+                    self.removed.note();
+                }
+                Err(unreachable(&status))
+            }
             Err(_) => {
                 let what = format!("node {} did not answer in {limit:?}", self.to);
                 Err(RPCError::Unreachable(Unreachable::from_string(what)))

@@ -23,6 +23,7 @@ use crate::filling::{PART_EVENTS, part_to_wire};
 use crate::heard::Heard;
 use crate::history::History;
 use crate::machine::Machine;
+use crate::membership;
 use crate::network::{CLUSTER_KEY, FROM_KEY, TO_KEY};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotFrames};
 use crate::types::{
@@ -82,6 +83,12 @@ impl Service {
                     format!("the caller says it is node {from}, its certificate says {node}");
                 return Err(wrong_cluster(message));
             }
+        }
+        if membership::leader_knows_not(&self.raft, self.node_id, from) {
+            let message = format!("node {from} was replaced or removed, and takes part no longer");
+            return Err(Refusal::because(Reason::NodeRemoved, message)
+                .with_remedy("stop that node for good, and remove its data")
+                .into_status());
         }
         Ok(from)
     }

@@ -27,7 +27,7 @@ const PAGE_ROWS_MAX: usize = 1_000;
 /// How long a read waits for a quorum before it is answered stale.
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a handover may take.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A node that has not answered the leader for this long counts as away.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
 
@@ -99,7 +99,7 @@ impl Admin {
         let node = &self.node;
         let to = (to_node_id != 0).then_some(to_node_id);
         if let Some(to) = to
-            && !node.config.nodes.contains_key(&to)
+            && !node.consensus.view().members.iter().any(|member| member.node_id == to)
         {
             let message = format!("node {to} is not in this cluster");
             return Err(Refusal::because(Reason::InvalidRequest, message)
@@ -426,6 +426,16 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         self.administrator(request.metadata())?;
         Ok(Response::new(self.transfer(request.into_inner().to_node_id).await?))
+    }
+
+    type ChangeMembersStream = BoxStream<'static, Result<v1::ChangeMembersResponse, Status>>;
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<Self::ChangeMembersStream>, Status> {
+        self.administrator(request.metadata())?;
+        Ok(Response::new(self.change(request.into_inner()).await?))
     }
 
     async fn get_policy(

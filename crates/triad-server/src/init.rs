@@ -10,6 +10,7 @@
 
 mod config_text;
 mod files;
+mod joining;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,6 +27,7 @@ use crate::node_spec::NodeSpec;
 use crate::serve::NEWBORN;
 use config_text::config_text;
 use files::{Access, Entry, write_all};
+pub use joining::{JoiningNode, init_joining, joining_directory};
 
 /// Three is the product; one and two are its beginnings, five the most whose
 /// votes are worth waiting for.
@@ -184,6 +186,26 @@ pub enum InitError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The authority's key is not there.
+    #[error(
+        "{}: {source}; a new node needs the authority that `triad init` made: give its directory \
+         with --dir",
+        file.display()
+    )]
+    NoAuthority {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration that a new node's is made from cannot be used.
+    #[error("{}: {what}", file.display())]
+    Like {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// The system gave no random bytes.
     #[error("the system gave no random numbers: {0}")]

@@ -21,6 +21,7 @@ pub mod hostids;
 pub mod init;
 mod leader;
 mod licensing_service;
+mod members_admin;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
 mod mutation;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

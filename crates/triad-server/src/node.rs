@@ -354,7 +354,7 @@ impl Node {
 
     /// Nobody can commit anything from here.
     pub(crate) fn no_quorum(&self) -> Refusal {
-        let others = self.config.nodes.len() - 1;
+        let others = self.consensus.view().members.len().saturating_sub(1);
         let message = format!(
             "no quorum: node {} reaches too few of the {others} other nodes, nothing is granted",
             self.consensus.node_id(),

@@ -21,7 +21,7 @@ use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
 use triad_proto::v1::licensing_service_server::LicensingServiceServer;
 use triad_raft::disk::{Disk, RealDisk};
-use triad_raft::{Consensus, Options, Simulation, StartError, SystemClock, WallClock};
+use triad_raft::{Consensus, Options, Origin, Simulation, StartError, SystemClock, WallClock};
 
 use crate::admin_service::Admin;
 use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
@@ -42,8 +42,11 @@ const ADMIN_MESSAGE_BYTES_MAX: usize = 2 << 20;
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waiting for streams to be told before the ports close.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
-/// The file that marks a data directory as never used.
+/// The file that marks a data directory as never used, of a node that founds a
+/// cluster with others.
 pub(crate) const NEWBORN: &str = "newborn";
+/// The same, of a node that is taken into a cluster that serves.
+pub(crate) const JOINING: &str = "joining";
 
 /// What the caller of [`serve`] wants to know or decide.
 #[derive(Default)]
@@ -178,7 +181,7 @@ pub async fn serve_until(
     let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
 
     let disk = options.disk.unwrap_or_else(|| Arc::new(RealDisk));
-    let newborn = is_newborn(&*disk, &config.data_dir)?;
+    let origin = origin(&*disk, &config.data_dir)?;
     let desk = Arc::new(NewsDesk::default());
     let reporter = desk.clone();
     let (consensus, peer_service) = Consensus::start(Options {
@@ -186,7 +189,7 @@ pub async fn serve_until(
         node_id: config.node_id,
         members: config.nodes.iter().map(|(id, entry)| (*id, entry.member.clone())).collect(),
         data_dir: config.data_dir.clone(),
-        newborn,
+        origin,
         timing: config.timing,
         death_notice: config.death_notice,
         retention: config.retention,
@@ -199,8 +202,8 @@ pub async fn serve_until(
         simulation: options.simulation,
     })
     .await?;
-    if newborn && !mutation::is_on(Mutation::WipedNodeVotes) {
-        no_longer_newborn(&*disk, &config.data_dir)?;
+    if !mutation::is_on(Mutation::WipedNodeVotes) {
+        remove_mark(&*disk, &config.data_dir, origin)?;
     }
 
     let (stopping, stops) = watch::channel(false);
@@ -273,7 +276,7 @@ async fn until(mut told: watch::Receiver<bool>) {
 }
 
 async fn hand_over(node: &Node) {
-    if node.leading_term().is_none() || node.config.nodes.len() < 2 {
+    if node.leading_term().is_none() || node.consensus.view().members.len() < 2 {
         return;
     }
     tracing::info!("handing leadership over");
@@ -340,33 +343,37 @@ fn check_hostid(config: &Config) -> Result<(), ServeError> {
 }
 
 /// A node that has run before has a log. One that never ran has the mark that
-/// `triad init` made, and nothing else. A node with neither lost its data, and
-/// would vote as if it had never promised anything.
-fn is_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<bool, ServeError> {
+/// `triad init` or `triad node replace` made, and nothing else. A node with
+/// neither lost its data, and would vote as if it had never promised anything.
+fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
     let unusable = |source| ServeError::DataDir { data_dir: data_dir.to_owned(), source };
-    let missing = || ServeError::DataMissing { data_dir: data_dir.to_owned() };
+    let missing = || match mutation::is_on(Mutation::WipedNodeVotes) {
+        true => Ok(Origin::Founding),
+        false => Err(ServeError::DataMissing { data_dir: data_dir.to_owned() }),
+    };
     let names = match disk.list(data_dir) {
         Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match mutation::is_on(Mutation::WipedNodeVotes) {
-                true => Ok(true),
-                false => Err(missing()),
-            };
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(),
         Err(error) => return Err(unusable(error)),
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    match (has(NEWBORN), has("log")) {
-        // A start that was interrupted after making the log begins again.
-        (true, _) => Ok(true),
-        (false, true) => Ok(false),
-        (false, false) if mutation::is_on(Mutation::WipedNodeVotes) => Ok(true),
-        (false, false) => Err(missing()),
+    // A start that was interrupted after making the log begins again.
+    match (has(NEWBORN), has(JOINING), has("log")) {
+        (true, _, _) => Ok(Origin::Founding),
+        (false, true, _) => Ok(Origin::Joining),
+        (false, false, true) => Ok(Origin::Kept),
+        (false, false, false) => missing(),
     }
 }
 
-fn no_longer_newborn(disk: &dyn Disk, data_dir: &Path) -> Result<(), ServeError> {
-    let removed = disk.remove(&data_dir.join(NEWBORN)).and_then(|()| disk.sync_dir(data_dir));
+/// From the first start on an empty log is a lost one.
+fn remove_mark(disk: &dyn Disk, data_dir: &Path, origin: Origin) -> Result<(), ServeError> {
+    let mark = match origin {
+        Origin::Kept => return Ok(()),
+        Origin::Founding => NEWBORN,
+        Origin::Joining => JOINING,
+    };
+    let removed = disk.remove(&data_dir.join(mark)).and_then(|()| disk.sync_dir(data_dir));
     removed.map_err(|source| ServeError::DataDir { data_dir: data_dir.to_owned(), source })
 }
 

@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod history;
 pub mod license;
+pub mod nodes;
 pub mod policy;
 pub mod seats;
 
@@ -18,6 +19,7 @@ use crate::duration;
 use self::asking::ExplainArguments;
 use self::history::{AuditVerb, EventsArguments, ReportVerb};
 use self::license::LicenseVerb;
+use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
 
@@ -373,13 +375,6 @@ pub struct CheckoutArguments {
     /// Give it back after this time, such as 30s or 2h
     #[arg(long, value_parser = duration::parse, value_name = "TIME")]
     pub hold: Option<Duration>,
-}
-
-/// What to do with nodes.
-#[derive(Debug, Subcommand)]
-pub enum NodeVerb {
-    /// The nodes as the leader sees them
-    List,
 }
 
 /// What to do with the leader.

@@ -208,6 +208,15 @@ impl AdminService for Node {
         Err(not_asked())
     }
 
+    type ChangeMembersStream = tonic::codegen::BoxStream<v1::ChangeMembersResponse>;
+
+    async fn change_members(
+        &self,
+        _: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<Self::ChangeMembersStream>, Status> {
+        Err(not_asked())
+    }
+
     type ListEventsStream = Events;
 
     async fn list_events(

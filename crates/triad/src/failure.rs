@@ -342,6 +342,7 @@ pub fn exit_of(reason: Reason) -> Exit {
         | Reason::BorrowTooLong => Exit::NotEntitled,
         Reason::Unspecified
         | Reason::Overloaded
+        | Reason::NodeRemoved
         | Reason::SessionUnknown
         | Reason::RequestForgotten
         | Reason::LimitReached

@@ -28,6 +28,7 @@ mod license;
 mod lists;
 mod loan;
 mod local;
+mod members;
 mod moment;
 mod myself;
 mod output;
@@ -52,7 +53,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::history::AuditVerb;
-use args::{Arguments, NodeVerb, Verb};
+use args::nodes::NodeVerb;
+use args::{Arguments, Verb};
 use exit::Exit;
 use failure::Failure;
 use settings::Settings;
@@ -115,6 +117,9 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Policy(verb) => policy::run(settings, verb).await,
         Verb::License(verb) => license::run(settings, verb).await,
         Verb::Node(NodeVerb::List) => lists::nodes(settings).await,
+        Verb::Node(NodeVerb::Add(arguments)) => members::add(settings, &arguments).await,
+        Verb::Node(NodeVerb::Replace(arguments)) => members::replace(settings, &arguments).await,
+        Verb::Node(NodeVerb::Remove(arguments)) => members::remove(settings, &arguments).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,
         Verb::Hostid => hostid::run(settings),

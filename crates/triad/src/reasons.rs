@@ -59,6 +59,13 @@ pub fn explanation(reason: Reason) -> Explanation {
             "See that the nodes run, that the servers are named by their client ports (27070), \
              and that --ca is the ca.pem of this cluster.",
         ),
+        Reason::NodeRemoved => (
+            &[],
+            "The calling node was replaced or removed. The cluster goes on without it, and it must \
+             not take part again.",
+            "Stop that node for good and remove its data. To bring the machine back, let it join \
+             as a new node with `triad node add`.",
+        ),
         Reason::LicensesExhausted => (
             &[-4],
             "Every seat of the feature is in use, overdraft included.",

@@ -1,0 +1,330 @@
+//! Who takes part, and how that changes while the cluster serves: a new node first learns what the
+//! others know, then votes in the place of the one that leaves.
+//!
+//! A node that joins has an id that no node ever had. One that lost its data under its old id would
+//! vote without the memory of what it promised.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::consensus::{ClusterView, Consensus, Leadership, MemberView};
+use crate::peers::Raft;
+use crate::types::Member;
+
+/// Three is the product; more than five votes are not worth waiting for.
+const VOTERS_MAX: usize = 5;
+/// A node with all but so many entries has caught up: the rest is sent with the next messages.
+const NEARLY_ENTRIES: u64 = 256;
+/// How often a change looks how far it is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// A node that has not answered the leader for this long does not count for a quorum.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long the entries that change who votes may take. They need a quorum of the old and of the
+/// new nodes, which was there a moment before.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A change of who takes part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembersChange {
+    /// The node that joins, by an id that no node ever had.
+    pub add: Option<(u64, Member)>,
+    /// The node that leaves.
+    pub remove: Option<u64>,
+}
+
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinProgress {
+    /// The new node does not answer yet.
+    Waiting,
+    /// It has `matched` of the leader's `last` entries.
+    CatchingUp {
+        /// The last entry known to be on the new node.
+        matched: u64,
+        /// The last entry of the leader.
+        last: u64,
+    },
+    /// It has nearly everything, and who votes is being changed.
+    Voting,
+}
+
+/// Why who takes part was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// This node does not lead.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The change cannot be: the text says why.
+    #[error("{0}")]
+    Impossible(String),
+    /// Too few nodes answer to change anything safely.
+    #[error("{answering} of {voters} nodes answer, and {needed} are needed; nothing was changed")]
+    NoQuorum {
+        /// How many of the voters answer, the leader included.
+        answering: usize,
+        /// The voters, before or after the change.
+        voters: usize,
+        /// A majority of them.
+        needed: usize,
+    },
+    /// Another change is under way.
+    #[error("another change of the nodes is under way")]
+    Busy,
+    /// It was not confirmed in time, or leadership was lost on the way. The same change again
+    /// finds out, and completes it.
+    #[error("the change was not confirmed in time; ask for it again")]
+    Unknown,
+}
+
+impl Consensus {
+    /// Changes who takes part, and tells how far it is as often as that changes, and at least
+    /// every few hundred milliseconds. Waits for the new node as long as it takes.
+    ///
+    /// The change is complete when this returns `Ok`. Dropping the future before leaves a node
+    /// that learns and does not vote; the same change again goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`]. A leader cannot remove itself: it must hand over first.
+    pub async fn change_members(
+        &self,
+        change: &MembersChange,
+        mut tell: impl FnMut(JoinProgress),
+    ) -> Result<(), ChangeError> {
+        let raft = self.raft();
+        loop {
+            if !self.leadership().serving {
+                return Err(ChangeError::NotLeader);
+            }
+            let view = self.view();
+            let Some(voters) = self.voters_after(change, &view)? else { return Ok(()) };
+            if let Some((id, member)) = &change.add {
+                let known = view.members.iter().find(|m| m.node_id == *id);
+                match known {
+                    None => {
+                        enough_answer(&view, self.node_id(), &voters_now(&view), None)?;
+                        completed(raft.add_learner(*id, member.clone(), false)).await?;
+                        continue;
+                    }
+                    Some(joining) if !joining.is_voter => {
+                        let progress = progress(joining, &view);
+                        tell(progress);
+                        if progress != JoinProgress::Voting {
+                            sleep(LOOK_INTERVAL).await;
+                            continue;
+                        }
+                    }
+                    Some(_) => {}
+                }
+            }
+            tell(JoinProgress::Voting);
+            let joins = change.add.as_ref().map(|(id, _)| *id);
+            enough_answer(&view, self.node_id(), &voters_now(&view), None)?;
+            enough_answer(&view, self.node_id(), &voters, joins)?;
+            completed(raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false))
+                .await?;
+        }
+    }
+
+    /// Who votes after the change, `None` where that is so already.
+    fn voters_after(
+        &self,
+        change: &MembersChange,
+        view: &ClusterView,
+    ) -> Result<Option<BTreeSet<u64>>, ChangeError> {
+        let impossible = |what: String| Err(ChangeError::Impossible(what));
+        if change.remove == Some(self.node_id()) {
+            return Err(ChangeError::NotLeader);
+        }
+        let mut voters = self.target_voters();
+        let before = voters.clone();
+        if let Some(leaving) = change.remove {
+            voters.remove(&leaving);
+        }
+        if let Some((id, member)) = &change.add {
+            let known = view.members.iter().find(|m| m.node_id == *id);
+            let newest = view.members.iter().map(|m| m.node_id).max().unwrap_or(0);
+            match known {
+                Some(known) if known.member != *member => {
+                    return impossible(format!(
+                        "node {id} takes part already, as {} at {}",
+                        known.member.name, known.member.peer_address
+                    ));
+                }
+                None if *id <= newest => {
+                    return impossible(format!(
+                        "node ids are never used again: the next one is {}",
+                        newest + 1
+                    ));
+                }
+                _ => {}
+            }
+            let others = view
+                .members
+                .iter()
+                .filter(|m| m.node_id != *id && Some(m.node_id) != change.remove);
+            for other in others {
+                let clash = [
+                    (&other.member.name, &member.name),
+                    (&other.member.peer_address, &member.peer_address),
+                    (&other.member.client_address, &member.client_address),
+                ];
+                if let Some((taken, _)) = clash.into_iter().find(|(theirs, new)| theirs == new) {
+                    return impossible(format!("{taken} belongs to node {}", other.node_id));
+                }
+            }
+            voters.insert(*id);
+        }
+        if voters.is_empty() || voters.len() > VOTERS_MAX {
+            return impossible(format!(
+                "a cluster has 1 to {VOTERS_MAX} nodes; this would make it {}",
+                voters.len()
+            ));
+        }
+        let leaves = change.remove.is_some_and(|id| view.members.iter().any(|m| m.node_id == id));
+        Ok((voters != before || leaves || self.is_joint()).then_some(voters))
+    }
+
+    /// Who votes, or will once the change under way is complete.
+    fn target_voters(&self) -> BTreeSet<u64> {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics
+            .membership_config
+            .membership()
+            .get_joint_config()
+            .last()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn is_joint(&self) -> bool {
+        is_joint(self.raft())
+    }
+}
+
+fn voters_now(view: &ClusterView) -> BTreeSet<u64> {
+    view.members.iter().filter(|m| m.is_voter).map(|m| m.node_id).collect()
+}
+
+/// Refuses a change that would wait for nodes which do not answer. `joins` was seen to answer.
+fn enough_answer(
+    view: &ClusterView,
+    own: u64,
+    voters: &BTreeSet<u64>,
+    joins: Option<u64>,
+) -> Result<(), ChangeError> {
+    let answers = |id: &&u64| {
+        let member = view.members.iter().find(|m| m.node_id == **id);
+        let lately = member.and_then(|m| m.answered_ago).is_some_and(|ago| ago < ANSWER_AGE_MAX);
+        **id == own || Some(**id) == joins || lately
+    };
+    let (answering, needed) = (voters.iter().filter(answers).count(), voters.len() / 2 + 1);
+    if answering >= needed {
+        return Ok(());
+    }
+    Err(ChangeError::NoQuorum { answering, voters: voters.len(), needed })
+}
+
+fn progress(joining: &MemberView, view: &ClusterView) -> JoinProgress {
+    let answers = joining.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
+    match joining.matched_index {
+        Some(matched) if answers && matched + NEARLY_ENTRIES >= view.last_index => {
+            JoinProgress::Voting
+        }
+        Some(matched) if answers => JoinProgress::CatchingUp { matched, last: view.last_index },
+        _ if answers => JoinProgress::CatchingUp { matched: 0, last: view.last_index },
+        _ => JoinProgress::Waiting,
+    }
+}
+
+type Written = Result<
+    openraft::raft::ClientWriteResponse<crate::types::TypeConfig>,
+    RaftError<crate::types::TypeConfig, ClientWriteError<crate::types::TypeConfig>>,
+>;
+
+async fn completed(writing: impl Future<Output = Written>) -> Result<(), ChangeError> {
+    match timeout(CHANGE_TIMEOUT, writing).await {
+        Err(_) | Ok(Err(RaftError::Fatal(_))) => Err(ChangeError::Unknown),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+            Err(ChangeError::NotLeader)
+        }
+        Ok(Err(RaftError::APIError(error))) => {
+            tracing::warn!(%error, "who takes part was not changed");
+            Err(ChangeError::Busy)
+        }
+    }
+}
+
+fn is_joint(raft: &Raft) -> bool {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.membership_config.membership().get_joint_config().len() > 1
+}
+
+/// Completes what an earlier leader began: between the two steps of a change a quorum of the old
+/// and of the new nodes is needed for everything, which is more than anyone should wait for.
+pub(crate) async fn complete_changes(raft: Raft, mut leadership: watch::Receiver<Leadership>) {
+    loop {
+        let now = *leadership.borrow_and_update();
+        if now.serving && is_joint(&raft) {
+            // Whoever leads began it himself if he led when it began; he is given the time.
+            sleep(LOOK_INTERVAL).await;
+            if is_joint(&raft) {
+                let target = {
+                    let metrics = raft.server_metrics();
+                    let metrics = metrics.borrow_watched();
+                    let configs = metrics.membership_config.membership().get_joint_config();
+                    configs.last().cloned().unwrap_or_default()
+                };
+                tracing::info!(voters = ?target, "completing a change of the nodes");
+                let change = ChangeMembers::ReplaceAllVoters(target);
+                let _ = completed(raft.change_membership(change, false)).await;
+            }
+        }
+        let again = now.serving && is_joint(&raft);
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            () = sleep(LOOK_INTERVAL), if again => {}
+        }
+    }
+}
+
+/// Whether a leader said that this node takes part no longer.
+#[derive(Clone, Debug)]
+pub(crate) struct Removed(Arc<watch::Sender<bool>>);
+
+impl Default for Removed {
+    fn default() -> Self {
+        Removed(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Removed {
+    /// A leader said so.
+    pub(crate) fn note(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Resolves when one has.
+    pub(crate) async fn told(&self) {
+        let mut told = self.0.subscribe();
+        // The sender is borrowed, so it is there.
+        let _ = told.wait_for(|told| *told).await;
+    }
+}
+
+/// True where this node leads and knows that `node_id` takes no part. Who does not lead may be behind.
+pub(crate) fn leader_knows_not(raft: &Raft, own: u64, node_id: u64) -> bool {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.current_leader == Some(own) && metrics.membership_config.get_node(&node_id).is_none()
+}

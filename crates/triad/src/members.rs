@@ -1,0 +1,364 @@
+//! `triad node add`, `replace` and `remove`: changing who takes part while the
+//! cluster serves.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use triad_proto::v1::{
+    ChangeMembersRequest, ChangeMembersResponse, JoinStage, NewMember, NodeStatus, Reason, Refusal,
+    Role, StatusRequest, StatusResponse,
+};
+use triad_server::config::Config;
+use triad_server::init::{JoiningNode, init_joining, joining_directory};
+use triad_server::node_spec::{NodeSpec, NodeSpecError};
+
+use crate::args::nodes::{AddArguments, JoiningOptions, RemoveArguments, ReplaceArguments};
+use crate::args::seats::ConsentOptions;
+use crate::clock;
+use crate::cluster::{Admin, Cluster};
+use crate::consent::{Consent, consent, demand_somebody_to_ask};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::text::printable;
+
+/// A leader tells how far it is several times a second.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Nobody is waited for who does not say how far it is for so long: a new leader
+/// is there much earlier, if there are enough nodes for one.
+const LEADERLESS_MAX: Duration = Duration::from_secs(10);
+/// Before the leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Between two lines that say how far a node has caught up.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long to wait for what needs no new node.
+const REMOVE_WAIT: Duration = Duration::from_secs(30);
+
+/// Lets a new node join.
+pub async fn add(settings: &Settings, arguments: &AddArguments) -> Result<Exit, Failure> {
+    let status = status(settings).await?;
+    let new = new_node(&status, arguments.node.clone(), None);
+    join(settings, &status, new, None, &arguments.joining).await
+}
+
+/// Puts a new node in the place of another.
+pub async fn replace(settings: &Settings, arguments: &ReplaceArguments) -> Result<Exit, Failure> {
+    demand_somebody_to_ask(arguments.consent)?;
+    let status = status(settings).await?;
+    let old = find(&status, &arguments.node)?.clone();
+    let spec = match &arguments.with {
+        Some(spec) => spec.clone(),
+        None => same_place(&old)?,
+    };
+    let new = new_node(&status, spec, Some(&old));
+    let plan = format!(
+        "node {} ({}) leaves the cluster for good, and node {} ({} at {}) takes its place.\n\
+         Its data is not used again; nobody loses a seat.\n{}",
+        old.node_id,
+        old.name,
+        new.node_id,
+        new.spec.name,
+        new.spec.client_address(),
+        if is_away(&old) { "" } else { "It takes part now: this stops it.\n" },
+    );
+    if withheld(settings, arguments.consent, &plan)? {
+        return Ok(Exit::Ok);
+    }
+    join(settings, &status, new, Some(&old), &arguments.joining).await
+}
+
+/// Takes a node out.
+pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<Exit, Failure> {
+    demand_somebody_to_ask(arguments.consent)?;
+    let status = status(settings).await?;
+    let old = find(&status, &arguments.node)?.clone();
+    let voters = status.nodes.iter().filter(|node| node.role() != Role::Learner).count();
+    let left = if old.role() == Role::Learner { voters } else { voters - 1 };
+    // A cluster of n goes on without (n - 1) / 2 of its nodes.
+    let (before, after) = (voters.saturating_sub(1) / 2, left.saturating_sub(1) / 2);
+    let survives = |failures: usize| match failures {
+        0 => "no failure of a node".to_owned(),
+        1 => "the failure of one node".to_owned(),
+        more => format!("the failure of {more} nodes"),
+    };
+    if after < before && !arguments.force && !arguments.consent.dry_run {
+        return Err(Failure::Usage {
+            what: format!(
+                "without {} the cluster would survive {}, and now it survives {}",
+                printable(&old.name),
+                survives(after),
+                survives(before)
+            ),
+            remedy: "put another in its place with `triad node replace`, or give --force"
+                .to_owned(),
+        });
+    }
+    let plan = format!(
+        "node {} ({}) leaves the cluster for good; {left} nodes are left, which survive {}.\n",
+        old.node_id,
+        old.name,
+        survives(after)
+    );
+    if withheld(settings, arguments.consent, &plan)? {
+        return Ok(Exit::Ok);
+    }
+    let request = ChangeMembersRequest { add: None, remove_node_id: old.node_id };
+    change(settings, &request, REMOVE_WAIT, |_| ()).await?;
+    let value = json!({ "removed": old.node_id.to_string() });
+    settings.output.answer(&value, || {
+        format!(
+            "node {} ({}) takes part no longer; stop it for good, and remove its data\n",
+            old.node_id,
+            printable(&old.name)
+        )
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn withheld(settings: &Settings, options: ConsentOptions, plan: &str) -> Result<bool, Failure> {
+    Ok(consent(settings, options, plan)? != Consent::Given)
+}
+
+async fn status(settings: &Settings) -> Result<StatusResponse, Failure> {
+    let asked = Cluster::new(settings)?
+        .write(async |admin: &mut Admin| Ok(admin.status(StatusRequest {}).await?.into_inner()))
+        .await?;
+    Ok(asked.answer)
+}
+
+fn find<'a>(status: &'a StatusResponse, name: &str) -> Result<&'a NodeStatus, Failure> {
+    // While a node is replaced there may be two of one name; the older leaves.
+    let named = status.nodes.iter().filter(|n| n.name == name || n.node_id.to_string() == name);
+    named.min_by_key(|node| node.node_id).ok_or_else(|| {
+        let names: Vec<_> = status.nodes.iter().map(|node| node.name.as_str()).collect();
+        Failure::Usage {
+            what: format!("no node of the cluster is named {name:?}"),
+            remedy: format!("its nodes are {}", names.join(", ")),
+        }
+    })
+}
+
+fn is_away(node: &NodeStatus) -> bool {
+    matches!(node.role(), Role::Unreachable | Role::Unspecified)
+}
+
+fn spec_of(node: &NodeStatus) -> Result<NodeSpec, Failure> {
+    let (clients, peers) = (&node.client_address, &node.peer_address);
+    let peer_port = peers.rsplit_once(':').map_or("", |(_, port)| port);
+    let text = format!("{}={clients}/{peer_port}", node.name);
+    text.parse().map_err(|error: NodeSpecError| Failure::Usage {
+        what: format!("node {}: {error}", node.node_id),
+        remedy: "say where the new node is: --with NAME=HOST:PORT".to_owned(),
+    })
+}
+
+fn same_place(node: &NodeStatus) -> Result<NodeSpec, Failure> {
+    let spec = spec_of(node)?;
+    match spec.peer_address() == node.peer_address {
+        true => Ok(spec),
+        false => Err(Failure::Usage {
+            what: format!(
+                "node {} has one host for clients ({}) and another for peers ({})",
+                node.node_id, node.client_address, node.peer_address
+            ),
+            remedy: "say where the new node is: --with NAME=HOST:PORT".to_owned(),
+        }),
+    }
+}
+
+/// A node that joins, by the next id or by the one that it has been given before.
+fn new_node(status: &StatusResponse, spec: NodeSpec, old: Option<&NodeStatus>) -> JoiningNode {
+    let newest = status.nodes.iter().max_by_key(|node| node.node_id);
+    let begun = status.nodes.iter().find(|node| {
+        node.role() == Role::Learner
+            && node.name == spec.name
+            && node.client_address == spec.client_address()
+    });
+    let node_id = match begun {
+        Some(begun) => begun.node_id,
+        None => newest.map_or(0, |node| node.node_id) + 1,
+    };
+    let stay = |node: &&NodeStatus| {
+        node.node_id != node_id && old.is_none_or(|old| old.node_id != node.node_id)
+    };
+    let others = status.nodes.iter().filter(stay);
+    let others = others.filter_map(|node| Some((node.node_id, spec_of(node).ok()?))).collect();
+    JoiningNode { node_id, spec, others, now: clock::now() }
+}
+
+async fn join(
+    settings: &Settings,
+    status: &StatusResponse,
+    new: JoiningNode,
+    old: Option<&NodeStatus>,
+    options: &JoiningOptions,
+) -> Result<Exit, Failure> {
+    let directory = joining_directory(&options.dir, new.node_id, &new.spec.name);
+    let config = directory.join("triad.toml");
+    // Made by an earlier run of the same command, which did not come to its end.
+    let is_there = Config::load(&config).is_ok_and(|made| made.node_id == new.node_id);
+    if !is_there {
+        let like = match &options.like {
+            Some(file) => file.clone(),
+            None => first_config(&options.dir, status)?,
+        };
+        init_joining(&options.dir, &like, &new)?;
+    }
+    let id = new.node_id;
+    let told = |event: &str| json!({ "event": event, "nodeId": id.to_string(), "config": config.display().to_string() });
+    settings.output.notice(&format!(
+        "{}  goes to {}, whole, and nowhere else. Start it there:\n\n  triad serve --config {}\n\n",
+        directory.display(),
+        new.spec.host,
+        config.display()
+    ));
+    if options.prepare {
+        settings.output.answer(&told("prepared"), || {
+            "Then give this command again without --prepare.\n".to_owned()
+        })?;
+        return Ok(Exit::Ok);
+    }
+    let request = ChangeMembersRequest {
+        add: Some(NewMember {
+            node_id: id,
+            name: new.spec.name.clone(),
+            client_address: new.spec.client_address(),
+            peer_address: new.spec.peer_address(),
+        }),
+        remove_node_id: old.map_or(0, |old| old.node_id),
+    };
+    let mut teller = Teller { node_id: id, new: &new.spec, last: None };
+    change(settings, &request, options.wait, |progress| {
+        if let Some(line) = teller.line(progress) {
+            settings.output.notice(&line);
+        }
+    })
+    .await?;
+    settings.output.answer(&told("joined"), || {
+        let mut text = format!("node {id} ({}) takes part\n", new.spec.name);
+        if let Some(old) = old {
+            text += &format!(
+                "node {} ({}) takes part no longer; if it runs, stop it for good\n",
+                old.node_id,
+                printable(&old.name)
+            );
+        }
+        text
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The configuration of the first of the cluster's nodes that is below `dir`.
+fn first_config(dir: &Path, status: &StatusResponse) -> Result<PathBuf, Failure> {
+    let mut homes = status
+        .nodes
+        .iter()
+        .flat_map(|node| [joining_directory(dir, node.node_id, &node.name), dir.join(&node.name)]);
+    let found = homes.find_map(|home| {
+        let file = home.join("triad.toml");
+        file.is_file().then_some(file)
+    });
+    found.ok_or_else(|| Failure::Usage {
+        what: format!("no triad.toml of a node of this cluster is below {}", dir.display()),
+        remedy: "give the triad.toml of any of its nodes with --like FILE".to_owned(),
+    })
+}
+
+/// Says how far a change is, in lines for a person.
+struct Teller<'a> {
+    node_id: u64,
+    new: &'a NodeSpec,
+    last: Option<(JoinStage, Instant)>,
+}
+
+impl Teller<'_> {
+    fn line(&mut self, progress: &ChangeMembersResponse) -> Option<String> {
+        let (stage, now) = (progress.stage(), Instant::now());
+        let is_new = self.last.is_none_or(|(last, _)| last != stage);
+        let is_due = self.last.is_some_and(|(_, at)| now - at >= PROGRESS_INTERVAL);
+        let name = format!("node {} ({})", self.node_id, self.new.name);
+        let line = match stage {
+            JoinStage::Waiting if is_new => {
+                format!("waiting for {name} to answer at {} ...\n", self.new.peer_address())
+            }
+            JoinStage::CatchingUp if is_new || is_due => format!(
+                "{name} catches up: {} of {} entries\n",
+                progress.matched_index, progress.last_index
+            ),
+            JoinStage::Voting if is_new => format!("{name} has caught up; it is given a vote\n"),
+            _ => return None,
+        };
+        self.last = Some((stage, now));
+        Some(line)
+    }
+}
+
+/// Asks for a change until it is done, whoever leads meanwhile.
+async fn change(
+    settings: &Settings,
+    request: &ChangeMembersRequest,
+    wait: Duration,
+    mut tell: impl FnMut(&ChangeMembersResponse),
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + wait;
+    let mut heard = Instant::now();
+    loop {
+        let mut tell = |progress: &ChangeMembersResponse| {
+            heard = Instant::now();
+            tell(progress);
+        };
+        let failure = match attempt(settings, request, (deadline, wait), &mut tell).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        let give_up = deadline.min(heard + LEADERLESS_MAX);
+        if !may_pass(&failure) || Instant::now() + PAUSE >= give_up {
+            return Err(failure);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn attempt(
+    settings: &Settings,
+    request: &ChangeMembersRequest,
+    (deadline, wait): (Instant, Duration),
+    tell: &mut impl FnMut(&ChangeMembersResponse),
+) -> Result<(), Failure> {
+    let opened = Cluster::new(settings)?
+        .write(async |admin: &mut Admin| {
+            Ok(admin.change_members(request.clone()).await?.into_inner())
+        })
+        .await?;
+    let (mut stream, address) = (opened.answer, opened.address);
+    loop {
+        let next = timeout(SILENCE_MAX, stream.message());
+        match timeout_at(deadline, next).await {
+            Err(_) => return Err(Failure::TimedOut { address, timeout: wait }),
+            Ok(Err(_) | Ok(Ok(None))) => {
+                let what = "the stream ended before the change was done".to_owned();
+                return Err(Failure::Unreachable(vec![(address, what)]));
+            }
+            Ok(Ok(Err(status))) => return Err(Failure::refused(Refusal::from_status(&status))),
+            Ok(Ok(Ok(Some(progress)))) if progress.stage() == JoinStage::Done => return Ok(()),
+            Ok(Ok(Ok(Some(progress)))) => tell(&progress),
+        }
+    }
+}
+
+fn may_pass(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable(_) | Failure::NoLeader { .. } => true,
+        Failure::Refused(refusal) => matches!(
+            refusal.reason(),
+            Reason::NotLeader
+                | Reason::NotReady
+                | Reason::Deadline
+                | Reason::Overloaded
+                | Reason::NodeUnreachable
+        ),
+        _ => false,
+    }
+}
