@@ -572,7 +572,7 @@ impl Consensus {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
             forgotten = self.0.memory.forgotten() => forgotten.to_string(),
-            () = self.0.removed.told() => {
+            () = self.0.removed.for_good(&self.0.raft) => {
                 "another node took this node's place, or it was removed: it takes part no longer. \
                  Stop it for good, and remove its data"
                     .to_owned()

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, Instant as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::consensus::{ClusterView, Consensus, Leadership, MemberView};
+use crate::consensus::{ClusterView, Consensus, Leadership, MemberView, QUORUM_LEASE_MAX};
 use crate::peers::Raft;
 use crate::types::Member;
 
@@ -298,33 +298,49 @@ pub(crate) async fn complete_changes(raft: Raft, mut leadership: watch::Receiver
     }
 }
 
-/// Whether a leader said that this node takes part no longer.
+/// The newest term in which a leader said that this node takes part no longer; 0 for none.
 #[derive(Clone, Debug)]
-pub(crate) struct Removed(Arc<watch::Sender<bool>>);
+pub(crate) struct Removed(Arc<watch::Sender<u64>>);
 
 impl Default for Removed {
     fn default() -> Self {
-        Removed(Arc::new(watch::Sender::new(false)))
+        Removed(Arc::new(watch::Sender::new(0)))
     }
 }
 
 impl Removed {
-    /// A leader said so.
-    pub(crate) fn note(&self) {
-        self.0.send_replace(true);
+    /// Who leads in `term` said so, or believes that he does.
+    pub(crate) fn note(&self, term: u64) {
+        self.0.send_if_modified(|newest| std::mem::replace(newest, term.max(*newest)) < term);
     }
 
-    /// Resolves when one has.
-    pub(crate) async fn told(&self) {
+    /// Resolves when it is so. A leader knows every change of the nodes that was committed before
+    /// its term; one of an earlier term than the change that let this node in knows nothing of it,
+    /// and is not believed.
+    pub(crate) async fn for_good(&self, raft: &Raft) {
         let mut told = self.0.subscribe();
+        let is_out = |term: &u64| *term > 0 && *term >= members_since(raft);
         // The sender is borrowed, so it is there.
-        let _ = told.wait_for(|told| *told).await;
+        let _ = told.wait_for(is_out).await;
     }
 }
 
-/// True where this node leads and knows that `node_id` takes no part. Who does not lead may be behind.
-pub(crate) fn leader_knows_not(raft: &Raft, own: u64, node_id: u64) -> bool {
+/// The term of the entry that says who takes part, as far as this node has heard.
+fn members_since(raft: &Raft) -> u64 {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
-    metrics.current_leader == Some(own) && metrics.membership_config.get_node(&node_id).is_none()
+    metrics.membership_config.log_id().as_ref().map_or(0, |id| id.committed_leader_id().term)
+}
+
+/// The term in which this node leads, if it does and `node_id` takes no part. Who does not lead,
+/// or has not heard from a quorum lately, may be behind, and must listen to a leader that it has
+/// not heard of.
+pub(crate) fn leads_without(raft: &Raft, own: u64, node_id: u64) -> Option<u64> {
+    let acknowledged = raft.data_metrics().borrow_watched().last_quorum_acked;
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let is_out = acknowledged.is_some_and(|at| at.elapsed() < QUORUM_LEASE_MAX)
+        && metrics.current_leader == Some(own)
+        && metrics.membership_config.get_node(&node_id).is_none();
+    is_out.then_some(metrics.vote.leader_id.term)
 }

@@ -189,8 +189,9 @@ impl PeerClient {
         match timeout(limit, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => {
-                if Refusal::from_status(&status).reason() == Reason::NodeRemoved {
-                    self.removed.note();
+                let refusal = Refusal::from_status(&status);
+                if refusal.reason() == Reason::NodeRemoved {
+                    self.removed.note(refusal.leader_term);
                 }
                 Err(unreachable(&status))
             }

@@ -84,11 +84,11 @@ impl Service {
                 return Err(wrong_cluster(message));
             }
         }
-        if membership::leader_knows_not(&self.raft, self.node_id, from) {
+        if let Some(leader_term) = membership::leads_without(&self.raft, self.node_id, from) {
             let message = format!("node {from} was replaced or removed, and takes part no longer");
-            return Err(Refusal::because(Reason::NodeRemoved, message)
-                .with_remedy("stop that node for good, and remove its data")
-                .into_status());
+            let refusal = Refusal::because(Reason::NodeRemoved, message)
+                .with_remedy("stop that node for good, and remove its data");
+            return Err(Refusal { leader_term, ..refusal }.into_status());
         }
         Ok(from)
     }
