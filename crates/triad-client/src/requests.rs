@@ -214,13 +214,10 @@ impl Requests {
     pub(crate) fn resend(&mut self) {
         self.sent_through = 0;
         self.words = self.seen.iter().map(|id| cancel(*id, true)).collect();
-        for (id, waiting) in &mut self.waiting {
+        for waiting in self.waiting.values_mut() {
             if let Waiting::Take { queue: Some(queue), .. } = waiting {
                 // Until it is said again: this server may not know of it.
                 queue.is_queued = false;
-                if queue.is_cancelled {
-                    self.words.push_back(cancel(*id, false));
-                }
             }
         }
         if mutation::is_on(Mutation::RetryIsNew) {
@@ -255,6 +252,11 @@ impl Requests {
             let call = match self.next_unsent() {
                 Some(id) => {
                     self.sent_through = id;
+                    // It may have been sent before, so it is sent again; and then
+                    // that it is not wanted.
+                    if self.waiting[&id].queue().is_some_and(|queue| queue.is_cancelled) {
+                        self.words.push_back(cancel(id, false));
+                    }
                     self.call(id)
                 }
                 // After the requests that they are about.
@@ -283,6 +285,12 @@ impl Requests {
         for call in calls.iter().rev().filter(|call| matches!(call, Call::Cancel(_))) {
             self.words.push_front(call.clone());
         }
+        // What is sent again says so again.
+        let sent_through = self.sent_through;
+        self.words.retain(|word| match word {
+            Call::Cancel(word) => word.answer_received || word.request_id <= sent_through,
+            _ => true,
+        });
     }
 
     fn call(&mut self, request_id: u64) -> Call {
@@ -515,6 +523,24 @@ mod tests {
         assert_eq!(again.len(), 2, "the request, so that it is known, and then the word");
         assert_eq!(cancels(&again), [(1, false)]);
         requests.answered(1);
+        assert!(!requests.has_unsent());
+    }
+
+    #[test]
+    fn what_is_given_up_before_it_is_sent_again_is_sent_with_the_word() {
+        let mut requests = Requests::new();
+        requests.add(wanted(7).0);
+        requests.next_message();
+        requests.queued(1, THIRD);
+        requests.resend();
+        // Between two streams: this server has not been asked yet.
+        requests.give_up(7);
+        let calls = requests.next_message();
+        assert!(matches!(calls[0], Call::Take(_)), "{calls:?}");
+        assert_eq!(cancels(&calls), [(1, false)]);
+        requests.unsend(&calls);
+        let again = requests.next_message();
+        assert_eq!((again.len(), cancels(&again)), (2, vec![(1, false)]));
         assert!(!requests.has_unsent());
     }
 

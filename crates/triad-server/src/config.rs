@@ -590,7 +590,9 @@ peers = "a:27071"
         let error = swap("data_dir", "data_dri");
         assert!(error.starts_with(&format!("{at}:4: unknown field `data_dri`")), "{error}");
         let error = swap("node_id = 1", "node_id = 2");
-        assert_eq!(error, format!("{at}:2: node_id = 2: is not in the [[node]] list below"));
+        let expected = "node_id = 2: is not in the [[node]] list below; \
+                        see docs/reference/configuration.md";
+        assert_eq!(error, format!("{at}:2: {expected}"));
         let error = swap("tc-0", "tc-x");
         assert!(error.contains(":1: cluster_id = tc-x") && error.contains("copy it"), "{error}");
         let error = swap("mode = \"on\"", "mode = \"yes\"");

@@ -20,6 +20,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::admin_service::is_administrator;
 use crate::node::Node;
+use crate::unfinished::FinishedBody;
 
 /// From the head of a request to its last byte: a license file over a bad line.
 pub(crate) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +28,8 @@ pub(crate) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// questions that anybody may ask are a few bytes.
 const WITHOUT_TOKEN_BYTES_MAX: usize = 4 << 10;
 /// The one call whose requests go on for as long as the client likes. Its
-/// stream has a deadline for its first message, see `session_stream.rs`.
+/// stream has a deadline for its first message, see `session_stream.rs`, and
+/// each message has one from where it begins.
 const ENDLESS: &str = "/triad.v1.LicensingService/Session";
 
 /// A service whose requests arrive in time and within bounds.
@@ -59,7 +61,7 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Guarded<S
 
     fn call(&mut self, request: http::Request<Body>) -> S::Future {
         if request.uri().path() == ENDLESS {
-            return self.inner.call(request);
+            return self.inner.call(request.map(|inner| Body::new(FinishedBody::new(inner))));
         }
         let is_bounded = self.administered.as_ref().is_some_and(|node| {
             let header = request.headers().get(http::header::AUTHORIZATION);

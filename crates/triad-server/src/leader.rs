@@ -54,7 +54,8 @@ fn promote(node: &Node, leadership: Leadership) {
     let open: Vec<_> = node.consensus.read(|ledger| {
         let part = if mutation::is_on(Mutation::NoGraceOnPromotion) { 8 } else { 1 };
         let lease = |ms: u64| Duration::from_millis(ms / part);
-        ledger.sessions(None).map(|(id, session)| (id, lease(session.lease_ms))).collect()
+        let open = ledger.sessions(None);
+        open.map(|(id, session)| (id, lease(session.lease_ms), session.holder.address)).collect()
     });
     let count = open.len();
     let before = match mutation::is_on(Mutation::NoGraceOnPromotion) {

@@ -34,6 +34,7 @@ mod seats_admin;
 mod serve;
 mod session_stream;
 pub mod sessions;
+mod unfinished;
 
 pub use config::{Config, ConfigError};
 pub use serve::{Ready, ServeError, ServeOptions, serve, serve_until};

@@ -84,7 +84,7 @@ impl Licensing {
         lease_ms: u64,
     ) -> Result<u64, Refusal> {
         let lease = self.node.times().lease(Duration::from_millis(lease_ms));
-        self.node.opening(session, lease)?;
+        self.node.opening(session, lease, holder.address)?;
         let known = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
             // He may have come by another way since.

@@ -1,6 +1,7 @@
 //! One node, as its services see it: consensus, the sessions of its leadership,
 //! and how it says no.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::config::{Config, SessionTimes};
 use crate::convert;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
-use crate::sessions::{Heard, Sessions, StreamId};
+use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 
 /// How long a request may take before its outcome is called unknown. Far
 /// longer than a commit, shorter than a client's patience.
@@ -37,6 +38,8 @@ const HOLDERS_LOOKED_AT_MAX: usize = 1_000;
 const RETRY_ELECTING: Duration = Duration::from_millis(50);
 /// What to wait before asking an overloaded node again.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(500);
+/// What an address with too many sessions is to wait: some of them end.
+const RETRY_CROWDED: Duration = Duration::from_secs(10);
 
 /// The clocks at the moment of an answer. The ledger's own stand still while
 /// nothing happens.
@@ -164,7 +167,9 @@ impl Node {
         let heard = self.sessions(|sessions| sessions.heard(session, now));
         match heard {
             None => Err(self.not_leader()),
-            Some(Heard::Unknown | Heard::Ending) => Err(self.session_unknown(session)),
+            Some(Heard::Unknown | Heard::Ending | Heard::Crowded) => {
+                Err(self.session_unknown(session))
+            }
             // Asked last: it must hold at the moment of acknowledging.
             Some(Heard::Kept)
                 if !self.consensus.quorum_is_fresh()
@@ -290,10 +295,24 @@ impl Node {
     }
 
     /// Opens or resumes a session in the table, before the ledger is asked.
-    pub(crate) fn opening(&self, session: SessionId, lease: Duration) -> Result<(), Refusal> {
+    pub(crate) fn opening(
+        &self,
+        session: SessionId,
+        lease: Duration,
+        address: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let now = Instant::now();
-        match self.sessions(|sessions| sessions.opening(session, lease, now)) {
+        match self.sessions(|sessions| sessions.opening(session, lease, address, now)) {
             None => Err(self.not_leader()),
+            Some(Heard::Crowded) => {
+                let message = format!(
+                    "the address that this comes from has {SESSIONS_PER_ADDRESS_MAX} sessions \
+                     already"
+                );
+                Err(Refusal::because(Reason::Overloaded, message)
+                    .with_remedy("look with `triad sessions` for what opens them without end")
+                    .retry_after(RETRY_CROWDED))
+            }
             Some(Heard::Ending | Heard::Unknown) => Err(self.session_unknown(session)),
             Some(Heard::Kept) => Ok(()),
         }

@@ -225,7 +225,7 @@ impl SessionStream {
         let holder = convert::holder(open.holder, self.address)?;
         let lease = self.node.times().lease(Duration::from_millis(open.lease_ms));
         let term = self.node.leading_term().ok_or_else(|| self.node.not_leader())?;
-        self.node.opening(session, lease)?;
+        self.node.opening(session, lease, holder.address)?;
         let lease_ms = lease.as_millis() as u64;
         let command = Command::Open { session, holder, lease_ms, resume: open.resume };
         let committed = self.node.propose_opening(session, vec![command]).await?;

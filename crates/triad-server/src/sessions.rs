@@ -7,11 +7,13 @@
 //! a new leader starts by giving everybody one full lease.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use triad_ledger::Silence;
 use triad_ledger::names::SessionId;
+use triad_proto::net::block_of;
 
 use crate::mutation::{self, Mutation};
 
@@ -33,6 +35,10 @@ const STREAMS_MAX: usize = 8;
 /// each count from when they noticed: a quarter, and at least this.
 const GRACE_MARGIN_MIN: Duration = Duration::from_millis(500);
 
+/// Sessions that one address may open: a twentieth of what a ledger keeps, and
+/// more than the machines behind one gateway come to.
+pub const SESSIONS_PER_ADDRESS_MAX: u32 = 100_000;
+
 /// One socket's stream, numbered by the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId(pub u64);
@@ -44,6 +50,8 @@ pub enum Heard {
     Kept,
     /// Its end has been proposed and cannot be taken back: do not acknowledge.
     Ending,
+    /// A session that would be one too many of its address.
+    Crowded,
     /// Not a session of this leader.
     Unknown,
 }
@@ -56,6 +64,8 @@ pub struct Sessions {
     /// When each session must be looked at. An entry may be out of date; it is
     /// then put back at the right time, so a heartbeat need not move it.
     due: BTreeSet<(Instant, SessionId)>,
+    /// How many sessions each address has.
+    crowds: HashMap<IpAddr, u32>,
     last_tick: Instant,
     /// How long this process was held up, all in all.
     stalled: Duration,
@@ -65,6 +75,8 @@ pub struct Sessions {
 struct Entry {
     /// The ledger has said that it is open.
     is_known: bool,
+    /// Where it was opened from, as the sessions of one address are counted.
+    address: Option<IpAddr>,
     lease: Duration,
     heard: Instant,
     /// [`Sessions::stalled`] when it was last heard: later stalls are forgiven.
@@ -85,6 +97,7 @@ impl Entry {
     fn new(lease: Duration, now: Instant, stalled: Duration) -> Self {
         Entry {
             is_known: false,
+            address: None,
             lease,
             heard: now,
             stalled_before: stalled,
@@ -124,7 +137,7 @@ impl Sessions {
     /// of it the time for which the leader before may still have acknowledged
     /// heartbeats.
     pub fn promoted(
-        open: impl IntoIterator<Item = (SessionId, Duration)>,
+        open: impl IntoIterator<Item = (SessionId, Duration, Option<IpAddr>)>,
         leader_before: Duration,
         disconnect_grace: Duration,
         now: Instant,
@@ -134,14 +147,19 @@ impl Sessions {
             disconnect_grace: disconnect_grace + margin,
             entries: HashMap::new(),
             due: BTreeSet::new(),
+            crowds: HashMap::new(),
             last_tick: now,
             stalled: Duration::ZERO,
         };
-        for (id, lease) in open {
+        for (id, lease, address) in open {
+            let address = address.map(block_of);
             let new = Entry::new(lease, now, Duration::ZERO);
-            let entry = Entry { is_known: true, leader_before, ..new };
+            let entry = Entry { is_known: true, address, leader_before, ..new };
             sessions.due.insert((entry.lease_ends(Duration::ZERO), id));
             sessions.entries.insert(id, entry);
+            if let Some(address) = address {
+                *sessions.crowds.entry(address).or_default() += 1;
+            }
         }
         sessions
     }
@@ -160,10 +178,24 @@ impl Sessions {
     /// is asked, so that no open session is ever unwatched; an end of one that
     /// never came about does nothing. Opening counts as a heartbeat, also when
     /// it is repeated.
-    pub fn opening(&mut self, id: SessionId, lease: Duration, now: Instant) -> Heard {
+    pub fn opening(
+        &mut self,
+        id: SessionId,
+        lease: Duration,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Heard {
         let stalled = self.stalled;
         let Some(entry) = self.entries.get_mut(&id) else {
-            let entry = Entry::new(lease, now, stalled);
+            let address = address.map(block_of);
+            if let Some(address) = address {
+                let crowd = self.crowds.entry(address).or_default();
+                if *crowd >= SESSIONS_PER_ADDRESS_MAX {
+                    return Heard::Crowded;
+                }
+                *crowd += 1;
+            }
+            let entry = Entry { address, ..Entry::new(lease, now, stalled) };
             self.due.insert((entry.lease_ends(stalled), id));
             self.entries.insert(id, entry);
             return Heard::Kept;
@@ -196,7 +228,7 @@ impl Sessions {
         let idle =
             |entry: &Entry| !entry.is_known && entry.streams.is_empty() && entry.ending.is_none();
         if self.entries.get(&id).is_some_and(idle) {
-            self.entries.remove(&id);
+            self.ended(id);
         }
     }
 
@@ -242,7 +274,14 @@ impl Sessions {
 
     /// The session is gone from the ledger.
     pub fn ended(&mut self, id: SessionId) {
-        self.entries.remove(&id);
+        let address = self.entries.remove(&id).and_then(|entry| entry.address);
+        let Some(address) = address else { return };
+        if let Some(crowd) = self.crowds.get_mut(&address) {
+            *crowd -= 1;
+            if *crowd == 0 {
+                self.crowds.remove(&address);
+            }
+        }
     }
 
     /// One proposal of its end was certainly not applied. When none is left
@@ -324,7 +363,7 @@ mod tests {
     fn a_silent_session_is_named_once_and_only_after_its_lease() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, None, t);
         assert_eq!(sessions.heard(id(1), at(t, 10.0)), Heard::Kept);
         assert!(sessions.silent(at(t, 39.9)).is_empty());
         // A little more than the lease, for the client's slow clock.
@@ -340,9 +379,9 @@ mod tests {
     fn an_end_of_unknown_outcome_is_proposed_again_and_revives_nobody() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, None, t);
         assert_eq!(sessions.silent(at(t, 31.0)).len(), 1);
-        assert_eq!(sessions.opening(id(1), LEASE, at(t, 31.1)), Heard::Ending);
+        assert_eq!(sessions.opening(id(1), LEASE, None, at(t, 31.1)), Heard::Ending);
         assert_eq!(sessions.silent(at(t, 31.6)).len(), 1, "again");
         // One of the two was certainly not applied, the other may be.
         sessions.end_refused(id(1), at(t, 31.7));
@@ -356,7 +395,7 @@ mod tests {
     #[test]
     fn a_new_leader_gives_one_lease_and_the_time_of_the_leader_before() {
         let t = Instant::now();
-        let mut sessions = Sessions::promoted([(id(1), LEASE)], BEFORE, GRACE, t);
+        let mut sessions = Sessions::promoted([(id(1), LEASE, None)], BEFORE, GRACE, t);
         assert!(sessions.silent(at(t, 31.0)).is_empty());
         assert_eq!(sessions.silent(at(t, 31.3)).len(), 1);
     }
@@ -366,7 +405,7 @@ mod tests {
         let t = Instant::now();
         let tick = Duration::from_millis(100);
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, None, t);
         sessions.tick(tick, at(t, 0.1));
         // The process was stopped for a minute.
         sessions.tick(tick, at(t, 60.2));
@@ -380,7 +419,7 @@ mod tests {
         let t = Instant::now();
         let mut sessions = empty(t);
         for n in 1..=4 {
-            sessions.opening(id(n), LEASE, t);
+            sessions.opening(id(n), LEASE, None, t);
             sessions.attach(id(n), STREAM);
         }
         sessions.detach(id(1), STREAM, true, at(t, 5.0));
@@ -403,8 +442,8 @@ mod tests {
     fn a_repeated_opening_refreshes_the_lease() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
-        sessions.opening(id(1), LEASE, at(t, 20.0));
+        sessions.opening(id(1), LEASE, None, t);
+        sessions.opening(id(1), LEASE, None, at(t, 20.0));
         assert!(sessions.silent(at(t, 50.0)).is_empty());
         assert_eq!(sessions.silent(at(t, 50.3)).len(), 1);
     }
@@ -417,7 +456,7 @@ mod tests {
         assert_eq!(sessions.heard(id(1), at(t, 1.0)), Heard::Kept);
         assert_eq!(sessions.silent(at(t, 31.3)), [(id(1), Silence::Lease)]);
         // One that never came about is forgotten.
-        sessions.opening(id(2), LEASE, at(t, 31.3));
+        sessions.opening(id(2), LEASE, None, at(t, 31.3));
         sessions.not_opened(id(2));
         assert_eq!(sessions.heard(id(2), at(t, 31.4)), Heard::Unknown);
     }
@@ -426,7 +465,7 @@ mod tests {
     fn a_close_long_before_the_lease_ends_cannot_prolong_it() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, None, t);
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, true, at(t, 29.9));
         assert_eq!(sessions.silent(at(t, 30.3)), [(id(1), Silence::Lease)]);
@@ -436,20 +475,39 @@ mod tests {
     fn a_session_that_could_not_be_resumed_is_watched_all_the_same() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, t);
+        sessions.opening(id(1), LEASE, None, t);
         sessions.opened(id(1), LEASE, t);
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, false, t);
         // Its client comes back and is refused for want of a quorum, twice.
         for seconds in [1.0, 2.0] {
-            sessions.opening(id(1), LEASE, at(t, seconds));
+            sessions.opening(id(1), LEASE, None, at(t, seconds));
             sessions.not_opened(id(1));
         }
         assert_eq!(sessions.silent(at(t, 33.0)), [(id(1), Silence::Lease)]);
         // The same for one that an earlier leader opened.
-        let mut sessions = Sessions::promoted([(id(2), LEASE)], BEFORE, GRACE, t);
-        sessions.opening(id(2), LEASE, t);
+        let mut sessions = Sessions::promoted([(id(2), LEASE, None)], BEFORE, GRACE, t);
+        sessions.opening(id(2), LEASE, None, t);
         sessions.not_opened(id(2));
         assert_eq!(sessions.silent(at(t, 33.0)), [(id(2), Silence::Lease)]);
+    }
+
+    #[test]
+    fn one_address_cannot_fill_the_table() {
+        let t = Instant::now();
+        let numbered = |n: u32| SessionId(u128::from(n).to_be_bytes());
+        let from = |text: &str| Some(text.parse().unwrap());
+        let almost = (1..SESSIONS_PER_ADDRESS_MAX).map(|n| (numbered(n), LEASE, from("10.0.0.1")));
+        let mut sessions = Sessions::promoted(almost, BEFORE, GRACE, t);
+        let last = numbered(SESSIONS_PER_ADDRESS_MAX);
+        assert_eq!(sessions.opening(last, LEASE, from("::ffff:10.0.0.1"), t), Heard::Kept);
+        let more = numbered(SESSIONS_PER_ADDRESS_MAX + 1);
+        assert_eq!(sessions.opening(more, LEASE, from("10.0.0.1"), t), Heard::Crowded);
+        assert_eq!(sessions.opening(more, LEASE, from("10.0.0.2"), t), Heard::Kept);
+        // One that is open is never in its own way, and one that ended makes room.
+        assert_eq!(sessions.opening(last, LEASE, from("10.0.0.1"), t), Heard::Kept);
+        sessions.ended(numbered(7));
+        let next = numbered(SESSIONS_PER_ADDRESS_MAX + 2);
+        assert_eq!(sessions.opening(next, LEASE, from("10.0.0.1"), t), Heard::Kept);
     }
 }

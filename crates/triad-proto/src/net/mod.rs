@@ -41,6 +41,7 @@ pub use connect::{
     io_error_kind,
 };
 pub use http2::{Traffic, server};
+pub use slots::block_of;
 pub use stream::{ConnectionInfo, ServerStream};
 pub use tcp::TcpNetwork;
 pub use tls::{

@@ -76,7 +76,7 @@ impl Drop for Slot {
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64, which one
 /// host commonly owns whole.
-pub(super) fn block_of(ip: IpAddr) -> IpAddr {
+pub fn block_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 => v4,
