@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
 # a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
-# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks, and
-# cargo-fuzz (tests/fuzz). Quiet when all is there; without a network it says what is missing and
+# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks,
+# cargo-fuzz (tests/fuzz), and cargo-cyclonedx (deploy/sbom.sh). Quiet when all is there; without a network it says what is missing and
 # goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
@@ -48,6 +48,9 @@ install_deny() { (cd "$tools" && cargo install --quiet --locked --root "$tools" 
 has_fuzz() { "$tools/bin/cargo-fuzz" --version; }
 install_fuzz() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-fuzz --version 0.13.1); }
 
+has_sbom() { "$tools/bin/cargo-cyclonedx" cyclonedx --help; }
+install_sbom() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-cyclonedx --version 0.5.7); }
+
 # What tests/faults needs of Linux. Only root can use it, so only root needs it.
 has_lab() {
     [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
@@ -63,6 +66,7 @@ ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
+ensure cargo-cyclonedx has_sbom install_sbom
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: could not install: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')."

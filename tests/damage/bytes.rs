@@ -82,6 +82,8 @@ fn is_where_it_listens(content: &[u8], at: u64) -> bool {
     line.starts_with(b"clients") || line.starts_with(b"peers")
 }
 
+/// P8, P15: bits are flipped, sectors zeroed, and ends cut off in every file of a node, and files
+/// are gone or cannot be read. It refuses with the file and a way out, or it has what its peers have.
 #[tokio::test]
 async fn bits_sectors_and_lengths() {
     let mut dice = dice();

@@ -40,6 +40,7 @@ fn segments(data: &Path) -> Vec<PathBuf> {
     names
 }
 
+/// P8: files of another node, of another cluster and of an older time in the place of a node's own.
 #[tokio::test]
 async fn files_of_others() {
     let mut cluster = used(20, "own").await;

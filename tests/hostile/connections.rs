@@ -218,6 +218,7 @@ async fn more_connections_than_files() {
     }
 }
 
+/// P15: slow handshakes, half-open connections by the thousand, and garbage on each port.
 #[tokio::test]
 async fn connections_of_no_use() {
     let mut arena = Arena::open().await;

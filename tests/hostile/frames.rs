@@ -161,6 +161,7 @@ async fn never_reads(arena: &mut Arena, target: &str) {
     arena.withstand("never reads", 60, attack).await;
 }
 
+/// P15: floods of streams and resets, endless headers, and answers that nobody reads.
 #[tokio::test]
 async fn hostile_frames() {
     let mut arena = Arena::open().await;

@@ -191,6 +191,7 @@ async fn malformed_calls(arena: &mut Arena, target: &str) {
     arena.withstand("malformed calls", 200, attack).await;
 }
 
+/// P15: giant and endless messages, and names that are commands to terminals and tables.
 #[tokio::test]
 async fn hostile_messages() {
     let mut arena = Arena::open().await;

@@ -28,6 +28,7 @@ fn showing(ca: &[u8], authority: &Authority, expired: bool) -> ClientTls {
     ClientTls::new(ca, Some(&identity.unwrap())).unwrap()
 }
 
+/// P11: the peers' port lets in nobody without a valid certificate of the own authority.
 #[tokio::test]
 async fn who_is_no_peer() {
     let mut arena = Arena::open().await;

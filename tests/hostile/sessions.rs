@@ -29,6 +29,7 @@ fn ask(session: [u8; 16]) -> v1::CheckoutRequest {
     }
 }
 
+/// P15: a client opens sessions without end; those of others go on.
 #[tokio::test]
 async fn sessions_without_end() {
     let mut arena = Arena::open().await;

@@ -51,6 +51,7 @@ fn old_failures_stay_mended() {
     }
 }
 
+/// P1, P2, P3, P4, P5, P6, P7, P8, P12, P13: the oracle outside the simulated system finds nothing.
 #[test]
 fn seeds_run_clean() {
     let asked = std::env::var("TRIAD_SIMULATION_SEEDS").ok();

@@ -66,3 +66,12 @@ fn the_readme_and_ci_name_the_test_command() {
     let tree = Tree::read();
     expect_none(rules::test_command_untold(&tree.readme, &tree.ci));
 }
+
+/// The page of evidence names the tests that are there, and each promise has one.
+#[test]
+fn the_page_of_evidence_is_up_to_date() {
+    let checked =
+        std::process::Command::new(env!("CARGO_BIN_EXE_evidence")).arg("--check").output();
+    let checked = checked.expect("it can be started");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}

@@ -492,6 +492,7 @@ mod tests {
         assert_eq!(sessions.silent(at(t, 33.0)), [(id(2), Silence::Lease)]);
     }
 
+    /// P15: sessions of one address are bounded, and nobody else is in their way.
     #[test]
     fn one_address_cannot_fill_the_table() {
         let t = Instant::now();

@@ -154,6 +154,7 @@ mod tests {
         }
     }
 
+    /// P15: a part of a message is not kept for ever.
     #[tokio::test(start_paused = true)]
     async fn a_message_that_does_not_end_ends_the_stream() {
         let unfinished: [&[&[u8]]; 4] = [

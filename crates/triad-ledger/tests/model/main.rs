@@ -40,6 +40,7 @@ fn quiet() -> ProptestConfig {
 proptest! {
     #![proptest_config(quiet())]
 
+    /// P1, P3, P7: random histories get the answers that a naive ledger gives, on three replicas.
     #[test]
     fn the_ledger_agrees_with_the_naive_one(
         actions in histories(800..1200),
@@ -48,7 +49,7 @@ proptest! {
         run(&actions, cadence, Reference::default()).map_err(TestCaseError::fail)?;
     }
 
-    /// Policy, queue, sharing, linger, borrowing, tokens: three ledgers agree,
+    /// P1, P3, P7: policy, queue, sharing, linger, borrowing, tokens: three ledgers agree,
     /// restarts change nothing, the books balance, nobody waits in vain and
     /// nothing is oversold.
     #[test]
