@@ -131,6 +131,7 @@ impl Auditor {
     fn count(&mut self, event: &Event) {
         match &event.what {
             Happening::Granted { checkout, items, .. }
+            | Happening::Adopted { checkout, items, .. }
             | Happening::Borrowed { checkout, items, .. } => {
                 if self.held.contains_key(checkout) {
                     self.fault(format!(
@@ -224,10 +225,13 @@ impl Auditor {
         let before = self.pools.get(&now.pool).map_or(0, |before| before.held);
         let excess = now.held.saturating_sub(now.total);
         // A license that shrinks, or a renewal that takes over what is held,
-        // leaves an overage. Nothing else may.
+        // leaves an overage, and so does what a back-up granted. Nothing else may.
         let may_exceed = matches!(
             event.what,
-            Happening::Installed { .. } | Happening::PolicySet { .. } | Happening::Moved { .. }
+            Happening::Installed { .. }
+                | Happening::PolicySet { .. }
+                | Happening::Moved { .. }
+                | Happening::Adopted { .. }
         );
         let known = self.is_whole || self.pools.contains_key(&now.pool);
         if !now.uncounted && !may_exceed && known && excess > 0 && now.held > before {

@@ -1,5 +1,6 @@
 //! What may be asked of the ledger, and what it answers.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -9,6 +10,7 @@ use crate::names::{SessionId, Version};
 use crate::policy::Policy;
 use crate::record::StateHash;
 use crate::rights::License;
+use crate::takeover::Takeover;
 
 /// The most items in one checkout.
 pub const ITEMS_MAX: usize = 64;
@@ -232,6 +234,16 @@ pub enum Command {
         /// Which.
         checkout: CheckoutId,
     },
+    /// A server begins to serve in the place of another, or is back.
+    BeginEpoch {
+        /// One more than any before.
+        epoch: u64,
+    },
+    /// Takes over a part of what a back-up granted.
+    Adopt {
+        /// Which.
+        takeover: Box<Takeover>,
+    },
     /// Lets time pass: what is due is done.
     Tick,
     /// States what the state hash was after the entry at `index`. A node whose
@@ -345,6 +357,13 @@ pub enum Outcome {
     PolicySet {
         /// False if exactly this policy was in force before.
         changed: bool,
+    },
+    /// What a back-up granted is held here.
+    Adopted {
+        /// Checkouts that were not here before.
+        checkouts: u64,
+        /// Seats held beyond what is licensed.
+        overage: u64,
     },
     /// Nothing to say.
     Noted,

@@ -55,6 +55,17 @@ impl EndedSessions {
         (number, Some(forgotten))
     }
 
+    /// The session is open again, as another server knows it. Returns the number
+    /// of its end, if it was remembered.
+    pub(crate) fn forget(&mut self, id: SessionId) -> Option<u64> {
+        if !self.ids.remove(&id) {
+            return None;
+        }
+        let number = self.in_order.iter().find(|(_, ended)| **ended == id).map(|(n, _)| *n)?;
+        self.in_order.remove(&number);
+        Some(number)
+    }
+
     /// Puts an end back as it was recorded; `false` if it is there already.
     pub(crate) fn restore(&mut self, number: u64, id: SessionId) -> bool {
         self.ids.insert(id) && self.in_order.insert(number, id).is_none()

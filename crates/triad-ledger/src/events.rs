@@ -208,6 +208,20 @@ pub enum Happening {
         /// For how long they are blocked.
         block_ms: u64,
     },
+    /// A server began to serve in the place of another, or is back.
+    EpochBegun {
+        /// The number of the epoch.
+        epoch: u64,
+    },
+    /// A checkout that a back-up granted goes on here, also beyond the rights.
+    Adopted {
+        /// Whose it is.
+        session: SessionId,
+        /// Which.
+        checkout: CheckoutId,
+        /// The seats.
+        items: Vec<GrantedItem>,
+    },
     /// An administrator said that borrowed seats are lost.
     MarkedLost {
         /// Who had borrowed them.

@@ -1,5 +1,6 @@
 //! The ledger: applies commands in order, and keeps count.
 
+mod adopting;
 mod explaining;
 mod moving;
 mod queueing;
@@ -116,6 +117,17 @@ pub(crate) struct Meta {
     pub(crate) last_event: u64,
     pub(crate) chain: ChainHash,
     pub(crate) last_ticket: u64,
+    pub(crate) epoch: Epoch,
+}
+
+/// The epoch, and how things stood when it began. All 0 in a cluster of nodes
+/// that agree; a main server and its back-up count with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    pub(crate) number: u64,
+    pub(crate) begun_ms: u64,
+    pub(crate) last_checkout: u64,
+    pub(crate) last_event: u64,
 }
 
 /// Who holds which seat. See the crate's documentation.
@@ -202,6 +214,8 @@ impl Ledger {
                 self.revoke(*checkout, reason, *block_ms)
             }
             Command::MarkLost { checkout } => self.mark_lost(*checkout),
+            Command::BeginEpoch { epoch } => self.begin_epoch(*epoch),
+            Command::Adopt { takeover } => self.adopt(takeover),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }
     }

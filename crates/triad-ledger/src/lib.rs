@@ -38,6 +38,7 @@ pub mod rights;
 mod rulebook;
 mod sessions;
 mod shares;
+mod takeover;
 
 pub use audit::{Audit, Auditor, FAULTS_MAX};
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
@@ -54,3 +55,4 @@ pub use pools::{Pool, PoolKey};
 pub use queue::Waiting;
 pub use record::{Change, RecordKey, StateHash};
 pub use sessions::Session;
+pub use takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};

@@ -269,6 +269,15 @@ fn event_to_wire(event: &Event) -> v1::HistoryEvent {
             wire.reason = reason.to_string();
             EventKind::Revoked
         }
+        Happening::EpochBegun { epoch } => {
+            wire.version = *epoch;
+            EventKind::Epoch
+        }
+        Happening::Adopted { session, checkout, items } => {
+            (wire.session_id, wire.checkout_id) = (session.to_string(), checkout.0);
+            wire.granted = items.iter().map(convert::granted_item).collect();
+            EventKind::Adopted
+        }
         Happening::MarkedLost { session, checkout } => {
             (wire.session_id, wire.checkout_id) = (session.to_string(), checkout.0);
             EventKind::MarkedLost
@@ -333,6 +342,10 @@ fn in_words(event: &v1::HistoryEvent) -> String {
         EventKind::Revoked => {
             format!("checkout {id} was taken from {whose}: {}", event.reason)
         }
+        EventKind::Epoch => {
+            format!("epoch {} begins: a back-up serves, or the main is back", event.version)
+        }
+        EventKind::Adopted => format!("checkout {id} of {whose}, granted by the back-up, goes on"),
         EventKind::MarkedLost => format!("checkout {id}, borrowed by {whose}, is lost"),
         EventKind::Unspecified => String::new(),
     }

@@ -1,5 +1,6 @@
 //! Commands, as they stand in the log: a batch of them is one entry.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -7,13 +8,17 @@ use prost::Message;
 
 use super::parts::{HolderMessage, ItemMessage, list, session, silence, silence_code, unlist};
 use super::policies::PolicyMessage;
-use super::records::LicenseMessage;
+use super::records::{
+    LicenseMessage, decode_checkout, decode_session, encode_checkout, encode_session,
+};
 use super::{CodecError, Result, counted};
 use crate::command::{Command, HOSTIDS_MAX, ITEMS_MAX, QueueWait};
-use crate::names::{CheckoutId, Label, RequestId};
+use crate::ledger::Stay;
+use crate::names::{CheckoutId, FeatureName, Label, PoolId, RequestId};
 use crate::policy::{GROUPS_MAX, MEMBERS_MAX, RULES_MAX};
-use crate::record::StateHash;
+use crate::record::{RecordKey, StateHash};
 use crate::rights::LINES_MAX;
+use crate::takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct BatchMessage {
@@ -23,7 +28,7 @@ struct BatchMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CommandMessage {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     kind: Option<Kind>,
 }
 
@@ -58,6 +63,107 @@ enum Kind {
     /// The checkout.
     #[prost(uint64, tag = "14")]
     MarkLost(u64),
+    /// The epoch.
+    #[prost(uint64, tag = "15")]
+    BeginEpoch(u64),
+    #[prost(message, tag = "16")]
+    Adopt(TakeoverMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TakeoverMessage {
+    #[prost(uint64, tag = "1")]
+    epoch: u64,
+    #[prost(uint64, tag = "2")]
+    cluster_ms: u64,
+    #[prost(message, repeated, tag = "3")]
+    pools: Vec<PoolFeatureMessage>,
+    /// Sessions and checkouts, as they are recorded.
+    #[prost(message, repeated, tag = "4")]
+    records: Vec<RecordMessage>,
+    #[prost(uint64, repeated, tag = "5")]
+    released: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PoolFeatureMessage {
+    #[prost(uint32, tag = "1")]
+    pool: u32,
+    #[prost(string, tag = "2")]
+    feature: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RecordMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+impl From<&Takeover> for TakeoverMessage {
+    fn from(takeover: &Takeover) -> Self {
+        let record = |key: RecordKey, value| RecordMessage { key: key.to_bytes(), value };
+        let sessions = takeover.sessions.iter();
+        let sessions = sessions.map(|(id, s)| record(RecordKey::Session(*id), encode_session(s)));
+        let checkouts = takeover.checkouts.iter();
+        let checkouts =
+            checkouts.map(|(id, c)| record(RecordKey::Checkout(*id), encode_checkout(c)));
+        let pool = |(id, feature): (&PoolId, &FeatureName)| PoolFeatureMessage {
+            pool: id.0,
+            feature: feature.to_string(),
+        };
+        TakeoverMessage {
+            epoch: takeover.epoch,
+            cluster_ms: takeover.cluster_ms,
+            pools: takeover.pools.iter().map(pool).collect(),
+            records: sessions.chain(checkouts).collect(),
+            released: takeover.released.iter().map(|id| id.0).collect(),
+        }
+    }
+}
+
+impl TryFrom<TakeoverMessage> for Takeover {
+    type Error = CodecError;
+
+    fn try_from(m: TakeoverMessage) -> Result<Self> {
+        let mut takeover =
+            Takeover { epoch: m.epoch, cluster_ms: m.cluster_ms, ..Takeover::default() };
+        if m.epoch == 0 || m.epoch > EPOCH_MAX {
+            return Err(CodecError::Counters);
+        }
+        for pool in m.pools {
+            takeover.pools.insert(PoolId(pool.pool), FeatureName::parse(&pool.feature)?);
+        }
+        for RecordMessage { key, value } in m.records {
+            match RecordKey::from_bytes(&key).ok_or(CodecError::Key)? {
+                RecordKey::Session(id) => {
+                    takeover.sessions.insert(id, decode_session(&value)?);
+                }
+                RecordKey::Checkout(id) => {
+                    takeover.checkouts.insert(id, decode_checkout(&value)?);
+                }
+                _ => return Err(CodecError::Key),
+            }
+        }
+        // Numbers that no epoch so far gave out.
+        let beyond = (m.epoch + 1) * EPOCH_NUMBERS;
+        if takeover.checkouts.keys().any(|id| id.0 >= beyond) {
+            return Err(CodecError::Counters);
+        }
+        counted("sessions of a takeover", takeover.sessions.len(), 0..=TAKEOVER_SESSIONS_MAX)?;
+        for (id, checkout) in &mut takeover.checkouts {
+            counted("items in a checkout", checkout.items.len(), 1..=ITEMS_MAX)?;
+            if checkout.stay == Stay::Live {
+                let open = takeover.sessions.get_mut(&checkout.session);
+                let open = open.ok_or(CodecError::Orphan)?;
+                open.checkouts.insert(*id);
+                checkout.holder = open.holder.clone();
+            }
+        }
+        takeover.released = m.released.into_iter().map(CheckoutId).collect();
+        Ok(takeover)
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -190,6 +296,10 @@ pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
             Command::Open { holder, .. } => {
                 assert!(holder.hostids.len() <= HOSTIDS_MAX, "{} host ids", holder.hostids.len());
             }
+            Command::Adopt { takeover } => {
+                let sessions = takeover.session_count();
+                assert!(sessions <= TAKEOVER_SESSIONS_MAX, "{sessions} sessions");
+            }
             Command::SetPolicy { policy } => {
                 assert!(policy.rules.len() <= RULES_MAX, "{} rules", policy.rules.len());
                 let groups = policy.groups.len() + policy.host_groups.len();
@@ -278,6 +388,8 @@ impl From<&Command> for CommandMessage {
                 silence: silence_code(*silence),
             }),
             Command::Install { license } => Kind::Install(license.into()),
+            Command::BeginEpoch { epoch } => Kind::BeginEpoch(*epoch),
+            Command::Adopt { takeover } => Kind::Adopt((&**takeover).into()),
             Command::Tick => Kind::Tick(TickMessage {}),
             Command::Compare { index, hash } => {
                 Kind::Compare(CompareMessage { index: *index, hash: hash.0.to_vec() })
@@ -349,6 +461,8 @@ impl TryFrom<CommandMessage> for Command {
                 silence: silence(m.silence)?,
             },
             Kind::Install(m) => Command::Install { license: m.try_into()? },
+            Kind::BeginEpoch(epoch) => Command::BeginEpoch { epoch },
+            Kind::Adopt(m) => Command::Adopt { takeover: Box::new(m.try_into()?) },
             Kind::Tick(TickMessage {}) => Command::Tick,
             Kind::Compare(m) => Command::Compare {
                 index: m.index,

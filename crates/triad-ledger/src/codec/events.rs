@@ -23,7 +23,7 @@ struct EventMessage {
     sequence: u64,
     #[prost(message, optional, tag = "2")]
     at: Option<AtMessage>,
-    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20")]
     kind: Option<Kind>,
     #[prost(message, optional, tag = "17")]
     holder: Option<HolderMessage>,
@@ -113,6 +113,12 @@ enum Kind {
     /// Nothing but whose and which.
     #[prost(message, tag = "16")]
     MarkedLost(RevokedMessage),
+    /// The number of the epoch.
+    #[prost(uint64, tag = "19")]
+    EpochBegun(u64),
+    /// The same shape as a grant.
+    #[prost(message, tag = "20")]
+    Adopted(GrantedMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -309,6 +315,12 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
                 block_ms: *block_ms,
             })
         }
+        Happening::EpochBegun { epoch } => Kind::EpochBegun(*epoch),
+        Happening::Adopted { session, checkout, items } => Kind::Adopted(GrantedMessage {
+            session: session.0.to_vec(),
+            checkout: checkout.0,
+            items: list(items),
+        }),
         Happening::MarkedLost { session, checkout } => Kind::MarkedLost(RevokedMessage {
             session: session.0.to_vec(),
             checkout: checkout.0,
@@ -395,6 +407,12 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event> {
             checkout: CheckoutId(m.checkout),
             reason: Label::parse(&m.reason)?,
             block_ms: m.block_ms,
+        },
+        Kind::EpochBegun(epoch) => Happening::EpochBegun { epoch },
+        Kind::Adopted(m) => Happening::Adopted {
+            session: session(&m.session)?,
+            checkout: CheckoutId(m.checkout),
+            items: unlist(m.items)?,
         },
         Kind::MarkedLost(m) => {
             let (session, checkout) = (session(&m.session)?, CheckoutId(m.checkout));

@@ -14,7 +14,7 @@ use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
 use super::{CodecError, Result, counted};
 use crate::command::{Answer, HeldTokens, Holder};
 use crate::events::ChainHash;
-use crate::ledger::{Checkout, HeldItem, Meta, Stay};
+use crate::ledger::{Checkout, Epoch, HeldItem, Meta, Stay};
 use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
@@ -39,6 +39,21 @@ struct MetaMessage {
     chain: Vec<u8>,
     #[prost(uint64, tag = "6")]
     last_ticket: u64,
+    /// Absent in epoch 0.
+    #[prost(message, optional, tag = "7")]
+    epoch: Option<EpochMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EpochMessage {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+    #[prost(uint64, tag = "2")]
+    begun_ms: u64,
+    #[prost(uint64, tag = "3")]
+    last_checkout: u64,
+    #[prost(uint64, tag = "4")]
+    last_event: u64,
 }
 
 pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
@@ -49,6 +64,12 @@ pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
         last_event: meta.last_event,
         chain: meta.chain.0.to_vec(),
         last_ticket: meta.last_ticket,
+        epoch: (meta.epoch != Epoch::default()).then_some(EpochMessage {
+            number: meta.epoch.number,
+            begun_ms: meta.epoch.begun_ms,
+            last_checkout: meta.epoch.last_checkout,
+            last_event: meta.epoch.last_event,
+        }),
     };
     m.encode_to_vec()
 }
@@ -62,6 +83,12 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
         last_event: m.last_event,
         chain: m.chain.try_into().map(ChainHash).map_err(|_| CodecError::Unknown("chain"))?,
         last_ticket: m.last_ticket,
+        epoch: m.epoch.map_or(Epoch::default(), |m| Epoch {
+            number: m.number,
+            begun_ms: m.begun_ms,
+            last_checkout: m.last_checkout,
+            last_event: m.last_event,
+        }),
     })
 }
 

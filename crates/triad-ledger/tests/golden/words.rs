@@ -43,6 +43,9 @@ pub fn answer(answer: &Answer) -> String {
         Ok(Outcome::PolicySet { changed }) => {
             format!("in force{}", if *changed { "" } else { " already" })
         }
+        Ok(Outcome::Adopted { checkouts, overage }) => {
+            format!("{checkouts} taken over{}", overdrawn(*overage))
+        }
         Ok(Outcome::Noted) => "noted".into(),
         Err(denial) => format!("denied: {}", named(&denial.to_string())),
     }
@@ -212,6 +215,10 @@ pub fn event(event: &Event) -> String {
             let block =
                 if *block_ms > 0 { format!(", blocked for {block_ms} ms") } else { String::new() };
             format!("#{checkout} of session {session} revoked: {reason}{block}")
+        }
+        Happening::EpochBegun { epoch } => format!("epoch {epoch} begins"),
+        Happening::Adopted { session, checkout, items } => {
+            format!("#{checkout} of session {session} taken over: {}", granted(items))
         }
         Happening::MarkedLost { session, checkout } => {
             format!("#{checkout} of session {session} is lost")

@@ -274,10 +274,16 @@ impl Default for Scribe {
 }
 
 impl Scribe {
+    /// The stamp of the next entry, at the same time as the one before.
+    pub fn stamp(&mut self) -> At {
+        self.at.index += 1;
+        self.at
+    }
+
     /// The action as one entry of the log. `granted` is the highest number of a
     /// checkout so far, `hash` the last state hash.
     pub fn write(&mut self, action: &Action, granted: u64, hash: StateHash) -> (At, Command) {
-        self.at.index += 1;
+        self.stamp();
         self.at.cluster_ms += 7;
         let command = self.command(action, granted, hash);
         if let Command::Open { session, .. }

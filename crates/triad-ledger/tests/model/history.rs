@@ -205,6 +205,8 @@ impl History {
             Happening::Denied { .. }
             | Happening::Installed { .. }
             | Happening::Revoked { .. }
+            | Happening::EpochBegun { .. }
+            | Happening::Adopted { .. }
             | Happening::MarkedLost { .. } => {}
         }
         Ok(())

@@ -9,6 +9,7 @@ mod history_forged;
 mod mistakes;
 mod reference;
 mod replicas;
+mod takeover;
 
 use proptest::prelude::*;
 use triad_ledger::Ledger;

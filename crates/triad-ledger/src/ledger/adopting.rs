@@ -1,0 +1,183 @@
+//! Epochs, and taking over what a back-up granted meanwhile. Nobody loses a seat
+//! by it: what both servers granted is held beyond the rights until enough seats
+//! have come back.
+
+use super::*;
+use crate::takeover::{EPOCH_MAX, EPOCH_NUMBERS, Takeover};
+
+impl Ledger {
+    /// The epoch: 0 from the founding on, and one more each time that a server
+    /// begins to serve in the place of another or is back.
+    pub fn epoch(&self) -> u64 {
+        self.meta.epoch.number
+    }
+
+    /// Where this epoch began: the date, the last checkout and the last event
+    /// before it.
+    pub fn epoch_begun(&self) -> (u64, CheckoutId, u64) {
+        let epoch = &self.meta.epoch;
+        (epoch.begun_ms, CheckoutId(epoch.last_checkout), epoch.last_event)
+    }
+
+    /// Begins an epoch; one that is not newer is void.
+    pub(super) fn begin_epoch(&mut self, epoch: u64) -> Answer {
+        if epoch <= self.meta.epoch.number || epoch > EPOCH_MAX {
+            return Ok(Outcome::Void);
+        }
+        self.meta.epoch = Epoch {
+            number: epoch,
+            begun_ms: self.meta.at.date_ms,
+            last_checkout: self.meta.last_checkout,
+            last_event: self.meta.last_event,
+        };
+        let first = epoch * EPOCH_NUMBERS;
+        self.meta.last_checkout = self.meta.last_checkout.max(first);
+        self.meta.last_ticket = self.meta.last_ticket.max(first);
+        self.happened(Happening::EpochBegun { epoch });
+        Ok(Outcome::Noted)
+    }
+
+    /// Takes over a part of what was granted in a newer epoch. Done twice it is
+    /// done once.
+    pub(super) fn adopt(&mut self, takeover: &Takeover) -> Answer {
+        if takeover.epoch <= self.meta.epoch.number {
+            return Ok(Outcome::Void);
+        }
+        for id in &takeover.released {
+            if self.checkouts.contains_key(id) {
+                self.release(*id, EndReason::Closed);
+            }
+        }
+        let mut adopted = 0;
+        for (id, session) in &takeover.sessions {
+            let is_new = !self.sessions.contains_key(id);
+            self.adopt_session(*id, session, is_new);
+            for checkout in &session.checkouts {
+                // What had been granted before and is not here any more was given
+                // back by a client that stayed.
+                let is_theirs = checkout.0 >= takeover.epoch * EPOCH_NUMBERS;
+                if is_new || is_theirs {
+                    adopted += u64::from(self.adopt_checkout(*checkout, takeover));
+                }
+            }
+            self.forget_settled(*id);
+        }
+        let away = takeover.checkouts.iter().filter(|(_, checkout)| checkout.stay != Stay::Live);
+        for (id, _) in away {
+            if id.0 >= takeover.epoch * EPOCH_NUMBERS {
+                adopted += u64::from(self.adopt_checkout(*id, takeover));
+            }
+        }
+        Ok(Outcome::Adopted { checkouts: adopted, overage: self.pools.overage() })
+    }
+
+    fn adopt_session(&mut self, id: SessionId, theirs: &Session, is_new: bool) {
+        if is_new {
+            if let Some(number) = self.ended.forget(id) {
+                self.records.touch(RecordKey::Ended(number));
+            }
+            let session =
+                Session { checkouts: BTreeSet::new(), idle_since_ms: None, ..theirs.clone() };
+            let holder = Holder::clone(&session.holder);
+            self.sessions.insert(id, session);
+            self.happened(Happening::Opened { session: id, holder });
+        } else if let Some(ours) = self.sessions.get_mut(&id) {
+            // Whoever was asked last knows more.
+            let last = |receipts: &Receipts| {
+                let answered = receipts.answers.last_key_value().map_or(0, |(id, _)| id.0);
+                answered.max(receipts.answered_through)
+            };
+            if last(&theirs.receipts) > last(&ours.receipts) {
+                ours.receipts = theirs.receipts.clone();
+            }
+        }
+        self.records.touch(RecordKey::Session(id));
+    }
+
+    /// A request that waits has its answer when the back-up gave it one. One that
+    /// waited there only is asked again by its client, and is new then.
+    fn forget_settled(&mut self, id: SessionId) {
+        let open = &self.sessions[&id];
+        let is_queued = |answer: &Answer| matches!(answer, Ok(Outcome::Queued { .. }));
+        let final_answers = open.receipts.answers.iter().filter(|(_, answer)| !is_queued(answer));
+        let settled: Vec<u64> =
+            final_answers.filter_map(|(request, _)| self.queue.ticket(id, *request)).collect();
+        for ticket in settled {
+            let waiting = self.queue.leave(ticket);
+            self.records.touch(RecordKey::Waiting(ticket));
+            self.freed.features.extend(waiting.lines);
+        }
+        let queue = &self.queue;
+        let open = self.sessions.get_mut(&id).expect("it is open");
+        open.receipts
+            .answers
+            .retain(|request, answer| !is_queued(answer) || queue.ticket(id, *request).is_some());
+    }
+
+    /// Whether it was not here and is now.
+    fn adopt_checkout(&mut self, id: CheckoutId, takeover: &Takeover) -> bool {
+        let Some(theirs) = takeover.checkouts.get(&id) else { return false };
+        if self.checkouts.contains_key(&id) {
+            return false;
+        }
+        let mut checkout = theirs.clone();
+        let holder = self.sessions.get(&checkout.session).map(|open| open.holder.clone());
+        checkout.holder = holder.unwrap_or(checkout.holder);
+        let is_over = match &mut checkout.stay {
+            Stay::Live => false,
+            Stay::Lingering { until_ms } => {
+                let remaining_ms = until_ms.saturating_sub(takeover.cluster_ms);
+                *until_ms = self.meta.at.cluster_ms.saturating_add(remaining_ms);
+                remaining_ms == 0
+            }
+            Stay::Borrowed { until_ms, .. } => *until_ms <= self.meta.at.date_ms,
+        };
+        if is_over {
+            return false;
+        }
+        checkout.items.retain_mut(|item| {
+            let Some(pool) = self.pool_like(item.pool, takeover) else { return false };
+            item.pool = pool;
+            if let Some(tokens) = &mut item.tokens {
+                let Some(pool) = self.pool_like(tokens.pool, takeover) else { return false };
+                tokens.pool = pool;
+            }
+            true
+        });
+        if checkout.items.is_empty() {
+            return false;
+        }
+        if checkout.stay == Stay::Live {
+            let Some(open) = self.sessions.get_mut(&checkout.session) else { return false };
+            open.checkouts.insert(id);
+        }
+        for (pool, claim) in checkout.claims(id) {
+            let shift = self.pools.add(pool, claim);
+            self.rules.shift(pool, &shift);
+            self.count_borrowed(pool, &checkout, claim, true);
+        }
+        self.remember_stay(id, &checkout);
+        let touched = self.touched(&checkout);
+        let (session, items) = (checkout.session, self.granted_items(&checkout));
+        let holder = checkout.holder.clone();
+        self.checkouts.insert(id, checkout);
+        self.records.touch(RecordKey::Checkout(id));
+        let adopted = Happening::Adopted { session, checkout: id, items };
+        self.happened_to(&holder, touched, adopted);
+        true
+    }
+
+    /// The pool of the back-up as it is here: the same, or one of the same feature
+    /// where the licenses were changed meanwhile.
+    fn pool_like(&self, id: PoolId, takeover: &Takeover) -> Option<PoolId> {
+        let feature = takeover.pools.get(&id)?;
+        if self.pools.pool(id).is_some_and(|pool| pool.key.feature == *feature) {
+            return Some(id);
+        }
+        // The one that lasts longest; or one that is withdrawn and held, as this is then.
+        let lent = self.pools.candidates(feature).last().map(|(id, _)| id);
+        lent.or_else(|| {
+            self.pools.iter().find(|(_, p)| p.key.feature == *feature).map(|(id, _)| id)
+        })
+    }
+}

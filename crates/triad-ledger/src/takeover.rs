@@ -1,0 +1,89 @@
+//! What a back-up did while it served in the main server's place, as the main
+//! takes it over when it is back.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::ledger::{Checkout, Ledger, Stay};
+use crate::names::{CheckoutId, FeatureName, PoolId, SessionId};
+use crate::sessions::Session;
+
+/// Checkouts and tickets are numbered anew in each epoch, so that two servers
+/// that served at the same time never gave out the same number.
+pub const EPOCH_NUMBERS: u64 = 1_000_000_000_000;
+/// The highest epoch: far more takeovers than a site sees, and far from the end
+/// of the numbers.
+pub const EPOCH_MAX: u64 = 1_000_000;
+/// Sessions of one [`Takeover`], so that it fits into an entry of the log.
+pub const TAKEOVER_SESSIONS_MAX: usize = 1_000;
+
+/// A part of what a back-up granted and returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takeover {
+    /// The epoch in which it served.
+    pub epoch: u64,
+    /// Its cluster time, to which what lingers there is relative.
+    pub(crate) cluster_ms: u64,
+    /// The features of its pools.
+    pub(crate) pools: BTreeMap<PoolId, FeatureName>,
+    /// Its sessions.
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    /// What they hold, and what is borrowed or lingers.
+    pub(crate) checkouts: BTreeMap<CheckoutId, Checkout>,
+    /// What was given back there, also of what had been granted before.
+    pub released: BTreeSet<CheckoutId>,
+}
+
+impl Takeover {
+    /// How many sessions it has.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many checkouts it has.
+    pub fn checkout_count(&self) -> usize {
+        self.checkouts.len()
+    }
+}
+
+impl Ledger {
+    /// Everything that is held here, in parts that fit into the log, for the main
+    /// server whose place this ledger had. `released`: what was given back here.
+    pub fn takeover(&self, released: BTreeSet<CheckoutId>) -> Vec<Takeover> {
+        let pools = self.pools().map(|(id, pool)| (id, pool.key.feature.clone()));
+        let empty = Takeover {
+            epoch: self.epoch(),
+            cluster_ms: self.at().cluster_ms,
+            pools: pools.collect(),
+            ..Takeover::default()
+        };
+        let sessions: Vec<_> = self.sessions(None).collect();
+        let mut parts: Vec<Takeover> = Vec::new();
+        for some in sessions.chunks(TAKEOVER_SESSIONS_MAX) {
+            let mut part = empty.clone();
+            for (id, session) in some {
+                part.sessions.insert(*id, (*session).clone());
+                for checkout in &session.checkouts {
+                    let held = self.find_checkout(*checkout).expect("a session's checkout is held");
+                    part.checkouts.insert(*checkout, held.clone());
+                }
+            }
+            parts.push(part);
+        }
+        let away: Vec<_> = self
+            .checkouts(CheckoutId(0))
+            .filter(|(_, checkout)| checkout.stay != Stay::Live)
+            .collect();
+        for some in away.chunks(TAKEOVER_SESSIONS_MAX) {
+            let mut part = empty.clone();
+            part.checkouts = some.iter().map(|(id, held)| (*id, (*held).clone())).collect();
+            parts.push(part);
+        }
+        let released: Vec<CheckoutId> = released.into_iter().collect();
+        for some in released.chunks(TAKEOVER_SESSIONS_MAX) {
+            let released = some.iter().copied().collect();
+            parts.push(Takeover { released, ..empty.clone() });
+        }
+        parts
+    }
+}
