@@ -236,8 +236,11 @@ pub enum Command {
     },
     /// A server begins to serve in the place of another, or is back.
     BeginEpoch {
-        /// One more than any before.
+        /// Higher than any before. Main servers take even ones, back-ups odd ones,
+        /// so that two that know nothing of each other never take the same.
         epoch: u64,
+        /// All that was granted in epochs up to here is held by the main.
+        adopted: u64,
     },
     /// Takes over a part of what a back-up granted.
     Adopt {

@@ -125,6 +125,7 @@ pub(crate) struct Meta {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epoch {
     pub(crate) number: u64,
+    pub(crate) adopted: u64,
     pub(crate) begun_ms: u64,
     pub(crate) last_checkout: u64,
     pub(crate) last_event: u64,
@@ -214,7 +215,7 @@ impl Ledger {
                 self.revoke(*checkout, reason, *block_ms)
             }
             Command::MarkLost { checkout } => self.mark_lost(*checkout),
-            Command::BeginEpoch { epoch } => self.begin_epoch(*epoch),
+            Command::BeginEpoch { epoch, adopted } => Ok(self.begin_epoch(*epoch, *adopted)),
             Command::Adopt { takeover } => self.adopt(takeover),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }

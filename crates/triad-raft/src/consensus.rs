@@ -16,6 +16,7 @@ use triad_ledger::{Answer, Command, Ledger, StateHash};
 use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
+use crate::alone;
 use crate::clock::{PeerClocks, WallClock};
 use crate::confirmed::Memory;
 use crate::death;
@@ -86,6 +87,9 @@ pub enum Origin {
     Founding,
     /// It has never run, and waits to be taken into a cluster that serves.
     Joining,
+    /// It has followed the main server of a pair, and goes on alone from what it
+    /// has: the others are told nothing and are not listened to.
+    Alone,
 }
 
 /// What a node needs to take part.
@@ -255,7 +259,7 @@ impl Consensus {
         let owner = owner(&options.cluster_id, options.node_id);
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
-        log_options.create = options.origin != Origin::Kept;
+        log_options.create = matches!(options.origin, Origin::Founding | Origin::Joining);
         if let Some(simulation) = &options.simulation {
             log_options.segment_bytes = simulation.segment_bytes;
         }
@@ -265,6 +269,9 @@ impl Consensus {
         let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
+        if options.origin == Origin::Alone {
+            alone::go_on(&log, &machine, options.node_id).await?;
+        }
 
         let cluster_id: Arc<str> = options.cluster_id.into();
         let clocks = Arc::new(PeerClocks::new(options.wall_clock));
@@ -322,6 +329,7 @@ impl Consensus {
             certified,
             lost,
             history: history.clone(),
+            is_alone: options.origin == Origin::Alone,
         };
         let filling =
             filling::run(raft.clone(), options.node_id, fetching, history.store(), image.clone());

@@ -13,6 +13,7 @@
 //! **Invariant:** no type of openraft or sled leaves this crate, and nothing
 //! outside it knows that they exist.
 
+mod alone;
 mod clock;
 mod confirmed;
 mod consensus;

@@ -48,6 +48,8 @@ pub(crate) struct Service {
     /// Told of a peer whose connection its kernel closed under an open stream.
     pub(crate) lost: mpsc::Sender<u64>,
     pub(crate) history: History,
+    /// This node goes on alone in the place of its main server.
+    pub(crate) is_alone: bool,
 }
 
 impl Service {
@@ -83,6 +85,10 @@ impl Service {
                     format!("the caller says it is node {from}, its certificate says {node}");
                 return Err(wrong_cluster(message));
             }
+        }
+        if self.is_alone {
+            let message = format!("node {} serves in the place of the main server", self.node_id);
+            return Err(Refusal::because(Reason::NotReady, message).into_status());
         }
         if let Some(leader_term) = membership::leads_without(&self.raft, self.node_id, from) {
             let message = format!("node {from} was replaced or removed, and takes part no longer");

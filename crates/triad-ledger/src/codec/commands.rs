@@ -63,11 +63,18 @@ enum Kind {
     /// The checkout.
     #[prost(uint64, tag = "14")]
     MarkLost(u64),
-    /// The epoch.
-    #[prost(uint64, tag = "15")]
-    BeginEpoch(u64),
+    #[prost(message, tag = "15")]
+    BeginEpoch(BeginEpochMessage),
     #[prost(message, tag = "16")]
     Adopt(TakeoverMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct BeginEpochMessage {
+    #[prost(uint64, tag = "1")]
+    epoch: u64,
+    #[prost(uint64, tag = "2")]
+    adopted: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -388,7 +395,9 @@ impl From<&Command> for CommandMessage {
                 silence: silence_code(*silence),
             }),
             Command::Install { license } => Kind::Install(license.into()),
-            Command::BeginEpoch { epoch } => Kind::BeginEpoch(*epoch),
+            Command::BeginEpoch { epoch, adopted } => {
+                Kind::BeginEpoch(BeginEpochMessage { epoch: *epoch, adopted: *adopted })
+            }
             Command::Adopt { takeover } => Kind::Adopt((&**takeover).into()),
             Command::Tick => Kind::Tick(TickMessage {}),
             Command::Compare { index, hash } => {
@@ -461,7 +470,7 @@ impl TryFrom<CommandMessage> for Command {
                 silence: silence(m.silence)?,
             },
             Kind::Install(m) => Command::Install { license: m.try_into()? },
-            Kind::BeginEpoch(epoch) => Command::BeginEpoch { epoch },
+            Kind::BeginEpoch(m) => Command::BeginEpoch { epoch: m.epoch, adopted: m.adopted },
             Kind::Adopt(m) => Command::Adopt { takeover: Box::new(m.try_into()?) },
             Kind::Tick(TickMessage {}) => Command::Tick,
             Kind::Compare(m) => Command::Compare {

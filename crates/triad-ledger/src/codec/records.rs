@@ -54,6 +54,8 @@ struct EpochMessage {
     last_checkout: u64,
     #[prost(uint64, tag = "4")]
     last_event: u64,
+    #[prost(uint64, tag = "5")]
+    adopted: u64,
 }
 
 pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
@@ -69,6 +71,7 @@ pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
             begun_ms: meta.epoch.begun_ms,
             last_checkout: meta.epoch.last_checkout,
             last_event: meta.epoch.last_event,
+            adopted: meta.epoch.adopted,
         }),
     };
     m.encode_to_vec()
@@ -88,6 +91,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
             begun_ms: m.begun_ms,
             last_checkout: m.last_checkout,
             last_event: m.last_event,
+            adopted: m.adopted,
         }),
     })
 }

@@ -19,13 +19,22 @@ impl Ledger {
         (epoch.begun_ms, CheckoutId(epoch.last_checkout), epoch.last_event)
     }
 
-    /// Begins an epoch; one that is not newer is void.
-    pub(super) fn begin_epoch(&mut self, epoch: u64) -> Answer {
+    /// The highest epoch of a back-up whose grants are held here, all of them.
+    pub fn adopted_epoch(&self) -> u64 {
+        self.meta.epoch.adopted
+    }
+
+    /// Begins an epoch, and notes what was taken over. What is not newer is void.
+    pub(super) fn begin_epoch(&mut self, epoch: u64, adopted: u64) -> Outcome {
+        if adopted > self.meta.epoch.adopted && adopted <= EPOCH_MAX {
+            self.meta.epoch.adopted = adopted;
+        }
         if epoch <= self.meta.epoch.number || epoch > EPOCH_MAX {
-            return Ok(Outcome::Void);
+            return Outcome::Void;
         }
         self.meta.epoch = Epoch {
             number: epoch,
+            adopted: self.meta.epoch.adopted,
             begun_ms: self.meta.at.date_ms,
             last_checkout: self.meta.last_checkout,
             last_event: self.meta.last_event,
@@ -34,15 +43,20 @@ impl Ledger {
         self.meta.last_checkout = self.meta.last_checkout.max(first);
         self.meta.last_ticket = self.meta.last_ticket.max(first);
         self.happened(Happening::EpochBegun { epoch });
-        Ok(Outcome::Noted)
+        Outcome::Noted
     }
 
-    /// Takes over a part of what was granted in a newer epoch. Done twice it is
-    /// done once.
+    /// Takes over a part of what was granted in the epoch of a back-up. Done twice
+    /// it is done once. An epoch of our own has begun before: what it says of the
+    /// last checkout before it tells apart what the back-up knows and we do not.
     pub(super) fn adopt(&mut self, takeover: &Takeover) -> Answer {
-        if takeover.epoch <= self.meta.epoch.number {
+        if takeover.epoch <= self.meta.epoch.adopted {
             return Ok(Outcome::Void);
         }
+        let theirs = takeover.epoch * EPOCH_NUMBERS..(takeover.epoch + 1) * EPOCH_NUMBERS;
+        // Of numbers below those: what we had written and not kept when we fell.
+        let fallen = self.meta.epoch.last_checkout + 1..theirs.start;
+        let is_theirs = |id: &CheckoutId| theirs.contains(&id.0) || fallen.contains(&id.0);
         for id in &takeover.released {
             if self.checkouts.contains_key(id) {
                 self.release(*id, EndReason::Closed);
@@ -55,8 +69,7 @@ impl Ledger {
             for checkout in &session.checkouts {
                 // What had been granted before and is not here any more was given
                 // back by a client that stayed.
-                let is_theirs = checkout.0 >= takeover.epoch * EPOCH_NUMBERS;
-                if is_new || is_theirs {
+                if is_new || is_theirs(checkout) {
                     adopted += u64::from(self.adopt_checkout(*checkout, takeover));
                 }
             }
@@ -64,7 +77,7 @@ impl Ledger {
         }
         let away = takeover.checkouts.iter().filter(|(_, checkout)| checkout.stay != Stay::Live);
         for (id, _) in away {
-            if id.0 >= takeover.epoch * EPOCH_NUMBERS {
+            if is_theirs(id) {
                 adopted += u64::from(self.adopt_checkout(*id, takeover));
             }
         }
