@@ -39,6 +39,7 @@ mod requests;
 mod route;
 mod servers;
 mod session;
+mod witness;
 
 pub use borrow::{BorrowEnd, BorrowError, Borrowed, Here, read_token, verify_borrowed};
 pub use builder::ClientBuilder;
@@ -47,6 +48,7 @@ pub use error::Error;
 pub use lease::State;
 pub use queue::{Place, Ticket, Wait};
 pub use servers::{ServersError, parse_servers};
+pub use witness::Witness;
 /// What a borrow token says.
 pub use triad_proto::v1::BorrowTerms;
 /// Seats that were granted, as the server describes them.

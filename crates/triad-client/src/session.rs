@@ -27,6 +27,7 @@ use crate::mutation::{self, Mutation};
 use crate::queue::Place;
 use crate::requests::{Queueing, REQUESTS_WAITING_MAX, Requests, Waiting};
 use crate::route::{NotFound, OpenStream, find_leader};
+use crate::witness::Witness;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -138,6 +139,8 @@ struct Closing {
 /// The stream in use.
 struct Stream {
     open: OpenStream,
+    session_id: [u8; 16],
+    witness: Option<Arc<dyn Witness>>,
     opened_at: Instant,
     heartbeat: Duration,
     next_beat_at: Instant,
@@ -383,6 +386,8 @@ impl Session {
         let first_events = std::mem::take(&mut open.first_events);
         self.stream = Some(Stream {
             open,
+            session_id: self.id,
+            witness: self.settings.witness.clone(),
             opened_at: now,
             heartbeat,
             next_beat_at: now + heartbeat,
@@ -553,6 +558,9 @@ impl Session {
     }
 
     fn take_event(&mut self, event: Event, now: Instant) {
+        if let Some(witness) = &self.settings.witness {
+            witness.heard(&self.id, &event);
+        }
         match event {
             Event::Beat(v1::BeatAcknowledged { beat }) => self.beat_acknowledged(beat),
             Event::Taken(taken) => self.taken(taken),
@@ -732,8 +740,13 @@ impl Stream {
 
     /// Puts calls on the wire; false if there is no room for them.
     fn say(&mut self, calls: Vec<Call>) -> bool {
+        let Ok(room) = self.open.calls.try_reserve() else { return false };
+        if let Some(witness) = &self.witness {
+            calls.iter().for_each(|call| witness.said(&self.session_id, call));
+        }
         let calls = calls.into_iter().map(|call| v1::SessionCall { call: Some(call) }).collect();
-        self.open.calls.try_send(v1::SessionRequest { calls }).is_ok()
+        room.send(v1::SessionRequest { calls });
+        true
     }
 }
 
