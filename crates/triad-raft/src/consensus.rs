@@ -50,6 +50,9 @@ const LAG_MAX: u64 = 100_000;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A follower that takes leadership over has answered at least this lately.
 const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
+/// And is this many entries behind at most: it has to have them all before it
+/// may stand, within an election timeout.
+const TRANSFER_LAG_MAX: u64 = 1_000;
 /// How long a new leader tries to confirm itself before it looks again whether
 /// it still is one.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
@@ -511,7 +514,11 @@ impl Consensus {
     }
 
     /// Hands leadership over and waits until another node leads. `None`: to
-    /// the follower that is furthest ahead.
+    /// the follower that is furthest ahead. Waits for a follower that can take
+    /// over: one that answers, and has nearly all there is.
+    ///
+    /// Who leads then is not always who was asked: where that one is late, the
+    /// others elect.
     ///
     /// # Errors
     ///
@@ -523,34 +530,55 @@ impl Consensus {
         deadline: Instant,
     ) -> Result<Leadership, ProposeError> {
         let node_id = self.0.node_id;
-        if self.leadership().leader != Some(node_id) {
-            return Err(ProposeError::NotLeader);
-        }
-        let view = self.view();
-        // A follower that has not answered lately may be dead, and asking it
-        // would stop us for nothing.
-        let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
-        let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
-        let best = others
-            .filter(answers)
-            .filter(|m| to.is_none_or(|to| to == m.node_id))
-            .max_by_key(|m| (m.matched_index, m.node_id));
-        let target = best.ok_or(ProposeError::NoQuorum)?.node_id;
         let moved = async {
             let mut leadership = self.watch_leadership();
-            self.0
-                .raft
-                .trigger()
-                .transfer_leader(target)
-                .await
-                .map_err(|_| ProposeError::Stopped)?;
-            let new = leadership
-                .wait_for(|now| now.leader.is_some_and(|leader| leader != node_id))
-                .await
-                .map_err(|_| ProposeError::Stopped)?;
-            Ok(*new)
+            loop {
+                let target = self.successor(to).await?;
+                let term = self.leadership().term;
+                let asked = self.0.raft.trigger().transfer_leader(target).await;
+                asked.map_err(|_| ProposeError::Stopped)?;
+                // Until then this leader proposes nothing more.
+                let decided = |now: &Leadership| match now.leader {
+                    Some(leader) => leader != node_id || now.term > term,
+                    None => false,
+                };
+                let now = leadership.wait_for(decided).await;
+                let now = *now.map_err(|_| ProposeError::Stopped)?;
+                if now.leader != Some(node_id) {
+                    return Ok(now);
+                }
+                // The target was late, and the election that followed was ours.
+            }
         };
         timeout_at(deadline, moved).await.unwrap_or(Err(ProposeError::NoQuorum))
+    }
+
+    /// Waits for a follower that can take leadership over.
+    async fn successor(&self, to: Option<u64>) -> Result<u64, ProposeError> {
+        let node_id = self.0.node_id;
+        let mut metrics = self.0.raft.metrics();
+        loop {
+            if self.leadership().leader != Some(node_id) {
+                return Err(ProposeError::NotLeader);
+            }
+            let view = self.view();
+            // A follower that has not answered lately may be dead, and asking it
+            // would stop us for nothing.
+            let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
+            let has_nearly_all = |m: &&MemberView| {
+                m.matched_index.is_some_and(|index| index + TRANSFER_LAG_MAX >= view.last_index)
+            };
+            let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
+            let best = others
+                .filter(answers)
+                .filter(has_nearly_all)
+                .filter(|m| to.is_none_or(|to| to == m.node_id))
+                .max_by_key(|m| (m.matched_index, m.node_id));
+            if let Some(best) = best {
+                return Ok(best.node_id);
+            }
+            metrics.changed().await.map_err(|_| ProposeError::Stopped)?;
+        }
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
