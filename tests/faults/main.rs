@@ -9,6 +9,7 @@
 mod book;
 mod clocks;
 mod crowd;
+mod delays;
 mod disks;
 mod links;
 mod lost_data;
