@@ -46,6 +46,8 @@ enum Order {
     Go,
     /// Keep what you are granted next.
     Hold,
+    /// Return it, and do nothing until told otherwise.
+    Rest,
     /// Return it and stop.
     Stop,
 }
@@ -123,6 +125,15 @@ impl Crowd {
     /// Goes on for so long, whatever happens; the fault is meant to last.
     pub async fn go_on(&self, time: Duration) {
         sleep_until(Instant::now() + time).await;
+    }
+
+    /// For so long only the keepers are there, with their heartbeats: nothing is
+    /// written.
+    pub async fn rest(&self, time: Duration) {
+        self.order.send_replace(Order::Rest);
+        self.go_on(time).await;
+        self.order.send_replace(Order::Go);
+        self.book().forget_gaps();
     }
 
     /// Waits until each keeper is connected and holds its seat.
@@ -205,6 +216,10 @@ impl Member {
     async fn run(self, mut order: watch::Receiver<Order>) {
         while *order.borrow_and_update() != Order::Stop {
             let next = Instant::now() + CYCLE;
+            let rested = order.wait_for(|order| *order != Order::Rest).await.map(|order| *order);
+            if rested.expect("the crowd outlives its members") == Order::Stop {
+                return;
+            }
             match self.client.checkout(self.feature, "", 1).await {
                 Err(error) => self.book().refused(&self.user, &error),
                 Ok(seat) => {

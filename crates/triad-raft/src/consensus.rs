@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -21,6 +21,8 @@ use crate::confirmed::Memory;
 use crate::death;
 use crate::disk::Disk;
 use crate::filling;
+use crate::handover;
+use crate::health::{DiskHealth, Health};
 use crate::heard::Heard;
 use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
@@ -226,6 +228,16 @@ pub struct ClusterView {
 #[derive(Clone)]
 pub struct Consensus(Arc<Inner>);
 
+/// [`Consensus`], unless the node is gone.
+pub(crate) struct WeakConsensus(Weak<Inner>);
+
+impl WeakConsensus {
+    /// The node, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Consensus> {
+        self.0.upgrade().map(Consensus)
+    }
+}
+
 struct Inner {
     node_id: u64,
     raft: Raft,
@@ -237,6 +249,7 @@ struct Inner {
     removed: Removed,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
+    health: Arc<Health>,
     quorum_lease: Duration,
     requests: mpsc::Sender<Request>,
     leadership: watch::Receiver<Leadership>,
@@ -263,7 +276,8 @@ impl Consensus {
             log_options.segment_bytes = simulation.segment_bytes;
         }
         let inline = options.simulation.is_some();
-        let log = LogStore::open(options.disk.clone(), log_options, inline)?;
+        let health = Arc::new(Health::new(options.disk.clone(), options.data_dir.clone()));
+        let log = LogStore::open(health.measured(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
         let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
@@ -279,6 +293,7 @@ impl Consensus {
             options.network,
             options.peer_tls,
             clocks.clone(),
+            health.clone(),
         );
         let removed = peers.removed.clone();
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
@@ -321,6 +336,7 @@ impl Consensus {
             node_id: options.node_id,
             clocks: clocks.clone(),
             heard,
+            health: health.clone(),
             memory: memory.clone(),
             certified,
             lost,
@@ -343,11 +359,19 @@ impl Consensus {
             removed,
             clocks,
             timekeeper,
+            health,
             quorum_lease,
             requests,
             leadership,
         };
-        Ok((Consensus(Arc::new(inner)), service))
+        let consensus = Consensus(Arc::new(inner));
+        tokio::spawn(handover::run(consensus.downgrade()));
+        Ok((consensus, service))
+    }
+
+    /// For a task that must not keep the node alive.
+    pub(crate) fn downgrade(&self) -> WeakConsensus {
+        WeakConsensus(Arc::downgrade(&self.0))
     }
 
     /// This node.
@@ -511,6 +535,17 @@ impl Consensus {
             members: metrics.membership_config.nodes().map(member).collect(),
             quorum_ago: metrics.last_quorum_acked.as_ref().map(|at| at.elapsed()),
         }
+    }
+
+    /// How this node's disk does.
+    pub(crate) fn disk_health(&self, now: Instant) -> DiskHealth {
+        self.0.health.own(now)
+    }
+
+    /// A peer whose disk is so much healthier that it should lead instead.
+    pub(crate) fn healthier(&self, now: Instant) -> Option<(u64, DiskHealth)> {
+        let voters: Vec<u64> = self.0.raft.voter_ids().collect();
+        self.0.health.healthier(&voters, now)
     }
 
     /// Hands leadership over and waits until another node leads. `None`: to

@@ -21,6 +21,8 @@ pub mod disk;
 mod filling;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod handover;
+mod health;
 mod heard;
 mod history;
 mod image;
