@@ -3,7 +3,7 @@
 //!
 //! Every answer of a follower to its leader says how its disk does. A leader
 //! whose disk is nearly full, or much slower than that of a follower, hands
-//! leadership over. See docs/decisions/0014-sick-disks.md.
+//! leadership over. See docs/decisions/0015-sick-disks.md.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -234,13 +234,13 @@ impl Lab {
         self.cluster.nodes[n].start();
     }
 
-    /// No byte is left on a node's disk.
+    /// So much is left on a node's disk, or less: with 0, not a byte.
     ///
     /// # Errors
     ///
     /// What else the disk says.
-    pub fn fill_disk(&self, n: usize) -> io::Result<()> {
-        self.disks[n].fill()
+    pub fn fill_disk(&self, n: usize, left_mib: u64) -> io::Result<()> {
+        self.disks[n].fill(left_mib)
     }
 
     /// There is room again.
