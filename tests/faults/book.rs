@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use triad_client::{Checkout, Error, Reason, State};
+use triad_tests::history::Read;
 
 /// States of the ledger that are compared between the nodes: as many as the
 /// slowest node is behind.
@@ -26,6 +27,8 @@ pub struct Book {
     believed: BTreeMap<u64, Believed>,
     granted: BTreeSet<u64>,
     confirmed_index: u64,
+    /// Looks that a node called confirmed, for the check of the history.
+    pub reads: Vec<Read>,
     hashes: BTreeMap<u64, String>,
     last_answer: Instant,
     longest_gap: Duration,
@@ -71,6 +74,7 @@ impl Book {
             believed: BTreeMap::new(),
             granted: BTreeSet::new(),
             confirmed_index: 0,
+            reads: Vec::new(),
             hashes: BTreeMap::new(),
             last_answer: Instant::now(),
             longest_gap: Duration::ZERO,
@@ -137,8 +141,10 @@ impl Book {
 
     /// A node answered, and its answer was confirmed by a quorum. P6: it knows
     /// what was confirmed before it was asked.
-    pub fn confirmed(&mut self, node: &str, known_before: u64, index: u64) {
+    pub fn confirmed(&mut self, node: &str, known_before: u64, read: Read) {
+        let index = read.index;
         self.tally.confirmations += 1;
+        self.reads.push(read);
         if index < known_before {
             let text = format!("P6: {node} confirms entry {index} after {known_before} was known");
             self.complain(text);

@@ -44,7 +44,7 @@ async fn one_wrong_clock() {
     let passed_ms = date_ms().await.unwrap().abs_diff(before_ms);
     println!("one_wrong_clock: {jumps} jumps; the date moved by {passed_ms} ms");
     assert!(passed_ms < HOUR_S.unsigned_abs() * 1_000 / 6, "the date moved by {passed_ms} ms");
-    crowd.finish("one_wrong_clock", &lab).await;
+    crowd.finish("one_wrong_clock", lab).await;
 }
 
 /// Waits until the leader has heard that one clock is wrong by so much, or that
@@ -83,5 +83,5 @@ async fn started_with_a_wrong_clock() {
         lab.set_clock(leader, 0);
         until_clocks_differ_by(&lab, 0).await;
     }
-    crowd.finish("started_with_a_wrong_clock", &lab).await;
+    crowd.finish("started_with_a_wrong_clock", lab).await;
 }

@@ -14,6 +14,7 @@ use triad_client::{Client, State};
 use triad_proto::v1::StatusRequest;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
 use triad_tests::cluster::FEATURE;
+use triad_tests::history::Read;
 use triad_tests::{Holders, Lab, Options, wait};
 
 use crate::book::Book;
@@ -57,8 +58,14 @@ pub fn options() -> Options {
     Options {
         lease: LEASE,
         features: vec![(FEATURE.into(), 100), (SCARCE.into(), SCARCE_SEATS)],
+        more_config: raft_config(""),
         ..Options::default()
     }
+}
+
+/// Settings of `[raft]`: these, and no log is purged, so that it can be checked.
+pub fn raft_config(more: &str) -> String {
+    format!("[raft]\nsnapshot_entries = 1000000\n{more}")
 }
 
 /// All of them.
@@ -88,7 +95,12 @@ impl Crowd {
             }
         }
         for (n, node) in lab.nodes.iter().enumerate() {
-            watchers.spawn(watch_node(node.name.clone(), lab.channel(n), book.clone()));
+            watchers.spawn(watch_node(
+                node.name.clone(),
+                lab.channel(n),
+                book.clone(),
+                lab.clock(),
+            ));
         }
         let crowd = Crowd { keepers, book, order, clients, watchers, began: Instant::now() };
         crowd.until_served(100).await;
@@ -174,11 +186,12 @@ impl Crowd {
 
     /// They stop, and all that was promised is checked: the keepers have their
     /// seats (P2, P5), nobody has any other (P3), the three ledgers are equal
-    /// (P7), and nothing was wrong on the way.
-    pub async fn finish(mut self, what: &str, lab: &Lab) {
+    /// (P7), nothing was wrong on the way, and all that clients were told is what
+    /// the committed log says, in the order of time.
+    pub async fn finish(mut self, what: &str, mut lab: Lab) {
         lab.settled().await;
         self.until_held().await;
-        self.audit(lab).await;
+        self.audit(&lab).await;
         self.order.send_replace(Order::Stop);
         let stopped = timeout(RECOVERY_LIMIT, async {
             while let Some(ended) = self.clients.join_next().await {
@@ -187,11 +200,11 @@ impl Crowd {
         });
         stopped.await.expect("the clients stop");
         lab.until_checkouts(KEEPERS, RECOVERY_LIMIT).await;
-        self.keepers.assert_kept(lab).await;
+        self.keepers.assert_kept(&lab).await;
         let (index, _) = lab.equal_ledgers().await;
         self.watchers.shutdown().await;
         let time = self.began.elapsed();
-        let book = self.book();
+        let book = self.book.lock().expect("no panic while held");
         let operations = book.tally.grants + book.tally.returns + book.tally.denials;
         println!(
             "{what}: {operations} operations in {time:.1?} ({:.0}/s) to entry {index}: {}; {} \
@@ -201,6 +214,15 @@ impl Crowd {
             book.violations.len(),
         );
         assert!(book.violations.is_empty(), "{:#?}", book.violations);
+        let reads = book.reads.clone();
+        drop(book);
+        let leader = lab.settled().await;
+        let stopping = lab.others(leader).into_iter().find(|n| lab.nodes[*n].runs());
+        let checked = lab.check_history(stopping.expect("two nodes run"), reads).await;
+        println!(
+            "{what}: the history is linearizable: {} answered, {} unknown, {} reads, {} entries",
+            checked.answered, checked.unknown, checked.reads, checked.entries
+        );
     }
 }
 
@@ -256,11 +278,17 @@ impl Member {
 }
 
 /// Looks at one node, for as long as the test runs.
-async fn watch_node(name: String, channel: Channel, book: Arc<Mutex<Book>>) {
+async fn watch_node(
+    name: String,
+    channel: Channel,
+    book: Arc<Mutex<Book>>,
+    clock: impl Fn() -> Duration,
+) {
     let mut admin = AdminServiceClient::new(channel);
     loop {
         let next = Instant::now() + LOOK_INTERVAL;
         let known = book.lock().expect("no panic while held").confirmed_index();
+        let invoked = clock();
         let asked = timeout(LOOK_TIMEOUT, admin.status(StatusRequest {})).await;
         if let Ok(Ok(answer)) = asked {
             let status = answer.into_inner();
@@ -268,7 +296,8 @@ async fn watch_node(name: String, channel: Channel, book: Arc<Mutex<Book>>) {
             let mut book = book.lock().expect("no panic while held");
             book.hashed(&name, freshness.index, &status.state_hash);
             if freshness.linearizable {
-                book.confirmed(&name, known, freshness.index);
+                let read = Read { invoked, returned: clock(), index: freshness.index };
+                book.confirmed(&name, known, read);
             }
         }
         sleep_until(next).await;

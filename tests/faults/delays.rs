@@ -6,7 +6,7 @@ use std::time::Duration;
 use triad_tests::lab::{Gear, Host, Lag};
 use triad_tests::{Lab, Options};
 
-use crate::crowd::{Crowd, LEASE, options};
+use crate::crowd::{Crowd, LEASE, options, raft_config};
 
 /// How long each lasts: some ten election timeouts.
 const TIME: Duration = Duration::from_secs(8);
@@ -18,10 +18,10 @@ fn ms(ms: u64) -> Duration {
 /// A site whose nodes are farther apart than the default settings allow: a round
 /// trip must be shorter than `heartbeat_ms`.
 fn far_apart(heartbeat_ms: u64, election_min_ms: u64, election_max_ms: u64) -> Options {
-    let raft = format!(
-        "[raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
+    let raft = raft_config(&format!(
+        "heartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
          election_max_ms = {election_max_ms}\n"
-    );
+    ));
     Options { more_config: raft, ..options() }
 }
 
@@ -55,7 +55,7 @@ async fn nodes_in_two_cities() {
     lab.lag_nodes(Lag::of(ms(10), ms(3)));
     is_stable("nodes_in_two_cities: 10 ms", &lab, &crowd).await;
     lab.heal();
-    crowd.finish("nodes_in_two_cities", &lab).await;
+    crowd.finish("nodes_in_two_cities", lab).await;
 }
 
 /// P5, P12: each packet between nodes takes 50 ms, and 10 more or less; then
@@ -78,7 +78,7 @@ async fn nodes_far_apart() {
     lab.nodes[leader].start();
     is_stable("nodes_far_apart: 50 ms", &lab, &crowd).await;
     lab.heal();
-    crowd.finish("nodes_far_apart", &lab).await;
+    crowd.finish("nodes_far_apart", lab).await;
 }
 
 /// P5, P12: each packet between nodes takes 200 ms, and 30 more or less: the
@@ -92,7 +92,7 @@ async fn nodes_on_two_continents() {
     lab.lag_nodes(Lag::of(ms(200), ms(30)));
     is_stable("nodes_on_two_continents: 200 ms", &lab, &crowd).await;
     lab.heal();
-    crowd.finish("nodes_on_two_continents", &lab).await;
+    crowd.finish("nodes_on_two_continents", lab).await;
 }
 
 /// P5, P12: what the leader says takes 80 ms, what it is told nothing; then the
@@ -113,7 +113,7 @@ async fn one_way_is_slow() {
         is_stable("one_way_is_slow", &lab, &crowd).await;
         lab.heal();
     }
-    crowd.finish("one_way_is_slow", &lab).await;
+    crowd.finish("one_way_is_slow", lab).await;
 }
 
 /// P3, P5: of the packets between all hosts a third come twice, and a fifth are
@@ -137,5 +137,5 @@ async fn doubled_and_overtaken() {
         is_stable(&what, &lab, &crowd).await;
     }
     lab.heal();
-    crowd.finish("doubled_and_overtaken", &lab).await;
+    crowd.finish("doubled_and_overtaken", lab).await;
 }

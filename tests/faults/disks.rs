@@ -53,7 +53,7 @@ async fn full_disk() {
     } else {
         lab.free_disk(full);
     }
-    crowd.finish("full_disk", &lab).await;
+    crowd.finish("full_disk", lab).await;
 }
 
 /// P2, P5: a sync of the leader's disk fails. The node stops, since nobody knows
@@ -77,7 +77,7 @@ async fn failing_sync() {
     }
     println!("failing_sync: 3 nodes stopped; gaps {gaps:.0?}");
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("failing_sync", &lab).await;
+    crowd.finish("failing_sync", lab).await;
 }
 
 /// P2, P5, P16: each sync of the leader's disk takes half a second, then two. It
@@ -111,7 +111,7 @@ async fn slow_syncs() {
         crowd.until_held().await;
         lab.syncs(sick, Syncs::Well);
     }
-    crowd.finish("slow_syncs", &lab).await;
+    crowd.finish("slow_syncs", lab).await;
 }
 
 /// P2, P5, P16: both followers' disks are slow, so every grant waits for one of
@@ -137,7 +137,7 @@ async fn slow_followers() {
     for other in lab.others(leader) {
         lab.syncs(other, Syncs::Well);
     }
-    crowd.finish("slow_followers", &lab).await;
+    crowd.finish("slow_followers", lab).await;
 }
 
 async fn another_leads(lab: &Lab, sick: usize) -> usize {

@@ -22,7 +22,7 @@ async fn packets_are_lost() {
         crowd.until_served(100).await;
         crowd.until_held().await;
     }
-    crowd.finish("packets_are_lost", &lab).await;
+    crowd.finish("packets_are_lost", lab).await;
 }
 
 /// P3, P5: every connection of the leader is reset, and of the followers; those
@@ -42,5 +42,5 @@ async fn connections_are_reset() {
         assert!(gap < LEASE, "{gap:?}");
     }
     println!("connections_are_reset: {ROUNDS} times");
-    crowd.finish("connections_are_reset", &lab).await;
+    crowd.finish("connections_are_reset", lab).await;
 }

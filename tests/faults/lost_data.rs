@@ -18,7 +18,7 @@ async fn wiped_disk() {
     assert_eq!(ended.code(), 1, "{ended:?}");
     assert!(ended.stderr.contains("its data is not here"), "{ended:?}");
     crowd.until_served(100).await;
-    crowd.finish("wiped_disk", &lab).await;
+    crowd.finish("wiped_disk", lab).await;
 }
 
 /// P2, P8: a follower's data is put back to an older state, as by a restored
@@ -46,5 +46,5 @@ async fn rolled_back_disk() {
     assert!(log.contains("put back to an older state"), "{log}");
     assert!(lab.nodes[leader].process_id().is_some(), "{}", lab.nodes[leader].log());
     crowd.until_served(100).await;
-    crowd.finish("rolled_back_disk", &lab).await;
+    crowd.finish("rolled_back_disk", lab).await;
 }

@@ -58,7 +58,7 @@ async fn leader_cut_from_both() {
     }
     println!("leader_cut_from_both: {ROUNDS} cuts; gaps {gaps:.0?}");
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("leader_cut_from_both", &lab).await;
+    crowd.finish("leader_cut_from_both", lab).await;
 }
 
 /// P5, P12: only one direction is cut: first nobody hears the leader, then the
@@ -84,7 +84,7 @@ async fn leader_cut_one_way() {
         lab.heal();
         lab.settled().await;
     }
-    crowd.finish("leader_cut_one_way", &lab).await;
+    crowd.finish("leader_cut_one_way", lab).await;
 }
 
 /// P5, P12: the leader's host hears and says nothing any more, to nodes and
@@ -109,7 +109,7 @@ async fn leader_vanishes() {
         lab.heal();
         lab.settled().await;
     }
-    crowd.finish("leader_vanishes", &lab).await;
+    crowd.finish("leader_vanishes", lab).await;
 }
 
 /// P5: the clients cannot reach the leader, which is well. Nobody can serve
@@ -128,7 +128,7 @@ async fn clients_cut_from_leader() {
         crowd.until_held().await;
         println!("clients_cut_from_leader: all are back {:.0?} after", healed.elapsed());
     }
-    crowd.finish("clients_cut_from_leader", &lab).await;
+    crowd.finish("clients_cut_from_leader", lab).await;
 }
 
 /// P5, P6: no node hears any other, so nobody may grant; then one pair after the
@@ -157,7 +157,7 @@ async fn no_quorum_and_flapping() {
         crowd.go_on(CUT / 15).await;
     }
     crowd.until_served(100).await;
-    crowd.finish("no_quorum_and_flapping", &lab).await;
+    crowd.finish("no_quorum_and_flapping", lab).await;
 }
 
 /// P12: a leader that was cut off for so long that its connections are dead, or
@@ -187,5 +187,5 @@ async fn healed_node_leads() {
         println!("healed_node_leads: cut for {cut_ms} ms, leads {took:.1?} after");
         assert!(took < LIMIT, "{took:?}");
     }
-    crowd.finish("healed_node_leads", &lab).await;
+    crowd.finish("healed_node_leads", lab).await;
 }

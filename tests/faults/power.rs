@@ -30,7 +30,7 @@ async fn power_cut_of_one() {
     }
     println!("power_cut_of_one: {} cuts; gaps {gaps:.0?}", gaps.len());
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("power_cut_of_one", &lab).await;
+    crowd.finish("power_cut_of_one", lab).await;
 }
 
 /// P2, P3, P5, P7: all three lose their power at one moment, in the middle of
@@ -53,5 +53,5 @@ async fn power_cut_of_all() {
         crowd.audit(&lab).await;
     }
     println!("power_cut_of_all: {ROUNDS} cuts of three; gaps {gaps:.0?}");
-    crowd.finish("power_cut_of_all", &lab).await;
+    crowd.finish("power_cut_of_all", lab).await;
 }

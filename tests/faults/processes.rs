@@ -43,7 +43,7 @@ async fn kill_loops() {
         "kill_loops: {ROUNDS} leaders, {ROUNDS} followers, {ROUNDS} times all; gaps {gaps:.0?}"
     );
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("kill_loops", &lab).await;
+    crowd.finish("kill_loops", lab).await;
 }
 
 /// P4, P5, P6: a leader stands still and goes on, a follower, and all three.
@@ -74,5 +74,5 @@ async fn freeze_and_thaw() {
     }
     println!("freeze_and_thaw: 2 leaders, 2 followers, 2 times all; gaps {gaps:.0?}");
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("freeze_and_thaw", &lab).await;
+    crowd.finish("freeze_and_thaw", lab).await;
 }

@@ -48,10 +48,10 @@ pub use error::Error;
 pub use lease::State;
 pub use queue::{Place, Ticket, Wait};
 pub use servers::{ServersError, parse_servers};
-pub use witness::Witness;
 /// What a borrow token says.
 pub use triad_proto::v1::BorrowTerms;
 /// Seats that were granted, as the server describes them.
 pub use triad_proto::v1::GrantedItem;
 /// Why something was not done.
 pub use triad_proto::v1::{Reason, Refusal};
+pub use witness::Witness;

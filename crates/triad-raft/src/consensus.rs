@@ -690,7 +690,7 @@ async fn check_reach(
 }
 
 /// Whose files these are.
-fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
+pub(crate) fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
     let mut owner = [0; 16];
     let digits = cluster_id.bytes().filter(u8::is_ascii_hexdigit).take(8);
     for (byte, digit) in owner.iter_mut().zip(digits) {
