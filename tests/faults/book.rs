@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use triad_client::{Checkout, Error, Reason, State};
 use triad_tests::history::Read;
 
+use crate::figures::Figures;
+
 /// States of the ledger that are compared between the nodes: as many as the
 /// slowest node is behind.
 const HASHES_MAX: usize = 20_000;
@@ -32,6 +34,7 @@ pub struct Book {
     hashes: BTreeMap<u64, String>,
     last_answer: Instant,
     longest_gap: Duration,
+    worst_gap: Duration,
     /// What broke a promise.
     pub violations: Vec<String>,
     /// What was counted.
@@ -78,6 +81,7 @@ impl Book {
             hashes: BTreeMap::new(),
             last_answer: Instant::now(),
             longest_gap: Duration::ZERO,
+            worst_gap: Duration::ZERO,
             violations: Vec::new(),
             tally: Tally::default(),
         }
@@ -180,8 +184,21 @@ impl Book {
     }
 
     /// The longest time in which nobody was given an answer.
-    pub fn longest_gap(&self) -> Duration {
-        self.longest_gap.max(self.last_answer.elapsed())
+    pub fn longest_gap(&mut self) -> Duration {
+        let gap = self.longest_gap.max(self.last_answer.elapsed());
+        self.worst_gap = self.worst_gap.max(gap);
+        gap
+    }
+
+    /// What was counted, for whoever compares runs.
+    pub fn figures(&self) -> Figures {
+        let Tally { grants, returns, denials, .. } = self.tally;
+        Figures {
+            operations: grants + returns + denials,
+            longest_gap: self.worst_gap,
+            violations: self.violations.len() as u64,
+            ..Figures::default()
+        }
     }
 
     fn answered(&mut self) {

@@ -13,8 +13,8 @@ const TEN_YEARS_S: i64 = 10 * 365 * 24 * HOUR_S;
 /// P5, P9: the clock of one node jumps, by an hour and by ten years, forward and
 /// back, of a follower and of the leader. It ends nobody and extends nothing,
 /// and the cluster's date stays where it was.
-#[tokio::test]
-async fn one_wrong_clock() {
+#[cfg_attr(test, tokio::test)]
+pub async fn one_wrong_clock() {
     let Some(lab) = Lab::start_with(options(), &[Gear::Clocks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let date_ms = async || {
@@ -61,8 +61,8 @@ async fn until_clocks_differ_by(lab: &Lab, offset_s: i64) {
 }
 
 /// P5, P9: a node starts with a clock that is an hour wrong.
-#[tokio::test]
-async fn started_with_a_wrong_clock() {
+#[cfg_attr(test, tokio::test)]
+pub async fn started_with_a_wrong_clock() {
     let Some(mut lab) = Lab::start_with(options(), &[Gear::Clocks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     for offset_s in [HOUR_S, -HOUR_S] {

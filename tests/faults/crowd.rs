@@ -14,10 +14,11 @@ use triad_client::{Client, State};
 use triad_proto::v1::StatusRequest;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
 use triad_tests::cluster::FEATURE;
-use triad_tests::history::Read;
+use triad_tests::history::{Checked, Read};
 use triad_tests::{Holders, Lab, Options, wait};
 
 use crate::book::Book;
+use crate::figures::{self, Figures};
 
 /// The feature of which there are fewer seats than clients that want one.
 pub const SCARCE: &str = "mesher";
@@ -76,6 +77,7 @@ pub struct Crowd {
     clients: JoinSet<()>,
     watchers: JoinSet<()>,
     began: Instant,
+    checked: Checked,
 }
 
 impl Crowd {
@@ -102,7 +104,15 @@ impl Crowd {
                 lab.clock(),
             ));
         }
-        let crowd = Crowd { keepers, book, order, clients, watchers, began: Instant::now() };
+        let crowd = Crowd {
+            keepers,
+            book,
+            order,
+            clients,
+            watchers,
+            began: Instant::now(),
+            checked: Checked::default(),
+        };
         crowd.until_served(100).await;
         crowd.book().forget_gaps();
         crowd
@@ -204,8 +214,25 @@ impl Crowd {
         let (index, _) = lab.equal_ledgers().await;
         self.watchers.shutdown().await;
         let time = self.began.elapsed();
-        let book = self.book.lock().expect("no panic while held");
-        let operations = book.tally.grants + book.tally.returns + book.tally.denials;
+        self.say(what, time, index);
+        let reads = {
+            let mut book = self.book();
+            assert!(book.violations.is_empty(), "{:#?}", book.violations);
+            std::mem::take(&mut book.reads)
+        };
+        let leader = lab.settled().await;
+        let stopping = lab.others(leader).into_iter().find(|n| lab.nodes[*n].runs());
+        let checked = lab.check_history(stopping.expect("two nodes run"), reads).await;
+        self.checked = checked;
+        println!(
+            "{what}: the history is linearizable: {} answered, {} unknown, {} reads, {} entries",
+            checked.answered, checked.unknown, checked.reads, checked.entries
+        );
+    }
+
+    fn say(&self, what: &str, time: Duration, index: u64) {
+        let book = self.book();
+        let operations = book.figures().operations;
         println!(
             "{what}: {operations} operations in {time:.1?} ({:.0}/s) to entry {index}: {}; {} \
              violations",
@@ -213,16 +240,15 @@ impl Crowd {
             book.tally,
             book.violations.len(),
         );
-        assert!(book.violations.is_empty(), "{:#?}", book.violations);
-        let reads = book.reads.clone();
-        drop(book);
-        let leader = lab.settled().await;
-        let stopping = lab.others(leader).into_iter().find(|n| lab.nodes[*n].runs());
-        let checked = lab.check_history(stopping.expect("two nodes run"), reads).await;
-        println!(
-            "{what}: the history is linearizable: {} answered, {} unknown, {} reads, {} entries",
-            checked.answered, checked.unknown, checked.reads, checked.entries
-        );
+    }
+}
+
+impl Drop for Crowd {
+    /// However it came to its end.
+    fn drop(&mut self) {
+        let Checked { unknown, entries, .. } = self.checked;
+        let (unknown, entries) = (unknown as u64, entries as u64);
+        figures::note(Figures { unknown, entries, ..self.book().figures() });
     }
 }
 

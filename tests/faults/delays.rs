@@ -48,8 +48,8 @@ async fn is_stable(what: &str, lab: &Lab, crowd: &Crowd) {
 
 /// P5, P12: each packet between nodes takes 10 ms, with the settings that every
 /// site has.
-#[tokio::test]
-async fn nodes_in_two_cities() {
+#[cfg_attr(test, tokio::test)]
+pub async fn nodes_in_two_cities() {
     let Some(mut lab) = Lab::start_with(options(), &[Gear::Switch]).await else { return };
     let crowd = Crowd::start(&lab).await;
     lab.lag_nodes(Lag::of(ms(10), ms(3)));
@@ -60,8 +60,8 @@ async fn nodes_in_two_cities() {
 
 /// P5, P12: each packet between nodes takes 50 ms, and 10 more or less; then
 /// another leads.
-#[tokio::test]
-async fn nodes_far_apart() {
+#[cfg_attr(test, tokio::test)]
+pub async fn nodes_far_apart() {
     let Some(mut lab) = Lab::start_with(far_apart(200, 600, 800), &[Gear::Switch]).await else {
         return;
     };
@@ -83,8 +83,8 @@ async fn nodes_far_apart() {
 
 /// P5, P12: each packet between nodes takes 200 ms, and 30 more or less: the
 /// farthest that the settings allow for.
-#[tokio::test]
-async fn nodes_on_two_continents() {
+#[cfg_attr(test, tokio::test)]
+pub async fn nodes_on_two_continents() {
     let Some(mut lab) = Lab::start_with(far_apart(480, 960, 1_000), &[Gear::Switch]).await else {
         return;
     };
@@ -97,8 +97,8 @@ async fn nodes_on_two_continents() {
 
 /// P5, P12: what the leader says takes 80 ms, what it is told nothing; then the
 /// other way.
-#[tokio::test]
-async fn one_way_is_slow() {
+#[cfg_attr(test, tokio::test)]
+pub async fn one_way_is_slow() {
     let Some(mut lab) = Lab::start_with(far_apart(200, 600, 800), &[Gear::Switch]).await else {
         return;
     };
@@ -118,8 +118,8 @@ async fn one_way_is_slow() {
 
 /// P3, P5: of the packets between all hosts a third come twice, and a fifth are
 /// overtaken by others.
-#[tokio::test]
-async fn doubled_and_overtaken() {
+#[cfg_attr(test, tokio::test)]
+pub async fn doubled_and_overtaken() {
     let Some(mut lab) = Lab::start_with(options(), &[Gear::Switch]).await else { return };
     let crowd = Crowd::start(&lab).await;
     for (doubled_percent, overtaken_percent) in [(33, 0), (0, 20), (33, 20)] {

@@ -14,8 +14,8 @@ const STAYS: Duration = Duration::from_secs(5);
 /// P2, P5, P16: the leader's disk is nearly full, so it hands leadership over.
 /// Then it is full: the node keeps what it promised, and stops when it has to
 /// write what does not fit. With room again it comes back with its data.
-#[tokio::test]
-async fn full_disk() {
+#[cfg_attr(test, tokio::test)]
+pub async fn full_disk() {
     let gear = [Gear::Disks { mib: 128 }];
     let Some(mut lab) = Lab::start_with(options(), &gear).await else { return };
     let crowd = Crowd::start(&lab).await;
@@ -58,8 +58,8 @@ async fn full_disk() {
 
 /// P2, P5: a sync of the leader's disk fails. The node stops, since nobody knows
 /// what its disk has, and never says otherwise.
-#[tokio::test]
-async fn failing_sync() {
+#[cfg_attr(test, tokio::test)]
+pub async fn failing_sync() {
     let Some(mut lab) = Lab::start_with(options(), &[Gear::SickDisks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -82,8 +82,8 @@ async fn failing_sync() {
 
 /// P2, P5, P16: each sync of the leader's disk takes half a second, then two. It
 /// hands leadership over to a node whose disk is well, and that stays so.
-#[tokio::test]
-async fn slow_syncs() {
+#[cfg_attr(test, tokio::test)]
+pub async fn slow_syncs() {
     let Some(lab) = Lab::start_with(options(), &[Gear::SickDisks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     for slow in [500, 2_000].map(Duration::from_millis) {
@@ -116,8 +116,8 @@ async fn slow_syncs() {
 
 /// P2, P5, P16: both followers' disks are slow, so every grant waits for one of
 /// them. That is slow, and right; the leader, whose disk is well, stays.
-#[tokio::test]
-async fn slow_followers() {
+#[cfg_attr(test, tokio::test)]
+pub async fn slow_followers() {
     let Some(lab) = Lab::start_with(options(), &[Gear::SickDisks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let leader = lab.settled().await;

@@ -6,8 +6,8 @@ use crate::crowd::{Crowd, options};
 
 /// P2, P8: a node whose disk was wiped does not start, so it does not vote: with
 /// one other node it could elect a leader that lacks what was acknowledged.
-#[tokio::test]
-async fn wiped_disk() {
+#[cfg_attr(test, tokio::test)]
+pub async fn wiped_disk() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let leader = lab.settled().await;
@@ -25,8 +25,8 @@ async fn wiped_disk() {
 /// snapshot of a virtual machine, without the leader hearing of it in between.
 /// The leader, which knows what the node had confirmed, stays; the node is told,
 /// and stops.
-#[tokio::test]
-async fn rolled_back_disk() {
+#[cfg_attr(test, tokio::test)]
+pub async fn rolled_back_disk() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let leader = lab.settled().await;

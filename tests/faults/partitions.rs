@@ -20,8 +20,8 @@ const CUT: Duration = Duration::from_secs(3);
 /// P2, P5, P6, P7, P12: the leader and the two others hear nothing of each
 /// other. The two elect one and serve, the old leader answers nobody, and nobody
 /// loses a seat, however often it happens.
-#[tokio::test]
-async fn leader_cut_from_both() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_cut_from_both() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -63,8 +63,8 @@ async fn leader_cut_from_both() {
 
 /// P5, P12: only one direction is cut: first nobody hears the leader, then the
 /// leader hears nobody.
-#[tokio::test]
-async fn leader_cut_one_way() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_cut_one_way() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for is_mute in [true, false] {
@@ -89,8 +89,8 @@ async fn leader_cut_one_way() {
 
 /// P5, P12: the leader's host hears and says nothing any more, to nodes and
 /// clients alike; no socket is closed. Then its cable is pulled.
-#[tokio::test]
-async fn leader_vanishes() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_vanishes() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for is_unplugged in [false, true] {
@@ -114,8 +114,8 @@ async fn leader_vanishes() {
 
 /// P5: the clients cannot reach the leader, which is well. Nobody can serve
 /// them meanwhile; for less than a lease that costs nobody a seat.
-#[tokio::test]
-async fn clients_cut_from_leader() {
+#[cfg_attr(test, tokio::test)]
+pub async fn clients_cut_from_leader() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for _ in 0..2 {
@@ -133,8 +133,8 @@ async fn clients_cut_from_leader() {
 
 /// P5, P6: no node hears any other, so nobody may grant; then one pair after the
 /// other is cut, faster than anybody settles.
-#[tokio::test]
-async fn no_quorum_and_flapping() {
+#[cfg_attr(test, tokio::test)]
+pub async fn no_quorum_and_flapping() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for n in 0..3 {
@@ -162,8 +162,8 @@ async fn no_quorum_and_flapping() {
 
 /// P12: a leader that was cut off for so long that its connections are dead, or
 /// pause between their attempts, can lead again as soon as the network is whole.
-#[tokio::test]
-async fn healed_node_leads() {
+#[cfg_attr(test, tokio::test)]
+pub async fn healed_node_leads() {
     /// TCP is in a pause of six seconds, and in one of thirteen.
     const CUTS_MS: [u64; 2] = [7_000, 14_000];
     /// From the healing to its leadership.

@@ -542,11 +542,11 @@ impl Model {
 
     fn idle_timeout_ms(&self, items: &Items) -> Option<u64> {
         let of_item = |(feature, _): &(String, u64)| {
-            let timeouts = self.rules(feature).filter_map(|(kind, _)| match kind {
+            let mut timeouts = self.rules(feature).filter_map(|(kind, _)| match kind {
                 RuleKind::IdleTimeoutMs(ms) => Some(ms),
                 _ => None,
             });
-            timeouts.last()
+            timeouts.next_back()
         };
         items.iter().filter_map(of_item).min()
     }
