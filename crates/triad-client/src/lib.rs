@@ -28,6 +28,7 @@
 mod borrow;
 mod builder;
 mod client;
+mod connections;
 mod error;
 mod lease;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]

@@ -21,6 +21,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::builder::Settings;
 use crate::client::{Belief, EndMark};
+use crate::connections::Connections;
 use crate::error::Error;
 use crate::lease::{Lease, State};
 use crate::mutation::{self, Mutation};
@@ -110,6 +111,8 @@ pub(crate) struct Session {
     lease: Option<Lease>,
     stream: Option<Stream>,
     search: Option<Search>,
+    /// What searches began and did not finish.
+    connections: Connections,
     search_at: Instant,
     search_pause: Duration,
     /// Where the leader was last said to be.
@@ -170,6 +173,7 @@ impl Session {
             lease: None,
             stream: None,
             search: None,
+            connections: Connections::default(),
             search_at: Instant::now(),
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,
@@ -308,7 +312,7 @@ impl Session {
     fn lose(&mut self, reason: &str, now: Instant) {
         self.lease = None;
         self.stream = None;
-        self.search = None;
+        self.end_search();
         self.search_at = now;
         self.id = random_id(&mut self.random);
         self.epoch += 1;
@@ -328,6 +332,10 @@ impl Session {
             Some(stream) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
             None => self.lease.is_some() || !self.requests.is_empty(),
         };
+        if !suspect && self.search.is_none() {
+            // Nobody is looked for: what the last search left is not needed.
+            self.connections.clear();
+        }
         if !suspect || self.search.is_some() || now < self.search_at {
             return;
         }
@@ -349,9 +357,16 @@ impl Session {
         self.next_beat += 1;
         let (settings, deaths) = (self.settings.clone(), self.deaths.0.clone());
         let wait = self.search_pause * STRAGGLER_PAUSES;
+        let connections = self.connections.clone();
         self.search = Some(Box::pin(async move {
-            find_leader(&settings.dialer, servers, avoid, open, wait, deaths).await
+            let dialer = &settings.dialer;
+            find_leader(dialer, &connections, servers, avoid, open, wait, deaths).await
         }));
+    }
+
+    fn end_search(&mut self) {
+        self.search = None;
+        self.connections.clear();
     }
 
     /// A node's port refuses connections. If it is the leader that closed our
@@ -366,6 +381,7 @@ impl Session {
     }
 
     fn opened(&mut self, mut open: OpenStream, now: Instant) {
+        self.end_search();
         let lease = Duration::from_millis(open.opened.lease_ms);
         let grace = Duration::from_millis(open.opened.disconnect_grace_ms);
         let heartbeat = Duration::from_millis(open.opened.heartbeat_interval_ms.max(10));
