@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use triad_client::{Checkout, Error, Reason, State};
+use triad_tests::history::Read;
+
+use crate::figures::Figures;
 
 /// States of the ledger that are compared between the nodes: as many as the
 /// slowest node is behind.
@@ -26,9 +29,12 @@ pub struct Book {
     believed: BTreeMap<u64, Believed>,
     granted: BTreeSet<u64>,
     confirmed_index: u64,
+    /// Looks that a node called confirmed, for the check of the history.
+    pub reads: Vec<Read>,
     hashes: BTreeMap<u64, String>,
     last_answer: Instant,
     longest_gap: Duration,
+    worst_gap: Duration,
     /// What broke a promise.
     pub violations: Vec<String>,
     /// What was counted.
@@ -71,9 +77,11 @@ impl Book {
             believed: BTreeMap::new(),
             granted: BTreeSet::new(),
             confirmed_index: 0,
+            reads: Vec::new(),
             hashes: BTreeMap::new(),
             last_answer: Instant::now(),
             longest_gap: Duration::ZERO,
+            worst_gap: Duration::ZERO,
             violations: Vec::new(),
             tally: Tally::default(),
         }
@@ -137,8 +145,10 @@ impl Book {
 
     /// A node answered, and its answer was confirmed by a quorum. P6: it knows
     /// what was confirmed before it was asked.
-    pub fn confirmed(&mut self, node: &str, known_before: u64, index: u64) {
+    pub fn confirmed(&mut self, node: &str, known_before: u64, read: Read) {
+        let index = read.index;
         self.tally.confirmations += 1;
+        self.reads.push(read);
         if index < known_before {
             let text = format!("P6: {node} confirms entry {index} after {known_before} was known");
             self.complain(text);
@@ -174,8 +184,21 @@ impl Book {
     }
 
     /// The longest time in which nobody was given an answer.
-    pub fn longest_gap(&self) -> Duration {
-        self.longest_gap.max(self.last_answer.elapsed())
+    pub fn longest_gap(&mut self) -> Duration {
+        let gap = self.longest_gap.max(self.last_answer.elapsed());
+        self.worst_gap = self.worst_gap.max(gap);
+        gap
+    }
+
+    /// What was counted, for whoever compares runs.
+    pub fn figures(&self) -> Figures {
+        let Tally { grants, returns, denials, .. } = self.tally;
+        Figures {
+            operations: grants + returns + denials,
+            longest_gap: self.worst_gap,
+            violations: self.violations.len() as u64,
+            ..Figures::default()
+        }
     }
 
     fn answered(&mut self) {

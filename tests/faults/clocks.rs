@@ -13,8 +13,8 @@ const TEN_YEARS_S: i64 = 10 * 365 * 24 * HOUR_S;
 /// P5, P9: the clock of one node jumps, by an hour and by ten years, forward and
 /// back, of a follower and of the leader. It ends nobody and extends nothing,
 /// and the cluster's date stays where it was.
-#[tokio::test]
-async fn one_wrong_clock() {
+#[cfg_attr(test, tokio::test)]
+pub async fn one_wrong_clock() {
     let Some(lab) = Lab::start_with(options(), &[Gear::Clocks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let date_ms = async || {
@@ -44,7 +44,7 @@ async fn one_wrong_clock() {
     let passed_ms = date_ms().await.unwrap().abs_diff(before_ms);
     println!("one_wrong_clock: {jumps} jumps; the date moved by {passed_ms} ms");
     assert!(passed_ms < HOUR_S.unsigned_abs() * 1_000 / 6, "the date moved by {passed_ms} ms");
-    crowd.finish("one_wrong_clock", &lab).await;
+    crowd.finish("one_wrong_clock", lab).await;
 }
 
 /// Waits until the leader has heard that one clock is wrong by so much, or that
@@ -61,8 +61,8 @@ async fn until_clocks_differ_by(lab: &Lab, offset_s: i64) {
 }
 
 /// P5, P9: a node starts with a clock that is an hour wrong.
-#[tokio::test]
-async fn started_with_a_wrong_clock() {
+#[cfg_attr(test, tokio::test)]
+pub async fn started_with_a_wrong_clock() {
     let Some(mut lab) = Lab::start_with(options(), &[Gear::Clocks]).await else { return };
     let crowd = Crowd::start(&lab).await;
     for offset_s in [HOUR_S, -HOUR_S] {
@@ -83,5 +83,5 @@ async fn started_with_a_wrong_clock() {
         lab.set_clock(leader, 0);
         until_clocks_differ_by(&lab, 0).await;
     }
-    crowd.finish("started_with_a_wrong_clock", &lab).await;
+    crowd.finish("started_with_a_wrong_clock", lab).await;
 }

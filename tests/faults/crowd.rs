@@ -14,9 +14,11 @@ use triad_client::{Client, State};
 use triad_proto::v1::StatusRequest;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
 use triad_tests::cluster::FEATURE;
+use triad_tests::history::{Checked, Read};
 use triad_tests::{Holders, Lab, Options, wait};
 
 use crate::book::Book;
+use crate::figures::{self, Figures};
 
 /// The feature of which there are fewer seats than clients that want one.
 pub const SCARCE: &str = "mesher";
@@ -46,6 +48,8 @@ enum Order {
     Go,
     /// Keep what you are granted next.
     Hold,
+    /// Return it, and do nothing until told otherwise.
+    Rest,
     /// Return it and stop.
     Stop,
 }
@@ -55,8 +59,14 @@ pub fn options() -> Options {
     Options {
         lease: LEASE,
         features: vec![(FEATURE.into(), 100), (SCARCE.into(), SCARCE_SEATS)],
+        more_config: raft_config(""),
         ..Options::default()
     }
+}
+
+/// Settings of `[raft]`: these, and no log is purged, so that it can be checked.
+pub fn raft_config(more: &str) -> String {
+    format!("[raft]\nsnapshot_entries = 1000000\n{more}")
 }
 
 /// All of them.
@@ -67,6 +77,7 @@ pub struct Crowd {
     clients: JoinSet<()>,
     watchers: JoinSet<()>,
     began: Instant,
+    checked: Checked,
 }
 
 impl Crowd {
@@ -86,9 +97,22 @@ impl Crowd {
             }
         }
         for (n, node) in lab.nodes.iter().enumerate() {
-            watchers.spawn(watch_node(node.name.clone(), lab.channel(n), book.clone()));
+            watchers.spawn(watch_node(
+                node.name.clone(),
+                lab.channel(n),
+                book.clone(),
+                lab.clock(),
+            ));
         }
-        let crowd = Crowd { keepers, book, order, clients, watchers, began: Instant::now() };
+        let crowd = Crowd {
+            keepers,
+            book,
+            order,
+            clients,
+            watchers,
+            began: Instant::now(),
+            checked: Checked::default(),
+        };
         crowd.until_served(100).await;
         crowd.book().forget_gaps();
         crowd
@@ -123,6 +147,15 @@ impl Crowd {
     /// Goes on for so long, whatever happens; the fault is meant to last.
     pub async fn go_on(&self, time: Duration) {
         sleep_until(Instant::now() + time).await;
+    }
+
+    /// For so long only the keepers are there, with their heartbeats: nothing is
+    /// written.
+    pub async fn rest(&self, time: Duration) {
+        self.order.send_replace(Order::Rest);
+        self.go_on(time).await;
+        self.order.send_replace(Order::Go);
+        self.book().forget_gaps();
     }
 
     /// Waits until each keeper is connected and holds its seat.
@@ -163,11 +196,12 @@ impl Crowd {
 
     /// They stop, and all that was promised is checked: the keepers have their
     /// seats (P2, P5), nobody has any other (P3), the three ledgers are equal
-    /// (P7), and nothing was wrong on the way.
-    pub async fn finish(mut self, what: &str, lab: &Lab) {
+    /// (P7), nothing was wrong on the way, and all that clients were told is what
+    /// the committed log says, in the order of time.
+    pub async fn finish(mut self, what: &str, mut lab: Lab) {
         lab.settled().await;
         self.until_held().await;
-        self.audit(lab).await;
+        self.audit(&lab).await;
         self.order.send_replace(Order::Stop);
         let stopped = timeout(RECOVERY_LIMIT, async {
             while let Some(ended) = self.clients.join_next().await {
@@ -176,12 +210,29 @@ impl Crowd {
         });
         stopped.await.expect("the clients stop");
         lab.until_checkouts(KEEPERS, RECOVERY_LIMIT).await;
-        self.keepers.assert_kept(lab).await;
+        self.keepers.assert_kept(&lab).await;
         let (index, _) = lab.equal_ledgers().await;
         self.watchers.shutdown().await;
         let time = self.began.elapsed();
+        self.say(what, time, index);
+        let reads = {
+            let mut book = self.book();
+            assert!(book.violations.is_empty(), "{:#?}", book.violations);
+            std::mem::take(&mut book.reads)
+        };
+        let leader = lab.settled().await;
+        let stopping = lab.others(leader).into_iter().find(|n| lab.nodes[*n].runs());
+        let checked = lab.check_history(stopping.expect("two nodes run"), reads).await;
+        self.checked = checked;
+        println!(
+            "{what}: the history is linearizable: {} answered, {} unknown, {} reads, {} entries",
+            checked.answered, checked.unknown, checked.reads, checked.entries
+        );
+    }
+
+    fn say(&self, what: &str, time: Duration, index: u64) {
         let book = self.book();
-        let operations = book.tally.grants + book.tally.returns + book.tally.denials;
+        let operations = book.figures().operations;
         println!(
             "{what}: {operations} operations in {time:.1?} ({:.0}/s) to entry {index}: {}; {} \
              violations",
@@ -189,7 +240,15 @@ impl Crowd {
             book.tally,
             book.violations.len(),
         );
-        assert!(book.violations.is_empty(), "{:#?}", book.violations);
+    }
+}
+
+impl Drop for Crowd {
+    /// However it came to its end.
+    fn drop(&mut self) {
+        let Checked { unknown, entries, .. } = self.checked;
+        let (unknown, entries) = (unknown as u64, entries as u64);
+        figures::note(Figures { unknown, entries, ..self.book().figures() });
     }
 }
 
@@ -205,6 +264,10 @@ impl Member {
     async fn run(self, mut order: watch::Receiver<Order>) {
         while *order.borrow_and_update() != Order::Stop {
             let next = Instant::now() + CYCLE;
+            let rested = order.wait_for(|order| *order != Order::Rest).await.map(|order| *order);
+            if rested.expect("the crowd outlives its members") == Order::Stop {
+                return;
+            }
             match self.client.checkout(self.feature, "", 1).await {
                 Err(error) => self.book().refused(&self.user, &error),
                 Ok(seat) => {
@@ -241,11 +304,17 @@ impl Member {
 }
 
 /// Looks at one node, for as long as the test runs.
-async fn watch_node(name: String, channel: Channel, book: Arc<Mutex<Book>>) {
+async fn watch_node(
+    name: String,
+    channel: Channel,
+    book: Arc<Mutex<Book>>,
+    clock: impl Fn() -> Duration,
+) {
     let mut admin = AdminServiceClient::new(channel);
     loop {
         let next = Instant::now() + LOOK_INTERVAL;
         let known = book.lock().expect("no panic while held").confirmed_index();
+        let invoked = clock();
         let asked = timeout(LOOK_TIMEOUT, admin.status(StatusRequest {})).await;
         if let Ok(Ok(answer)) = asked {
             let status = answer.into_inner();
@@ -253,7 +322,8 @@ async fn watch_node(name: String, channel: Channel, book: Arc<Mutex<Book>>) {
             let mut book = book.lock().expect("no panic while held");
             book.hashed(&name, freshness.index, &status.state_hash);
             if freshness.linearizable {
-                book.confirmed(&name, known, freshness.index);
+                let read = Read { invoked, returned: clock(), index: freshness.index };
+                book.confirmed(&name, known, read);
             }
         }
         sleep_until(next).await;

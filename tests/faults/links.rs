@@ -7,8 +7,8 @@ use triad_tests::Lab;
 use crate::crowd::{Crowd, LEASE, options};
 
 /// P5: a fifth of all packets is lost, everywhere, both ways.
-#[tokio::test]
-async fn packets_are_lost() {
+#[cfg_attr(test, tokio::test)]
+pub async fn packets_are_lost() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for percent in [5, 20] {
@@ -22,13 +22,13 @@ async fn packets_are_lost() {
         crowd.until_served(100).await;
         crowd.until_held().await;
     }
-    crowd.finish("packets_are_lost", &lab).await;
+    crowd.finish("packets_are_lost", lab).await;
 }
 
 /// P3, P5: every connection of the leader is reset, and of the followers; those
 /// who live on are resumed.
-#[tokio::test]
-async fn connections_are_reset() {
+#[cfg_attr(test, tokio::test)]
+pub async fn connections_are_reset() {
     const ROUNDS: usize = 6;
     let Some(lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
@@ -42,5 +42,5 @@ async fn connections_are_reset() {
         assert!(gap < LEASE, "{gap:?}");
     }
     println!("connections_are_reset: {ROUNDS} times");
-    crowd.finish("connections_are_reset", &lab).await;
+    crowd.finish("connections_are_reset", lab).await;
 }

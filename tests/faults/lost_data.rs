@@ -6,8 +6,8 @@ use crate::crowd::{Crowd, options};
 
 /// P2, P8: a node whose disk was wiped does not start, so it does not vote: with
 /// one other node it could elect a leader that lacks what was acknowledged.
-#[tokio::test]
-async fn wiped_disk() {
+#[cfg_attr(test, tokio::test)]
+pub async fn wiped_disk() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let leader = lab.settled().await;
@@ -18,15 +18,15 @@ async fn wiped_disk() {
     assert_eq!(ended.code(), 1, "{ended:?}");
     assert!(ended.stderr.contains("its data is not here"), "{ended:?}");
     crowd.until_served(100).await;
-    crowd.finish("wiped_disk", &lab).await;
+    crowd.finish("wiped_disk", lab).await;
 }
 
 /// P2, P8: a follower's data is put back to an older state, as by a restored
 /// snapshot of a virtual machine, without the leader hearing of it in between.
 /// The leader, which knows what the node had confirmed, stays; the node is told,
 /// and stops.
-#[tokio::test]
-async fn rolled_back_disk() {
+#[cfg_attr(test, tokio::test)]
+pub async fn rolled_back_disk() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let leader = lab.settled().await;
@@ -46,5 +46,5 @@ async fn rolled_back_disk() {
     assert!(log.contains("put back to an older state"), "{log}");
     assert!(lab.nodes[leader].process_id().is_some(), "{}", lab.nodes[leader].log());
     crowd.until_served(100).await;
-    crowd.finish("rolled_back_disk", &lab).await;
+    crowd.finish("rolled_back_disk", lab).await;
 }

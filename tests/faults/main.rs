@@ -9,9 +9,12 @@
 mod book;
 mod clocks;
 mod crowd;
+mod delays;
 mod disks;
+mod figures;
 mod links;
 mod lost_data;
 mod partitions;
 mod power;
 mod processes;
+mod rounds;

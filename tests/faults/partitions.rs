@@ -20,8 +20,8 @@ const CUT: Duration = Duration::from_secs(3);
 /// P2, P5, P6, P7, P12: the leader and the two others hear nothing of each
 /// other. The two elect one and serve, the old leader answers nobody, and nobody
 /// loses a seat, however often it happens.
-#[tokio::test]
-async fn leader_cut_from_both() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_cut_from_both() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -58,13 +58,13 @@ async fn leader_cut_from_both() {
     }
     println!("leader_cut_from_both: {ROUNDS} cuts; gaps {gaps:.0?}");
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("leader_cut_from_both", &lab).await;
+    crowd.finish("leader_cut_from_both", lab).await;
 }
 
 /// P5, P12: only one direction is cut: first nobody hears the leader, then the
 /// leader hears nobody.
-#[tokio::test]
-async fn leader_cut_one_way() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_cut_one_way() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for is_mute in [true, false] {
@@ -84,13 +84,13 @@ async fn leader_cut_one_way() {
         lab.heal();
         lab.settled().await;
     }
-    crowd.finish("leader_cut_one_way", &lab).await;
+    crowd.finish("leader_cut_one_way", lab).await;
 }
 
 /// P5, P12: the leader's host hears and says nothing any more, to nodes and
 /// clients alike; no socket is closed. Then its cable is pulled.
-#[tokio::test]
-async fn leader_vanishes() {
+#[cfg_attr(test, tokio::test)]
+pub async fn leader_vanishes() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for is_unplugged in [false, true] {
@@ -109,13 +109,13 @@ async fn leader_vanishes() {
         lab.heal();
         lab.settled().await;
     }
-    crowd.finish("leader_vanishes", &lab).await;
+    crowd.finish("leader_vanishes", lab).await;
 }
 
 /// P5: the clients cannot reach the leader, which is well. Nobody can serve
 /// them meanwhile; for less than a lease that costs nobody a seat.
-#[tokio::test]
-async fn clients_cut_from_leader() {
+#[cfg_attr(test, tokio::test)]
+pub async fn clients_cut_from_leader() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for _ in 0..2 {
@@ -128,13 +128,13 @@ async fn clients_cut_from_leader() {
         crowd.until_held().await;
         println!("clients_cut_from_leader: all are back {:.0?} after", healed.elapsed());
     }
-    crowd.finish("clients_cut_from_leader", &lab).await;
+    crowd.finish("clients_cut_from_leader", lab).await;
 }
 
 /// P5, P6: no node hears any other, so nobody may grant; then one pair after the
 /// other is cut, faster than anybody settles.
-#[tokio::test]
-async fn no_quorum_and_flapping() {
+#[cfg_attr(test, tokio::test)]
+pub async fn no_quorum_and_flapping() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     for n in 0..3 {
@@ -157,5 +157,35 @@ async fn no_quorum_and_flapping() {
         crowd.go_on(CUT / 15).await;
     }
     crowd.until_served(100).await;
-    crowd.finish("no_quorum_and_flapping", &lab).await;
+    crowd.finish("no_quorum_and_flapping", lab).await;
+}
+
+/// P12: a leader that was cut off for so long that its connections are dead, or
+/// pause between their attempts, can lead again as soon as the network is whole.
+#[cfg_attr(test, tokio::test)]
+pub async fn healed_node_leads() {
+    /// TCP is in a pause of six seconds, and in one of thirteen.
+    const CUTS_MS: [u64; 2] = [7_000, 14_000];
+    /// From the healing to its leadership.
+    const LIMIT: Duration = Duration::from_secs(5);
+    let Some(mut lab) = Lab::start(options()).await else { return };
+    let crowd = Crowd::start(&lab).await;
+    for cut_ms in CUTS_MS {
+        let old = lab.settled().await;
+        lab.partition(old);
+        lab.until("the old leader is stale", Duration::from_secs(40), |seen| {
+            let alone = seen.0[old].as_ref().ok()?;
+            (alone.freshness?.stale_ms >= cut_ms).then_some(())
+        })
+        .await;
+        lab.heal();
+        let healed = Instant::now();
+        let moved = lab.triad(&format!("leader transfer --to {}", lab.nodes[old].name)).await;
+        let took = healed.elapsed();
+        assert_eq!(moved.code(), 0, "after {took:.1?}: {moved:?}");
+        assert_eq!(lab.settled().await, old);
+        println!("healed_node_leads: cut for {cut_ms} ms, leads {took:.1?} after");
+        assert!(took < LIMIT, "{took:?}");
+    }
+    crowd.finish("healed_node_leads", lab).await;
 }

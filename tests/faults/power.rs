@@ -10,8 +10,8 @@ const ROUNDS: usize = 3;
 const DISKS: Gear = Gear::Disks { mib: 256 };
 
 /// P2, P5, P12: one node loses its power, a leader and a follower in turn.
-#[tokio::test]
-async fn power_cut_of_one() {
+#[cfg_attr(test, tokio::test)]
+pub async fn power_cut_of_one() {
     let Some(mut lab) = Lab::start_with(options(), &[DISKS]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -30,13 +30,13 @@ async fn power_cut_of_one() {
     }
     println!("power_cut_of_one: {} cuts; gaps {gaps:.0?}", gaps.len());
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("power_cut_of_one", &lab).await;
+    crowd.finish("power_cut_of_one", lab).await;
 }
 
 /// P2, P3, P5, P7: all three lose their power at one moment, in the middle of
 /// everything, and come back. Every client keeps its seat.
-#[tokio::test]
-async fn power_cut_of_all() {
+#[cfg_attr(test, tokio::test)]
+pub async fn power_cut_of_all() {
     let Some(mut lab) = Lab::start_with(options(), &[DISKS]).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -53,5 +53,5 @@ async fn power_cut_of_all() {
         crowd.audit(&lab).await;
     }
     println!("power_cut_of_all: {ROUNDS} cuts of three; gaps {gaps:.0?}");
-    crowd.finish("power_cut_of_all", &lab).await;
+    crowd.finish("power_cut_of_all", lab).await;
 }

@@ -10,8 +10,8 @@ const ROUNDS: usize = 4;
 
 /// P2, P3, P5, P7: the leader, a follower, and all three at once are killed with
 /// `kill -9` and start again.
-#[tokio::test]
-async fn kill_loops() {
+#[cfg_attr(test, tokio::test)]
+pub async fn kill_loops() {
     let Some(mut lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -43,12 +43,12 @@ async fn kill_loops() {
         "kill_loops: {ROUNDS} leaders, {ROUNDS} followers, {ROUNDS} times all; gaps {gaps:.0?}"
     );
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("kill_loops", &lab).await;
+    crowd.finish("kill_loops", lab).await;
 }
 
 /// P4, P5, P6: a leader stands still and goes on, a follower, and all three.
-#[tokio::test]
-async fn freeze_and_thaw() {
+#[cfg_attr(test, tokio::test)]
+pub async fn freeze_and_thaw() {
     let Some(lab) = Lab::start(options()).await else { return };
     let crowd = Crowd::start(&lab).await;
     let mut gaps = Vec::new();
@@ -74,5 +74,5 @@ async fn freeze_and_thaw() {
     }
     println!("freeze_and_thaw: 2 leaders, 2 followers, 2 times all; gaps {gaps:.0?}");
     assert!(gaps.iter().all(|gap| *gap < LEASE), "{gaps:?}");
-    crowd.finish("freeze_and_thaw", &lab).await;
+    crowd.finish("freeze_and_thaw", lab).await;
 }

@@ -233,15 +233,12 @@ async fn repair(fault: Fault, cluster: &RwLock<Ground>, old: usize) {
     transfer(&cluster, next).await;
 }
 
-/// Makes a node the leader. On a busy machine another may be faster.
+/// Makes a node the leader, by one command.
 async fn transfer(cluster: &Cluster, next: usize) {
-    let to = format!("leader transfer --to {}", cluster.nodes[next].name);
-    let look = async || {
-        let moved = cluster.triad(&to).await;
-        let leads = cluster.settled().await == next;
-        leads.then_some(()).ok_or_else(|| format!("{moved:?}"))
-    };
-    wait::until("leadership is where it is wanted", START_LIMIT, look).await;
+    let name = &cluster.nodes[next].name;
+    let moved = cluster.triad(&format!("leader transfer --to {name}")).await;
+    assert_eq!(moved.code(), 0, "{moved:?}");
+    assert_eq!(cluster.settled().await, next, "{moved:?}");
 }
 
 /// More entries than the log keeps for who is away.

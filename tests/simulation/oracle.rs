@@ -210,7 +210,8 @@ impl Seen {
     }
 
     fn applied(&mut self, node: u64, observed: &Observed<'_>) {
-        let Observed { term, index, commands, answers, hash } = *observed;
+        let Observed { at, commands, answers, events: _, hash } = *observed;
+        let (term, index) = (at.term, at.index);
         let mut content = Trace::default();
         content.note(&encode_commands(commands));
         let entry = Entry { term, content: content.0, hash };

@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
 use triad_client::{Client, ClientBuilder};
 use triad_license::{Draft, PublisherKey};
 use triad_proto::net::ClientTls;
 use triad_proto::v1;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
+use triad_raft::{Logged, read_log};
 use triad_server::config::Config;
 use triad_server::init::{Created, InitOptions, init_cluster};
 use triad_server::node_spec::NodeSpec;
 
+use crate::history::{Checked, Entry, History, Read, Recorder};
 use crate::node::{Ended, Node, channel, command, run};
 use crate::ports::Ports;
 use crate::proxy::Proxy;
@@ -96,6 +99,9 @@ pub struct Cluster {
     created: Created,
     token: String,
     tls: ClientTls,
+    /// What the clients of the library say and hear.
+    recorder: Arc<Recorder>,
+    began: Instant,
     _folder: TempDir,
     ports: Option<Ports>,
 }
@@ -167,7 +173,9 @@ impl Cluster {
             nodes.push(node);
         }
         let _folder = folder;
-        Cluster { nodes, publisher, options, created, token, tls, _folder, ports }
+        let began = Instant::now();
+        let recorder = Recorder::new(move || began.elapsed());
+        Cluster { nodes, publisher, options, created, token, tls, recorder, began, _folder, ports }
     }
 
     /// Takes a node over whose directory `triad node` has made; it does not run yet.
@@ -372,7 +380,8 @@ impl Cluster {
 
     /// The client library, set up for this cluster.
     pub fn client(&self) -> ClientBuilder {
-        Client::builder().servers(self.servers()).ca_file(self.ca())
+        let client = Client::builder().servers(self.servers()).ca_file(self.ca());
+        client.witness(self.recorder.clone())
     }
 
     /// The client library, past the proxies.
@@ -394,6 +403,37 @@ impl Cluster {
     /// Runs `triad` to its end.
     pub async fn triad(&self, arguments: &str) -> Ended {
         run(self.command(arguments), COMMAND_LIMIT).await
+    }
+
+    /// The time, as the histories have it.
+    pub fn clock(&self) -> impl Fn() -> Duration + Send + 'static {
+        let began = self.began;
+        move || began.elapsed()
+    }
+
+    /// Checks everything that clients of the library were told since the start,
+    /// and these reads, against the committed log, for which node `n` stops. It
+    /// must have the whole log, and nobody may ask for anything meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If they were told what the log does not say, or something else cannot
+    /// have been.
+    pub async fn check_history(&mut self, n: usize, reads: Vec<Read>) -> Checked {
+        let operations = self.recorder.operations();
+        let node = &mut self.nodes[n];
+        assert_eq!(node.sigterm().await.code(), Some(0), "{}", node.log());
+        let log = read_log(&node.data(), self.created.cluster_id.as_str(), node.id);
+        let log = log.unwrap_or_else(|error| panic!("{}: {error}", node.name));
+        let entries = log.into_iter().map(|logged| {
+            let Logged { at, commands } = logged;
+            Entry { at, commands }
+        });
+        let history = History { operations, reads, log: entries.collect() };
+        history.check().unwrap_or_else(|violations| {
+            let violations: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            panic!("the history cannot have been:\n{}", violations.join("\n"))
+        })
     }
 
     /// The place of the node with this id.

@@ -18,6 +18,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod history;
 pub mod holders;
 #[cfg(target_os = "linux")]
 pub mod lab;

@@ -32,7 +32,9 @@ pub fn repository() -> &'static Path {
 
 fn current() -> PathBuf {
     let test = std::env::current_exe().expect("this test is a program");
-    let folder = test.parent().and_then(Path::parent).expect("it stands in target/PROFILE/deps");
+    // A test stands in target/PROFILE/deps, a program of this package beside `triad`.
+    let folder = test.parent().expect("a program stands in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let program = folder.join(format!("triad{}", std::env::consts::EXE_SUFFIX));
     if modified(&program).is_none_or(|built| built < newest_source()) {
         build(folder);

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::lease::State;
 use crate::route::Dialer;
 use crate::servers::parse_servers;
+use crate::witness::Witness;
 
 /// How long a checkout looks for somebody to answer it.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ pub struct ClientBuilder {
     lease: Duration,
     checkout_timeout: Duration,
     on_state: Option<StateCallback>,
+    witness: Option<Arc<dyn Witness>>,
     seed: Option<u64>,
 }
 
@@ -49,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) lease: Duration,
     pub(crate) checkout_timeout: Duration,
     pub(crate) on_state: Option<StateCallback>,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
 }
 
 impl ClientBuilder {
@@ -73,6 +76,7 @@ impl ClientBuilder {
             lease: Duration::ZERO,
             checkout_timeout: CHECKOUT_TIMEOUT,
             on_state: None,
+            witness: None,
             seed: None,
         }
     }
@@ -185,6 +189,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Watches everything that the client says and hears, for audits and tests.
+    pub fn witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// The client. Nothing is dialled before the first checkout. Call it inside
     /// a tokio runtime.
     ///
@@ -204,6 +214,7 @@ impl ClientBuilder {
             lease: self.lease,
             checkout_timeout: self.checkout_timeout,
             on_state: self.on_state,
+            witness: self.witness,
         };
         Ok(Client::start(settings, random(self.seed)?))
     }

@@ -28,6 +28,7 @@
 mod borrow;
 mod builder;
 mod client;
+mod connections;
 mod error;
 mod lease;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
@@ -39,6 +40,7 @@ mod requests;
 mod route;
 mod servers;
 mod session;
+mod witness;
 
 pub use borrow::{BorrowEnd, BorrowError, Borrowed, Here, read_token, verify_borrowed};
 pub use builder::ClientBuilder;
@@ -53,3 +55,4 @@ pub use triad_proto::v1::BorrowTerms;
 pub use triad_proto::v1::GrantedItem;
 /// Why something was not done.
 pub use triad_proto::v1::{Reason, Refusal};
+pub use witness::Witness;

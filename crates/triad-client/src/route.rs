@@ -11,18 +11,25 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use triad_proto::net::{ChannelParameters, ClientTls, Connector, SharedNetwork, Traffic, channel};
+use tonic::transport::Channel;
+use triad_proto::net::{ClientTls, SharedNetwork, io_error_kind};
 use triad_proto::v1;
 use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event;
 use triad_proto::v1::{Reason, Refusal};
 
+use crate::connections::{Connected, Connecting, Connections};
+
 /// How long one node gets before the next is dialled as well. A dead node
 /// costs a checkout at most this.
 const STAGGER: Duration = Duration::from_millis(40);
-/// How long one attempt may take, TLS and opening included.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node gets whose host has answered: it lives, or stands still. To
+/// dial the others sooner costs three handshakes instead of one, just when many
+/// are under way.
+const STAGGER_REACHED: Duration = Duration::from_millis(250);
+/// How long a node may take to answer on a connection that stands.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Hints followed in one search: enough for a leadership that moves twice.
 const HINTS_MAX: usize = 8;
 /// Messages waiting to be sent on a stream.
@@ -63,9 +70,10 @@ pub(crate) struct NotFound {
 /// search is called off.
 /// A node whose port refuses the connection is told to `deaths` at once: the
 /// others may take longer to answer than a seat can wait for that.
-/// Cancel safe: a dropped search closes its sockets.
+/// Cancel safe: what was begun of `connections` is there for the next search.
 pub(crate) async fn find_leader(
     dialer: &Dialer,
+    connections: &Connections,
     servers: Vec<String>,
     avoid: Option<String>,
     open: v1::Open,
@@ -75,6 +83,7 @@ pub(crate) async fn find_leader(
     let mut waiting: std::collections::VecDeque<String> = servers.into();
     let mut tried: BTreeSet<String> = avoid.into_iter().collect();
     let mut attempts = FuturesUnordered::new();
+    let mut reaches = FuturesUnordered::new();
     let mut not_found = NotFound {
         refusal: Refusal::because(Reason::NodeUnreachable, "no node could be reached"),
         hint: None,
@@ -116,11 +125,20 @@ pub(crate) async fn find_leader(
                     }
                 }
             }
+            Some(is_reached) = reaches.next(), if !reaches.is_empty() => {
+                if is_reached {
+                    next_start = next_start.max(Instant::now() + STAGGER_REACHED);
+                }
+            }
             () = sleep_until(next_start), if !waiting.is_empty() => {
                 next_start = Instant::now() + STAGGER;
                 let address = waiting.pop_front().expect("just asked");
                 if tried.insert(address.clone()) {
-                    attempts.push(attempt(dialer, address, open.clone()));
+                    let connecting = connections.to(dialer, &address);
+                    let mut reached = connecting.reached.clone();
+                    // An error: it was not, and the attempt says so.
+                    reaches.push(async move { reached.wait_for(|is| *is).await.is_ok() });
+                    attempts.push(attempt(connections, connecting, address, open.clone()));
                 }
             }
             () = stragglers(give_up_at), if waiting.is_empty() && !attempts.is_empty() => {
@@ -154,52 +172,53 @@ fn is_final(refusal: &Refusal) -> bool {
     telling(refusal) == 4
 }
 
-struct Failed {
-    refusal: Refusal,
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) refusal: Refusal,
     /// The port refused the connection.
-    dead: bool,
+    pub(crate) dead: bool,
     /// The node itself said so, and not something on the way.
-    typed: bool,
+    pub(crate) typed: bool,
 }
 
 impl Failed {
-    fn because(refusal: Refusal) -> Self {
+    pub(crate) fn because(refusal: Refusal) -> Self {
         Failed { refusal, dead: false, typed: false }
     }
 
     fn said(status: &tonic::Status) -> Self {
         let typed = Refusal::typed(status).is_some();
-        Failed { refusal: Refusal::from_status(status), dead: false, typed }
+        // A connection that was closed is opened again by whoever uses it.
+        let dead = !typed && io_error_kind(status) == Some(io::ErrorKind::ConnectionRefused);
+        Failed { refusal: Refusal::from_status(status), dead, typed }
+    }
+
+    fn silent(address: &str, time: Duration) -> Self {
+        let message = format!("{address} did not answer within {time:?}");
+        Failed::because(Refusal::because(Reason::NodeUnreachable, message))
     }
 }
 
 async fn attempt(
-    dialer: &Dialer,
+    connections: &Connections,
+    connecting: Connecting,
     address: String,
     open: v1::Open,
 ) -> (String, Result<OpenStream, Failed>) {
-    let opening = open_at(dialer, address.clone(), open);
-    let result = timeout(ATTEMPT_TIMEOUT, opening).await.unwrap_or_else(|_| {
-        let message = format!("{address} did not answer within {ATTEMPT_TIMEOUT:?}");
-        Err(Failed::because(Refusal::because(Reason::NodeUnreachable, message)))
-    });
+    let opening = async {
+        let Connected { channel, .. } = connecting.connected.await?;
+        timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open))
+            .await
+            .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)))
+    };
+    let result = opening.await;
+    if result.as_ref().is_err_and(|failed| !failed.typed) {
+        connections.forget(&address);
+    }
     (address, result)
 }
 
-async fn open_at(dialer: &Dialer, address: String, open: v1::Open) -> Result<OpenStream, Failed> {
-    let connector = Connector::new(dialer.network.clone(), dialer.tls.clone())
-        .with_connect_timeout(ATTEMPT_TIMEOUT);
-    let parameters = ChannelParameters {
-        host_port: address.clone(),
-        connector,
-        traffic: Traffic::Clients,
-        call_timeout: None,
-    };
-    let channel = channel(parameters).await.map_err(|error| {
-        let dead = error.io_kind() == Some(io::ErrorKind::ConnectionRefused);
-        let message = format!("{address}: {error}");
-        Failed { dead, ..Failed::because(Refusal::because(Reason::NodeUnreachable, message)) }
-    })?;
+async fn open_on(channel: Channel, address: String, open: v1::Open) -> Result<OpenStream, Failed> {
     let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
     let opened_sent = Instant::now();
     let first =

@@ -21,12 +21,14 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::builder::Settings;
 use crate::client::{Belief, EndMark};
+use crate::connections::Connections;
 use crate::error::Error;
 use crate::lease::{Lease, State};
 use crate::mutation::{self, Mutation};
 use crate::queue::Place;
 use crate::requests::{Queueing, REQUESTS_WAITING_MAX, Requests, Waiting};
 use crate::route::{NotFound, OpenStream, find_leader};
+use crate::witness::Witness;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -109,6 +111,8 @@ pub(crate) struct Session {
     lease: Option<Lease>,
     stream: Option<Stream>,
     search: Option<Search>,
+    /// What searches began and did not finish.
+    connections: Connections,
     search_at: Instant,
     search_pause: Duration,
     /// Where the leader was last said to be.
@@ -138,6 +142,8 @@ struct Closing {
 /// The stream in use.
 struct Stream {
     open: OpenStream,
+    session_id: [u8; 16],
+    witness: Option<Arc<dyn Witness>>,
     opened_at: Instant,
     heartbeat: Duration,
     next_beat_at: Instant,
@@ -167,6 +173,7 @@ impl Session {
             lease: None,
             stream: None,
             search: None,
+            connections: Connections::default(),
             search_at: Instant::now(),
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,
@@ -305,7 +312,7 @@ impl Session {
     fn lose(&mut self, reason: &str, now: Instant) {
         self.lease = None;
         self.stream = None;
-        self.search = None;
+        self.end_search();
         self.search_at = now;
         self.id = random_id(&mut self.random);
         self.epoch += 1;
@@ -325,6 +332,10 @@ impl Session {
             Some(stream) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
             None => self.lease.is_some() || !self.requests.is_empty(),
         };
+        if !suspect && self.search.is_none() {
+            // Nobody is looked for: what the last search left is not needed.
+            self.connections.clear();
+        }
         if !suspect || self.search.is_some() || now < self.search_at {
             return;
         }
@@ -346,9 +357,16 @@ impl Session {
         self.next_beat += 1;
         let (settings, deaths) = (self.settings.clone(), self.deaths.0.clone());
         let wait = self.search_pause * STRAGGLER_PAUSES;
+        let connections = self.connections.clone();
         self.search = Some(Box::pin(async move {
-            find_leader(&settings.dialer, servers, avoid, open, wait, deaths).await
+            let dialer = &settings.dialer;
+            find_leader(dialer, &connections, servers, avoid, open, wait, deaths).await
         }));
+    }
+
+    fn end_search(&mut self) {
+        self.search = None;
+        self.connections.clear();
     }
 
     /// A node's port refuses connections. If it is the leader that closed our
@@ -363,6 +381,7 @@ impl Session {
     }
 
     fn opened(&mut self, mut open: OpenStream, now: Instant) {
+        self.end_search();
         let lease = Duration::from_millis(open.opened.lease_ms);
         let grace = Duration::from_millis(open.opened.disconnect_grace_ms);
         let heartbeat = Duration::from_millis(open.opened.heartbeat_interval_ms.max(10));
@@ -383,6 +402,8 @@ impl Session {
         let first_events = std::mem::take(&mut open.first_events);
         self.stream = Some(Stream {
             open,
+            session_id: self.id,
+            witness: self.settings.witness.clone(),
             opened_at: now,
             heartbeat,
             next_beat_at: now + heartbeat,
@@ -553,6 +574,9 @@ impl Session {
     }
 
     fn take_event(&mut self, event: Event, now: Instant) {
+        if let Some(witness) = &self.settings.witness {
+            witness.heard(&self.id, &event);
+        }
         match event {
             Event::Beat(v1::BeatAcknowledged { beat }) => self.beat_acknowledged(beat),
             Event::Taken(taken) => self.taken(taken),
@@ -732,8 +756,13 @@ impl Stream {
 
     /// Puts calls on the wire; false if there is no room for them.
     fn say(&mut self, calls: Vec<Call>) -> bool {
+        let Ok(room) = self.open.calls.try_reserve() else { return false };
+        if let Some(witness) = &self.witness {
+            calls.iter().for_each(|call| witness.said(&self.session_id, call));
+        }
         let calls = calls.into_iter().map(|call| v1::SessionCall { call: Some(call) }).collect();
-        self.open.calls.try_send(v1::SessionRequest { calls }).is_ok()
+        room.send(v1::SessionRequest { calls });
+        true
     }
 }
 

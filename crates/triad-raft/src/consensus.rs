@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -22,6 +22,8 @@ use crate::confirmed::Memory;
 use crate::death;
 use crate::disk::Disk;
 use crate::filling;
+use crate::handover;
+use crate::health::{DiskHealth, Health};
 use crate::heard::Heard;
 use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
@@ -51,6 +53,9 @@ const LAG_MAX: u64 = 100_000;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A follower that takes leadership over has answered at least this lately.
 const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
+/// And is this many entries behind at most: it has to have them all before it
+/// may stand, within an election timeout.
+const TRANSFER_LAG_MAX: u64 = 1_000;
 /// How long a new leader tries to confirm itself before it looks again whether
 /// it still is one.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
@@ -227,6 +232,16 @@ pub struct ClusterView {
 #[derive(Clone)]
 pub struct Consensus(Arc<Inner>);
 
+/// [`Consensus`], unless the node is gone.
+pub(crate) struct WeakConsensus(Weak<Inner>);
+
+impl WeakConsensus {
+    /// The node, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Consensus> {
+        self.0.upgrade().map(Consensus)
+    }
+}
+
 struct Inner {
     node_id: u64,
     raft: Raft,
@@ -238,6 +253,7 @@ struct Inner {
     removed: Removed,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
+    health: Arc<Health>,
     quorum_lease: Duration,
     requests: mpsc::Sender<Request>,
     leadership: watch::Receiver<Leadership>,
@@ -264,7 +280,8 @@ impl Consensus {
             log_options.segment_bytes = simulation.segment_bytes;
         }
         let inline = options.simulation.is_some();
-        let log = LogStore::open(options.disk.clone(), log_options, inline)?;
+        let health = Arc::new(Health::new(options.disk.clone(), options.data_dir.clone()));
+        let log = LogStore::open(health.measured(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
         let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
@@ -283,6 +300,7 @@ impl Consensus {
             options.network,
             options.peer_tls,
             clocks.clone(),
+            health.clone(),
         );
         let removed = peers.removed.clone();
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
@@ -325,6 +343,7 @@ impl Consensus {
             node_id: options.node_id,
             clocks: clocks.clone(),
             heard,
+            health: health.clone(),
             memory: memory.clone(),
             certified,
             lost,
@@ -348,11 +367,19 @@ impl Consensus {
             removed,
             clocks,
             timekeeper,
+            health,
             quorum_lease,
             requests,
             leadership,
         };
-        Ok((Consensus(Arc::new(inner)), service))
+        let consensus = Consensus(Arc::new(inner));
+        tokio::spawn(handover::run(consensus.downgrade()));
+        Ok((consensus, service))
+    }
+
+    /// For a task that must not keep the node alive.
+    pub(crate) fn downgrade(&self) -> WeakConsensus {
+        WeakConsensus(Arc::downgrade(&self.0))
     }
 
     /// This node.
@@ -518,8 +545,23 @@ impl Consensus {
         }
     }
 
+    /// How this node's disk does.
+    pub(crate) fn disk_health(&self, now: Instant) -> DiskHealth {
+        self.0.health.own(now)
+    }
+
+    /// A peer whose disk is so much healthier that it should lead instead.
+    pub(crate) fn healthier(&self, now: Instant) -> Option<(u64, DiskHealth)> {
+        let voters: Vec<u64> = self.0.raft.voter_ids().collect();
+        self.0.health.healthier(&voters, now)
+    }
+
     /// Hands leadership over and waits until another node leads. `None`: to
-    /// the follower that is furthest ahead.
+    /// the follower that is furthest ahead. Waits for a follower that can take
+    /// over: one that answers, and has nearly all there is.
+    ///
+    /// Who leads then is not always who was asked: where that one is late, the
+    /// others elect.
     ///
     /// # Errors
     ///
@@ -531,34 +573,55 @@ impl Consensus {
         deadline: Instant,
     ) -> Result<Leadership, ProposeError> {
         let node_id = self.0.node_id;
-        if self.leadership().leader != Some(node_id) {
-            return Err(ProposeError::NotLeader);
-        }
-        let view = self.view();
-        // A follower that has not answered lately may be dead, and asking it
-        // would stop us for nothing.
-        let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
-        let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
-        let best = others
-            .filter(answers)
-            .filter(|m| to.is_none_or(|to| to == m.node_id))
-            .max_by_key(|m| (m.matched_index, m.node_id));
-        let target = best.ok_or(ProposeError::NoQuorum)?.node_id;
         let moved = async {
             let mut leadership = self.watch_leadership();
-            self.0
-                .raft
-                .trigger()
-                .transfer_leader(target)
-                .await
-                .map_err(|_| ProposeError::Stopped)?;
-            let new = leadership
-                .wait_for(|now| now.leader.is_some_and(|leader| leader != node_id))
-                .await
-                .map_err(|_| ProposeError::Stopped)?;
-            Ok(*new)
+            loop {
+                let target = self.successor(to).await?;
+                let term = self.leadership().term;
+                let asked = self.0.raft.trigger().transfer_leader(target).await;
+                asked.map_err(|_| ProposeError::Stopped)?;
+                // Until then this leader proposes nothing more.
+                let decided = |now: &Leadership| match now.leader {
+                    Some(leader) => leader != node_id || now.term > term,
+                    None => false,
+                };
+                let now = leadership.wait_for(decided).await;
+                let now = *now.map_err(|_| ProposeError::Stopped)?;
+                if now.leader != Some(node_id) {
+                    return Ok(now);
+                }
+                // The target was late, and the election that followed was ours.
+            }
         };
         timeout_at(deadline, moved).await.unwrap_or(Err(ProposeError::NoQuorum))
+    }
+
+    /// Waits for a follower that can take leadership over.
+    async fn successor(&self, to: Option<u64>) -> Result<u64, ProposeError> {
+        let node_id = self.0.node_id;
+        let mut metrics = self.0.raft.metrics();
+        loop {
+            if self.leadership().leader != Some(node_id) {
+                return Err(ProposeError::NotLeader);
+            }
+            let view = self.view();
+            // A follower that has not answered lately may be dead, and asking it
+            // would stop us for nothing.
+            let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
+            let has_nearly_all = |m: &&MemberView| {
+                m.matched_index.is_some_and(|index| index + TRANSFER_LAG_MAX >= view.last_index)
+            };
+            let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
+            let best = others
+                .filter(answers)
+                .filter(has_nearly_all)
+                .filter(|m| to.is_none_or(|to| to == m.node_id))
+                .max_by_key(|m| (m.matched_index, m.node_id));
+            if let Some(best) = best {
+                return Ok(best.node_id);
+            }
+            metrics.changed().await.map_err(|_| ProposeError::Stopped)?;
+        }
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
@@ -635,7 +698,7 @@ async fn check_reach(
 }
 
 /// Whose files these are.
-fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
+pub(crate) fn owner(cluster_id: &str, node_id: u64) -> [u8; 16] {
     let mut owner = [0; 16];
     let digits = cluster_id.bytes().filter(u8::is_ascii_hexdigit).take(8);
     for (byte, digit) in owner.iter_mut().zip(digits) {

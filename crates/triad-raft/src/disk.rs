@@ -36,6 +36,12 @@ pub trait Disk: Debug + Send + Sync {
     /// Takes `folder` for this process alone, through the lock file `name` in it, until the
     /// returned guard is dropped. Fails with [`io::ErrorKind::WouldBlock`] when another has it.
     fn lock_dir(&self, folder: &Path, name: &str) -> io::Result<Box<dyn DirectoryLock>>;
+
+    /// How much may still be written to the disk that holds `folder`, in bytes; `None` if nobody
+    /// knows.
+    fn free_bytes(&self, _folder: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// An open file, read and written at given offsets. Reads and writes are whole or an error.
@@ -111,6 +117,11 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<Option<u64>> {
+        let room = rustix::fs::statvfs(folder)?;
+        Ok(Some(room.f_bavail.saturating_mul(room.f_frsize)))
     }
 
     fn lock_dir(&self, folder: &Path, name: &str) -> io::Result<Box<dyn DirectoryLock>> {

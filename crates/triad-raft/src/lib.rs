@@ -22,6 +22,8 @@ pub mod disk;
 mod filling;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod handover;
+mod health;
 mod heard;
 mod history;
 mod image;
@@ -38,6 +40,7 @@ mod proposer;
 mod runtime;
 mod simulation;
 mod snapshot;
+mod stopped;
 mod types;
 
 /// A log filter: of what lies below, errors only. A peer that is away is told by
@@ -54,4 +57,5 @@ pub use image::ImageError;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};
 pub use simulation::{Observed, Observer, Simulation};
+pub use stopped::{Logged, read_log};
 pub use types::Member;

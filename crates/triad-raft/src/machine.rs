@@ -251,13 +251,15 @@ impl Machine {
             state.tail.push(event.sequence, encode_event(event));
         }
         if let Some(observer) = &self.shared.observer {
-            let commands = match &entry.payload {
-                EntryPayload::Normal(proposal) => &*proposal.commands,
-                EntryPayload::Blank | EntryPayload::Membership(_) => &[],
+            let (stamp, commands) = match &entry.payload {
+                EntryPayload::Normal(proposal) => (proposal.stamp, &*proposal.commands),
+                EntryPayload::Blank | EntryPayload::Membership(_) => (Stamp::default(), &[][..]),
             };
+            let Stamp { cluster_ms, date_ms } = stamp;
             let (term, index) = (id.committed_leader_id().term, id.index());
-            let (answers, hash) = (&*applied.0, state.settle());
-            observer.applied(&Observed { term, index, commands, answers, hash });
+            let at = At { index, term, cluster_ms, date_ms };
+            let (answers, events, hash) = (&*applied.0, &*events, state.settle());
+            observer.applied(&Observed { at, commands, answers, events, hash });
         }
         drop(state);
         if let Some(last) = events.last() {

@@ -31,6 +31,7 @@ use triad_proto::v1::{Reason, Refusal};
 use crate::clock::PeerClocks;
 use crate::confirmed::Confirmed;
 use crate::filling::part_from_wire;
+use crate::health::{DiskHealth, Health};
 use crate::history::Part;
 use crate::membership::Removed;
 use crate::snapshot::SnapshotFrames;
@@ -72,6 +73,7 @@ pub(crate) struct Peers {
     pub(crate) tls: Option<ClientTls>,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) removed: Removed,
+    health: Arc<Health>,
     confirmed: Arc<Confirmed>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
@@ -83,9 +85,10 @@ impl Peers {
         network: SharedNetwork,
         tls: Option<ClientTls>,
         clocks: Arc<PeerClocks>,
+        health: Arc<Health>,
     ) -> Self {
         let (removed, confirmed, channels) = Default::default();
-        Peers { cluster_id, node_id, network, tls, clocks, removed, confirmed, channels }
+        Peers { cluster_id, node_id, network, tls, clocks, removed, health, confirmed, channels }
     }
 
     /// A part of a peer's history.
@@ -124,6 +127,7 @@ impl Peers {
             from: self.node_id,
             to: target,
             clocks: self.clocks.clone(),
+            health: self.health.clone(),
             failures: 0,
             removed: self.removed.clone(),
             confirmed: self.confirmed.clone(),
@@ -146,6 +150,7 @@ pub(crate) struct PeerClient {
     from: u64,
     to: u64,
     clocks: Arc<PeerClocks>,
+    health: Arc<Health>,
     /// How often in a row no stream could be opened.
     failures: usize,
     removed: Removed,
@@ -237,9 +242,14 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             self.pause_if_away(opened.as_ref().map(|_| ())).await;
             let responses = opened?;
             let (clocks, confirmed) = (self.clocks.clone(), self.confirmed.clone());
+            let health = self.health.clone();
             let results = responses.map(move |response| match response {
                 Ok(response) => {
-                    clocks.heard(peer, response.wall_ms, Instant::now());
+                    let now = Instant::now();
+                    clocks.heard(peer, response.wall_ms, now);
+                    let sync = Duration::from_micros(response.sync_us);
+                    let disk = DiskHealth { sync, is_full: response.disk_full };
+                    health.heard(peer, disk, now);
                     let result = append_result(response)?;
                     remembered(result, peer, led_by.get(), &confirmed)
                 }
@@ -416,6 +426,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::disk::RealDisk;
 
     /// A network on which every port refuses.
     #[derive(Debug, Default)]
@@ -436,7 +447,8 @@ mod tests {
     async fn a_peer_that_is_away_is_dialled_now_and_then_and_not_without_pause() {
         let network = Arc::new(Refusing::default());
         let clocks = Arc::new(PeerClocks::new(Box::new(SystemClock)));
-        let peers = Peers::new("tc-1".into(), 1, network.clone(), None, clocks);
+        let health = Health::new(Arc::new(RealDisk), "/nowhere".into());
+        let peers = Peers::new("tc-1".into(), 1, network.clone(), None, clocks, Arc::new(health));
         let mut peer = peers.client(2, "127.0.0.1:1");
         let trying = async {
             loop {

@@ -20,6 +20,7 @@ use triad_proto::v1::{Reason, Refusal};
 use crate::clock::PeerClocks;
 use crate::confirmed::Memory;
 use crate::filling::{PART_EVENTS, part_to_wire};
+use crate::health::Health;
 use crate::heard::Heard;
 use crate::history::History;
 use crate::machine::Machine;
@@ -42,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) node_id: u64,
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) heard: Arc<Heard>,
+    pub(crate) health: Arc<Health>,
     pub(crate) memory: Arc<Memory>,
     /// Whether peers prove who they are by certificate.
     pub(crate) certified: bool,
@@ -147,10 +149,12 @@ impl PeerService for Service {
         };
         let (clocks, heard, memory) =
             (self.clocks.clone(), self.heard.clone(), self.memory.clone());
+        let health = self.health.clone();
         let responses = self.raft.stream_append(requests).map(move |result| {
             use v1::append_response::Outcome;
+            let now = Instant::now();
             if !matches!(result, Err(_) | Ok(Err(StreamAppendError::HigherVote(_)))) {
-                heard.note(from, Instant::now());
+                heard.note(from, now);
             }
             let outcome = match result.map_err(stopped)? {
                 Ok(id) => Outcome::Matched(v1::Matched { id: id.as_ref().map(log_id_to_wire) }),
@@ -163,7 +167,13 @@ impl PeerService for Service {
                     Outcome::HigherVote(vote_to_wire(&vote))
                 }
             };
-            Ok(v1::AppendResponse { wall_ms: clocks.wall_ms(), outcome: Some(outcome) })
+            let disk = health.own(now);
+            Ok(v1::AppendResponse {
+                wall_ms: clocks.wall_ms(),
+                outcome: Some(outcome),
+                sync_us: disk.sync.as_micros() as u64,
+                disk_full: disk.is_full,
+            })
         });
         Ok(Response::new(Box::pin(responses)))
     }

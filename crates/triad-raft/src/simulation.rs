@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use triad_ledger::{Answer, Command, StateHash};
+use triad_ledger::{Answer, At, Command, Event, StateHash};
 
 /// How a node is simulated.
 #[derive(Clone)]
@@ -31,14 +31,14 @@ pub trait Observer: Send + Sync {
 /// One applied entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
-    /// The term of the entry.
-    pub term: u64,
-    /// Its log index.
-    pub index: u64,
+    /// Its index, term and stamp. Of an entry without commands the stamp is zero.
+    pub at: At,
     /// The commands in it.
     pub commands: &'a [Command],
     /// Their answers, in their order.
     pub answers: &'a [Answer],
+    /// What happened by it, in order.
+    pub events: &'a [Event],
     /// The ledger's hash after it.
     pub hash: StateHash,
 }

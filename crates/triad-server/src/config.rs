@@ -19,6 +19,8 @@ const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
 const KEEP_DAYS_RANGE: RangeInclusive<u64> = 1..=36_500;
 const KEEP_MIB_RANGE: RangeInclusive<u64> = 16..=1_048_576;
 const DAY_MS: u64 = 86_400_000;
+/// Half of `QUORUM_LEASE_MAX`.
+const ELECTION_MAX_MS: u64 = 1_000;
 
 /// A configuration that was checked. What the node prints at start.
 #[derive(Clone)]
@@ -486,19 +488,20 @@ impl Reader<'_> {
     fn timing(&self, raw: RawRaft) -> Result<Timing, ConfigError> {
         let defaults = Timing::default();
         let heartbeat_ms =
-            self.duration("raft.heartbeat_ms", raw.heartbeat_ms, defaults.heartbeat_ms, 10..=300)?;
-        let min = 3 * heartbeat_ms;
+            self.duration("raft.heartbeat_ms", raw.heartbeat_ms, defaults.heartbeat_ms, 10..=480)?;
+        // One heartbeat may be lost, and by default two.
+        let usual = 3 * heartbeat_ms;
         let election_min_ms = self.duration(
             "raft.election_min_ms",
             raw.election_min_ms,
-            defaults.election_min_ms.max(min),
-            min..=999,
+            defaults.election_min_ms.max(usual.min(ELECTION_MAX_MS - 1)),
+            2 * heartbeat_ms..=ELECTION_MAX_MS - 1,
         )?;
         let election_max_ms = self.duration(
             "raft.election_max_ms",
             raw.election_max_ms,
-            defaults.election_max_ms.max(election_min_ms + min).min(1_000),
-            election_min_ms + 1..=1_000,
+            defaults.election_max_ms.max(election_min_ms + usual).min(ELECTION_MAX_MS),
+            election_min_ms + 1..=ELECTION_MAX_MS,
         )?;
         Ok(Timing { heartbeat_ms, election_min_ms, election_max_ms })
     }

@@ -1,6 +1,7 @@
 //! The command line as typed. What it means is decided by each verb.
 
 pub mod asking;
+pub mod drill;
 pub mod history;
 pub mod license;
 pub mod nodes;
@@ -145,6 +146,8 @@ pub enum Verb {
     Demo(DemoArguments),
     /// How fast it is, measured on nodes of its own
     Bench(BenchArguments),
+    /// Break nodes, networks, disks and clocks, and see that every promise is kept
+    Drill(drill::DrillArguments),
     /// Run a command while holding a seat
     Run(RunArguments),
     /// Hold a seat until Ctrl-C

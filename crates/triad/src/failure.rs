@@ -118,6 +118,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The laboratory is not where it would be.
+    #[error("the laboratory is not installed: {} is not there", .0.display())]
+    NoLab(PathBuf),
     /// The operating system refused something basic.
     #[error("{what}: {source}")]
     System {
@@ -196,6 +199,10 @@ impl Failure {
                 "the outcome is not known; ask again, or wait longer with --timeout 30s".to_owned()
             }
             Failure::Usage { remedy, .. } => remedy.clone(),
+            Failure::NoLab(_) => "it belongs to the source tree: run `cargo build --package triad \
+                                  --package triad-tests --bins` there, and `triad drill --lab` of \
+                                  that build"
+                .to_owned(),
             Failure::Exists(_) => "choose another place, or move it away".to_owned(),
             Failure::Authority { .. } => "give the ca.pem that `triad init` wrote".to_owned(),
             Failure::UnknownCode { nearest, .. } => {

@@ -11,6 +11,7 @@ mod clock;
 mod cluster;
 mod consent;
 mod demo;
+mod drill;
 mod duration;
 mod events;
 mod exit;
@@ -103,6 +104,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Serve(arguments) => serve::run(settings, &arguments).await,
         Verb::Demo(arguments) => demo::run(settings, &arguments).await,
         Verb::Bench(arguments) => bench::run(settings, &arguments).await,
+        Verb::Drill(arguments) => drill::run(&arguments),
         Verb::Run(arguments) => run::run(settings, &arguments).await,
         Verb::Checkout(arguments) => checkout::run(settings, &arguments).await,
         Verb::Status => status::run(settings).await,

@@ -52,14 +52,15 @@ impl Disk {
         self.mount().expect("the journal makes it whole");
     }
 
-    /// Leaves no byte free.
+    /// Leaves so much free, or less: with 0, not a byte.
     ///
     /// # Errors
     ///
     /// Anything but that there is no space left.
-    pub fn fill(&self) -> io::Result<()> {
-        let mut filler = File::create(self.mount_point.join(FILLER))?;
-        loop {
+    pub fn fill(&self, left_mib: u64) -> io::Result<()> {
+        let filler = self.mount_point.join(FILLER);
+        let mut filler = File::options().create(true).append(true).open(filler)?;
+        while left_mib == 0 || self.free_bytes()? > left_mib << 20 {
             match filler.write(&CHUNK) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::StorageFull => break,
@@ -68,6 +69,11 @@ impl Disk {
         }
         // Or it would be full in memory only, until the kernel looks again.
         filler.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let room = rustix::fs::statvfs(&self.mount_point)?;
+        Ok(room.f_bavail * room.f_frsize)
     }
 
     /// Takes away what [`Disk::fill`] wrote.

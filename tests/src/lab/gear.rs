@@ -22,6 +22,9 @@ pub enum Gear {
     Clocks,
     /// Each node's syncs can be made to fail or to take long.
     SickDisks,
+    /// Packets between hosts can be made to take long, come twice, or be
+    /// overtaken. They then do not pass where others are dropped.
+    Switch,
 }
 
 /// How a disk does what it is asked to.

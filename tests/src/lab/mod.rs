@@ -1,5 +1,5 @@
 //! A laboratory: a cluster whose nodes are hosts of their own, on a network that
-//! can be cut, made lossy and healed. Linux and root only; see
+//! can be cut, made lossy or slow, and healed. Linux and root only; see
 //! `docs/how-to/faults.md`.
 //!
 //! ```text
@@ -18,6 +18,7 @@ mod disk;
 mod gear;
 mod network;
 mod rules;
+mod switch;
 mod tool;
 mod turn;
 
@@ -32,6 +33,8 @@ pub use gear::{Gear, Syncs};
 pub use network::Host;
 use network::Network;
 use rules::Fate;
+pub use switch::Lag;
+use switch::Switch;
 use turn::Turn;
 
 use crate::cluster::{Cluster, Options, Site};
@@ -41,12 +44,14 @@ use crate::skip::skip;
 /// The programs in C, by the names of their sources in `tests/lab`.
 const POWER_CUT: &str = "power_cut";
 const SICK_DISK: &str = "sick_disk";
+const SWITCH: &str = "switch";
 
 /// Three nodes on a network of their own. All of it is gone when this is
 /// dropped; what a killed test left is removed by the next.
 pub struct Lab {
     /// The first to go, before the folder in which they are.
     disks: Vec<Disk>,
+    switch: Option<Switch>,
     cluster: Cluster,
     network: Network,
     // The last to go: then nothing of this lab is left.
@@ -91,7 +96,7 @@ impl Lab {
         let network = Network::build()?;
         let site = Site { hosts: network.node_addresses(), wrappers: network.node_wrappers() };
         let cluster = Cluster::create_at(options, Some(site)).await;
-        let mut lab = Lab { disks: Vec::new(), cluster, network, _turn: turn };
+        let mut lab = Lab { disks: Vec::new(), switch: None, cluster, network, _turn: turn };
         for gear in gear {
             lab.equip(*gear)?;
         }
@@ -119,6 +124,10 @@ impl Lab {
                 for node in &mut self.cluster.nodes {
                     gear::give_sick_disk(node, &library);
                 }
+            }
+            Gear::Switch => {
+                let program = gear::build(&folder, SWITCH, false)?;
+                self.switch = Some(Switch::start(&program, &self.network)?);
             }
         }
         Ok(())
@@ -165,8 +174,30 @@ impl Lab {
         });
     }
 
+    /// What one host sends to another is on its way as said, from now on. Needs
+    /// `Gear::Switch`.
+    pub fn lag(&mut self, from: Host, to: Host, lag: Lag) {
+        self.switch.as_mut().expect("the lab has a switch").set(from, to, lag);
+    }
+
+    /// The same between all nodes, both ways.
+    pub fn lag_nodes(&mut self, lag: Lag) {
+        for n in 0..self.cluster.nodes.len() {
+            for other in self.cluster.others(n) {
+                self.lag(Host::Node(n), Host::Node(other), lag);
+            }
+        }
+    }
+
     /// The network is whole again, and every cable is plugged in.
     pub fn heal(&mut self) {
+        if let Some(switch) = &mut self.switch {
+            for from in Host::ALL {
+                for to in Host::ALL.into_iter().filter(|to| *to != from) {
+                    switch.set(from, to, Lag::default());
+                }
+            }
+        }
         self.network.change(|rules| rules.clear());
         for host in Host::ALL {
             self.network.plug(host, true);
@@ -203,13 +234,13 @@ impl Lab {
         self.cluster.nodes[n].start();
     }
 
-    /// No byte is left on a node's disk.
+    /// So much is left on a node's disk, or less: with 0, not a byte.
     ///
     /// # Errors
     ///
     /// What else the disk says.
-    pub fn fill_disk(&self, n: usize) -> io::Result<()> {
-        self.disks[n].fill()
+    pub fn fill_disk(&self, n: usize, left_mib: u64) -> io::Result<()> {
+        self.disks[n].fill(left_mib)
     }
 
     /// There is room again.

@@ -159,6 +159,29 @@ impl Network {
         let _ = run_line(&format!("nsenter --net={} ss -K -t state established", path.display()));
     }
 
+    /// Where the kernel keeps a host's namespace.
+    pub fn namespace(&self, host: Host) -> PathBuf {
+        path_of(&self.names.of(host))
+    }
+
+    /// Leads the traffic between all hosts over a device that stands in each of
+    /// their namespaces, past the bridge and its rules.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such device.
+    pub fn lead_over(&self, device: &str) -> Result<(), String> {
+        for host in Host::ALL {
+            let (name, own) = (self.names.of(host), host.address());
+            run_line(&format!("ip -n {name} link set {device} up"))?;
+            for other in Host::ALL.into_iter().filter(|other| *other != host) {
+                let to = other.address();
+                run_line(&format!("ip -n {name} route add {to}/32 dev {device} src {own}"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn put_in_force(&self) -> Result<(), String> {
         let hub = format!("--net={}", path_of(&self.names.hub()).display());
         run_with("nsenter", &[hub.as_str(), "nft", "-f", "-"], &self.rules.to_nft()).map(drop)

@@ -4,10 +4,23 @@ use std::time::Duration;
 
 use tonic::transport::{Endpoint, Server};
 
-/// A ping after this much silence...
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// ...and this long for its answer, or the connection is given up.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A ping after this much silence, and this long for its answer, or the
+/// connection is given up.
+#[derive(Clone, Copy, Debug)]
+struct Keepalive {
+    interval: Duration,
+    timeout: Duration,
+}
+
+/// Most applications are silent between two heartbeats, and a laptop may be for
+/// longer: this only finds hosts that are gone.
+const CLIENTS_KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) };
+/// Nodes speak all the time. A path that carries nothing for four seconds was
+/// cut, and TCP, which waits twice as long after each attempt, would notice that
+/// it was mended only as long again afterwards: a new connection is sooner.
+const PEERS_KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(1), timeout: Duration::from_secs(3) };
 
 /// Streams at a time on one connection. A well-behaved client has one session
 /// and a few calls; tools that carry many sessions open more connections.
@@ -33,6 +46,13 @@ pub enum Traffic {
 }
 
 impl Traffic {
+    fn keepalive(self) -> Keepalive {
+        match self {
+            Self::Clients => CLIENTS_KEEPALIVE,
+            Self::Peers => PEERS_KEEPALIVE,
+        }
+    }
+
     /// How much one stream may send before it is read, in bytes: a bound on
     /// what a connection can make the other side hold.
     fn stream_window_bytes(self) -> u32 {
@@ -57,10 +77,11 @@ impl Traffic {
 /// Windows are fixed, not adaptive: adaptive ones grow by measurement, which
 /// costs pings and lets the other end decide how much memory it may fill.
 pub fn server(traffic: Traffic) -> Server {
+    let Keepalive { interval, timeout } = traffic.keepalive();
     Server::builder()
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(interval))
+        .http2_keepalive_timeout(Some(timeout))
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
         .http2_max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS_MAX))
@@ -75,11 +96,12 @@ pub fn server(traffic: Traffic) -> Server {
 /// that gave a silent connection up would close it, which the server takes for
 /// the death of the process, while the client believes in its lease.
 pub(super) fn endpoint(endpoint: Endpoint, traffic: Traffic) -> Endpoint {
+    let Keepalive { interval, timeout } = traffic.keepalive();
     let endpoint = match traffic {
         Traffic::Clients => endpoint,
         Traffic::Peers => endpoint
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(interval)
+            .keep_alive_timeout(timeout)
             .keep_alive_while_idle(true),
     };
     endpoint

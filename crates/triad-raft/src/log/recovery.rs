@@ -163,15 +163,15 @@ fn secure_tail(
             .write_at(&bytes[start as usize..tail as usize], start.into())
             .map_err(failed("repeat the last write"))?;
     }
-    let torn = bytes[tail as usize..].iter().rposition(|&byte| byte != 0);
-    if let Some(last) = torn {
+    let torn_bytes = length_without_zeros(&bytes[tail as usize..]);
+    if torn_bytes > 0 {
         tracing::warn!(
-            file = %segment.path.display(), offset = tail, length_bytes = last + 1,
+            file = %segment.path.display(), offset = tail, length_bytes = torn_bytes,
             "cut an unacknowledged write that was torn"
         );
         segment
             .file
-            .write_at(&vec![0; last + 1], tail.into())
+            .write_at(&vec![0; torn_bytes], tail.into())
             .map_err(failed("zero a torn write"))?;
     }
     segment.file.sync_data().map_err(failed("sync a segment"))
@@ -370,5 +370,22 @@ impl Scan {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+    length_without_zeros(bytes) == 0
+}
+
+/// The length without the zeros at the end, mostly megabytes: compared by the
+/// page, which a start is not held up by.
+fn length_without_zeros(bytes: &[u8]) -> usize {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    while end > 0 {
+        let start = end.saturating_sub(ZEROS.len());
+        let page = &bytes[start..end];
+        if *page != ZEROS[..page.len()] {
+            let last = page.iter().rposition(|&byte| byte != 0);
+            return last.map_or(start, |last| start + last + 1);
+        }
+        end = start;
+    }
+    0
 }

@@ -1,0 +1,315 @@
+//! How a node's disk does, what its peers say of theirs, and whether one of them
+//! should lead instead (P16).
+//!
+//! Every answer of a follower to its leader says how its disk does. A leader
+//! whose disk is nearly full, or much slower than that of a follower, hands
+//! leadership over. See docs/decisions/0015-sick-disks.md.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::disk::{DirectoryLock, Disk, DiskFile};
+
+/// The fastest of so many syncs in a row is what a disk is judged by: one that
+/// takes long happens on every disk.
+const SYNCS_JUDGED: usize = 3;
+/// Syncs of this age say nothing of now.
+const SYNC_AGE_MAX: Duration = Duration::from_secs(10);
+/// A sync that is not done after this long needs no second one.
+const STUCK: Duration = Duration::from_secs(1);
+/// A disk with less room is as good as full: the log's next segments, and the
+/// image's next files, may not fit.
+const ROOM_MIN_BYTES: u64 = 32 << 20;
+/// Faster disks are no reason for anything.
+const SLOW: Duration = Duration::from_millis(200);
+/// A leader leaves only for a disk that is so many times as fast.
+const FASTER: u32 = 4;
+/// A peer that has said nothing for so long is not known to be well.
+const WORD_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// How a disk does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DiskHealth {
+    /// What a sync takes; zero if none was needed lately.
+    pub(crate) sync: Duration,
+    /// There is hardly any room.
+    pub(crate) is_full: bool,
+}
+
+/// The disk of this node, and those of its peers.
+#[derive(Debug)]
+pub(crate) struct Health {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    syncs: Arc<Mutex<Syncs>>,
+    peers: Mutex<BTreeMap<u64, (DiskHealth, Instant)>>,
+    room: Mutex<Option<(Instant, bool)>>,
+}
+
+impl Health {
+    /// Of the disk on which `folder` is.
+    pub(crate) fn new(disk: Arc<dyn Disk>, folder: PathBuf) -> Self {
+        Health {
+            disk,
+            folder,
+            syncs: Arc::default(),
+            peers: Mutex::default(),
+            room: Mutex::default(),
+        }
+    }
+
+    /// The disk, with its syncs measured.
+    pub(crate) fn measured(&self) -> Arc<dyn Disk> {
+        Arc::new(Measured { disk: self.disk.clone(), syncs: self.syncs.clone() })
+    }
+
+    /// How this node's disk does.
+    pub(crate) fn own(&self, now: Instant) -> DiskHealth {
+        DiskHealth { sync: lock(&self.syncs).time(now), is_full: self.is_full(now) }
+    }
+
+    /// A peer says how its disk does.
+    pub(crate) fn heard(&self, peer: u64, health: DiskHealth, now: Instant) {
+        lock(&self.peers).insert(peer, (health, now));
+    }
+
+    /// The one of these nodes that should lead instead of this one, if any, and
+    /// how its disk does.
+    pub(crate) fn healthier(&self, voters: &[u64], now: Instant) -> Option<(u64, DiskHealth)> {
+        let own = self.own(now);
+        let peers = lock(&self.peers);
+        let voting = peers.iter().filter(|(peer, _)| voters.contains(peer));
+        let lately = voting.filter(|(_, (_, at))| now < *at + WORD_AGE_MAX);
+        best(own, lately.map(|(peer, (health, _))| (*peer, *health)))
+    }
+
+    /// Asked with every answer to the leader, and looked up once a second.
+    fn is_full(&self, now: Instant) -> bool {
+        let mut room = lock(&self.room);
+        match *room {
+            Some((at, is_full)) if now < at + Duration::from_secs(1) => is_full,
+            _ => {
+                // A disk that does not say is judged by its syncs alone.
+                let free_bytes = self.disk.free_bytes(&self.folder).ok().flatten();
+                let is_full = free_bytes.is_some_and(|free| free < ROOM_MIN_BYTES);
+                *room = Some((now, is_full));
+                is_full
+            }
+        }
+    }
+}
+
+/// Who of `peers` is so much healthier than `own` that it should lead.
+fn best(
+    own: DiskHealth,
+    peers: impl Iterator<Item = (u64, DiskHealth)>,
+) -> Option<(u64, DiskHealth)> {
+    let is_better = |other: &DiskHealth| {
+        !other.is_full && (own.is_full || (own.sync >= SLOW && other.sync * FASTER <= own.sync))
+    };
+    peers.filter(|(_, other)| is_better(other)).min_by_key(|(peer, other)| (other.sync, *peer))
+}
+
+/// The syncs of one disk: those under way, and those that were done lately.
+#[derive(Debug, Default)]
+struct Syncs {
+    under_way: BTreeMap<u64, Instant>,
+    done: VecDeque<(Instant, Duration)>,
+    next: u64,
+}
+
+impl Syncs {
+    fn begin(&mut self, now: Instant) -> u64 {
+        let ticket = self.next;
+        self.next += 1;
+        self.under_way.insert(ticket, now);
+        ticket
+    }
+
+    fn end(&mut self, ticket: u64, now: Instant) {
+        let Some(began) = self.under_way.remove(&ticket) else { return };
+        self.done.push_back((now, now.saturating_duration_since(began)));
+        while self.done.len() > SYNCS_JUDGED {
+            self.done.pop_front();
+        }
+    }
+
+    fn time(&self, now: Instant) -> Duration {
+        let lately = self.done.iter().filter(|(at, _)| now < *at + SYNC_AGE_MAX);
+        let took: Vec<Duration> = lately.map(|(_, took)| *took).collect();
+        let usual = match took.len() {
+            SYNCS_JUDGED => took.into_iter().min().unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        let began = self.under_way.values().min();
+        let stuck = began.map(|began| now.saturating_duration_since(*began));
+        usual.max(stuck.filter(|time| *time >= STUCK).unwrap_or_default())
+    }
+}
+
+/// A disk whose syncs are measured.
+#[derive(Debug)]
+struct Measured {
+    disk: Arc<dyn Disk>,
+    syncs: Arc<Mutex<Syncs>>,
+}
+
+impl Measured {
+    fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(MeasuredFile { file, syncs: self.syncs.clone() })
+    }
+}
+
+impl Disk for Measured {
+    fn create_dir(&self, folder: &Path) -> io::Result<()> {
+        self.disk.create_dir(folder)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(self.disk.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(self.disk.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        self.disk.sync_dir(folder)
+    }
+
+    fn lock_dir(&self, folder: &Path, name: &str) -> io::Result<Box<dyn DirectoryLock>> {
+        self.disk.lock_dir(folder, name)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<Option<u64>> {
+        self.disk.free_bytes(folder)
+    }
+}
+
+#[derive(Debug)]
+struct MeasuredFile {
+    file: Box<dyn DiskFile>,
+    syncs: Arc<Mutex<Syncs>>,
+}
+
+impl DiskFile for MeasuredFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let ticket = lock(&self.syncs).begin(Instant::now());
+        let synced = self.file.sync_data();
+        lock(&self.syncs).end(ticket, Instant::now());
+        synced
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length_bytes: u64) -> io::Result<()> {
+        self.file.set_length(length_bytes)
+    }
+}
+
+/// A measurement is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn slow(ms: u64) -> DiskHealth {
+        DiskHealth { sync: Duration::from_millis(ms), is_full: false }
+    }
+
+    #[test]
+    fn one_long_sync_is_no_slow_disk_and_three_are() {
+        let (mut syncs, t) = (Syncs::default(), Instant::now());
+        let mut at = t;
+        let mut sync = |syncs: &mut Syncs, took: u64| {
+            let ticket = syncs.begin(at);
+            at += ms(took);
+            syncs.end(ticket, at);
+            at
+        };
+        for took in [2, 700, 3] {
+            sync(&mut syncs, took);
+        }
+        assert_eq!(syncs.time(t + ms(800)), ms(2));
+        sync(&mut syncs, 500);
+        let last = sync(&mut syncs, 400);
+        assert_eq!(syncs.time(last), ms(3));
+        let last = sync(&mut syncs, 600);
+        assert_eq!(syncs.time(last), ms(400));
+        assert_eq!(syncs.time(last + SYNC_AGE_MAX), Duration::ZERO, "long ago");
+    }
+
+    #[test]
+    fn a_sync_that_does_not_end_is_noticed() {
+        let (mut syncs, t) = (Syncs::default(), Instant::now());
+        syncs.begin(t);
+        assert_eq!(syncs.time(t + ms(999)), Duration::ZERO);
+        assert_eq!(syncs.time(t + ms(1_500)), ms(1_500));
+    }
+
+    #[test]
+    fn a_leader_leaves_for_a_disk_that_is_much_better() {
+        let full = DiskHealth { sync: ms(1), is_full: true };
+        let who = |own, peers: [DiskHealth; 2]| {
+            best(own, [2, 3].into_iter().zip(peers)).map(|(peer, _)| peer)
+        };
+        assert_eq!(who(slow(500), [slow(90), slow(2)]), Some(3));
+        assert_eq!(who(slow(500), [slow(90), slow(200)]), Some(2));
+        assert_eq!(who(slow(500), [slow(130), slow(200)]), None, "not that much better");
+        assert_eq!(who(slow(150), [slow(1), slow(1)]), None, "fast enough");
+        assert_eq!(who(slow(500), [full, slow(130)]), None);
+        assert_eq!(who(full, [slow(900), full]), Some(2), "slow is better than full");
+        assert_eq!(who(full, [full, full]), None);
+        // Whoever is left for is never so much worse that it goes back.
+        assert_eq!(who(slow(2), [slow(500), slow(90)]), None);
+    }
+
+    #[test]
+    fn a_peer_that_is_silent_is_not_known_to_be_well() {
+        let health = Health::new(Arc::new(crate::disk::RealDisk), PathBuf::from("/nowhere"));
+        let now = Instant::now();
+        let ticket = lock(&health.syncs).begin(now);
+        let later = now + ms(1_500);
+        health.heard(2, slow(1), now);
+        let who = |at| health.healthier(&[1, 2], at).map(|(peer, _)| peer);
+        assert_eq!(who(later), Some(2));
+        assert_eq!(health.healthier(&[1, 3], later), None, "it does not vote");
+        assert_eq!(who(now + WORD_AGE_MAX), None);
+        lock(&health.syncs).end(ticket, later);
+        assert_eq!(who(later), None);
+    }
+}
