@@ -1,2 +1,8 @@
-//! The publisher's back office: registration of servers, entitlements and
-//! capability responses. Not built yet.
+//! The publisher's back office: who bought what, which servers belong together,
+//! and the licenses that they are answered with.
+
+pub mod audit;
+pub mod clock;
+pub mod db;
+pub mod error;
+pub mod registration;
