@@ -16,6 +16,15 @@ pub enum OfficeError {
         /// For people, with the remedy.
         message: String,
     },
+    /// A request that is not newer than the last one of its server.
+    #[error(
+        "the request is not newer than another of this server: its sequence is not above {last}; \
+         if nobody replays old requests, make it again"
+    )]
+    Replayed {
+        /// The sequence of the newest request.
+        last: u64,
+    },
     /// There is no such thing.
     #[error("{0} is not known here")]
     NotFound(String),
@@ -70,6 +79,7 @@ impl OfficeError {
     pub fn reason(&self) -> &'static str {
         match self {
             OfficeError::Refused { reason, .. } => reason,
+            OfficeError::Replayed { .. } => "REPLAYED",
             OfficeError::NotFound(_) => "NOT_FOUND",
             OfficeError::License(LicenseError::Tampered { .. }) => "FORGED",
             OfficeError::License(_) => "MALFORMED",
