@@ -26,6 +26,14 @@ const ALPN_HTTP2: &[u8] = b"h2";
 /// What browsers and scripts fall back to.
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// Where systems keep the authorities that they trust; the first is taken.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// Certificates in one PEM file: a chain is two or three, a bundle of roots
 /// during the change of a CA is two.
 const CERTIFICATES_MAX: usize = 16;
@@ -173,6 +181,27 @@ impl ClientTls {
     pub fn new(ca_pem: &[u8], identity: Option<&Identity>) -> Result<Self, TlsError> {
         Ok(Self {
             config: Arc::new(RwLock::new(client_config(ca_pem, identity)?)),
+            server_name: node_name(NODE_SERVER_NAME),
+        })
+    }
+
+    /// TLS that trusts the authorities of this machine, for a server whose host
+    /// name is still to be given.
+    pub fn system() -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let bundle = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read(path).ok());
+        let bundle = bundle.ok_or(TlsError::NoCertificate)?;
+        // One that is damaged must not take the others along.
+        for certificate in CertificateDer::pem_slice_iter(&bundle).flatten() {
+            let _ = roots.add(certificate);
+        }
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self {
+            config: Arc::new(RwLock::new(Arc::new(config))),
             server_name: node_name(NODE_SERVER_NAME),
         })
     }
