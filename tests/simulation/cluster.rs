@@ -166,6 +166,7 @@ fn config(node_id: u64, snapshot_entries: u64) -> Config {
         death_notice: true,
         snapshot_entries,
         retention: Retention::default(),
+        office: None,
     }
 }
 

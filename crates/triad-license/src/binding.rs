@@ -16,6 +16,14 @@ pub enum Binding {
     Cluster(String),
     /// On these three machines.
     Hosts([HostId; HOSTIDS_PER_BINDING]),
+    /// In the cluster of this identity, and there on these one to three
+    /// machines only: what the back office issues to a registered group.
+    Group {
+        /// The cluster's identity.
+        cluster: String,
+        /// The members of the group.
+        hosts: Vec<HostId>,
+    },
 }
 
 /// The site that a license is to be used at, as far as the node knows it.
@@ -31,8 +39,10 @@ impl Binding {
     /// Whether it names this cluster, or only machines of this cluster.
     pub(crate) fn check_site(&self, site: &Site<'_>) -> Result<(), LicenseError> {
         let found = match self {
-            Binding::Cluster(id) if id == site.cluster_id => return Ok(()),
-            Binding::Cluster(_) => format!("cluster {}", site.cluster_id),
+            Binding::Cluster(id) | Binding::Group { cluster: id, .. } if id == site.cluster_id => {
+                return Ok(());
+            }
+            Binding::Cluster(_) | Binding::Group { .. } => format!("cluster {}", site.cluster_id),
             Binding::Hosts(hosts) if hosts.iter().all(|h| site.hostids.contains(h)) => {
                 return Ok(());
             }
@@ -43,13 +53,22 @@ impl Binding {
 
     /// Whether a node with the host ids `own` may serve it.
     pub(crate) fn check_own_host(&self, own: &[HostId]) -> Result<(), LicenseError> {
-        match self {
-            Binding::Cluster(_) => Ok(()),
-            Binding::Hosts(hosts) if hosts.iter().any(|host| own.contains(host)) => Ok(()),
-            Binding::Hosts(_) => Err(LicenseError::WronglyBound {
+        match self.hosts() {
+            None => Ok(()),
+            Some(hosts) if hosts.iter().any(|host| own.contains(host)) => Ok(()),
+            Some(_) => Err(LicenseError::WronglyBound {
                 expected: self.to_string(),
                 found: format!("a machine of {}", listed(own)),
             }),
+        }
+    }
+
+    /// The machines it names; `None` if it names none.
+    pub fn hosts(&self) -> Option<&[HostId]> {
+        match self {
+            Binding::Cluster(_) => None,
+            Binding::Hosts(hosts) => Some(hosts),
+            Binding::Group { hosts, .. } => Some(hosts),
         }
     }
 }
@@ -70,6 +89,9 @@ impl fmt::Display for Binding {
         match self {
             Binding::Cluster(id) => write!(f, "cluster {id}"),
             Binding::Hosts(hosts) => f.write_str(&listed(hosts)),
+            Binding::Group { cluster, hosts } => {
+                write!(f, "cluster {cluster} on {}", listed(hosts))
+            }
         }
     }
 }

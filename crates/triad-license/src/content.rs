@@ -61,8 +61,11 @@ impl Content {
                 return Err(LicenseError::TooLarge { what, found, max });
             }
         }
-        if raw.feature.is_empty() {
-            let what = "it grants nothing; add at least one [[feature]]";
+        if raw.feature.is_empty() != raw.grants_nothing {
+            let what = match raw.grants_nothing {
+                true => "grants_nothing = true, but it has a [[feature]]; remove one of the two",
+                false => "it grants nothing; add at least one [[feature]]",
+            };
             return Err(source.malformed(text.len()..text.len(), what));
         }
         if *raw.serial.get_ref() == 0 {
@@ -139,7 +142,7 @@ impl Source<'_> {
             (Some(cluster), None) => {
                 Ok(Binding::Cluster(self.named(cluster, "binding, cluster", filled)?.to_string()))
             }
-            (None, Some(hostids)) => {
+            (cluster, Some(hostids)) => {
                 let mut hosts = Vec::with_capacity(HOSTIDS_PER_BINDING);
                 for text in hostids.get_ref().iter().take(HOSTIDS_PER_BINDING + 1) {
                     let host = HostId::parse(text.get_ref())
@@ -151,12 +154,20 @@ impl Source<'_> {
                     }
                     hosts.push(host);
                 }
+                if let Some(cluster) = cluster {
+                    let cluster = self.named(cluster, "binding, cluster", filled)?.to_string();
+                    if hosts.is_empty() || hosts.len() > HOSTIDS_PER_BINDING {
+                        let what = "beside a cluster, name one to three host ids of its nodes";
+                        return Err(self.malformed(hostids.span(), what));
+                    }
+                    return Ok(Binding::Group { cluster, hosts });
+                }
                 let what = "name exactly three host ids, one of each node";
                 let hosts = hosts.try_into().map_err(|_| self.malformed(hostids.span(), what))?;
                 Ok(Binding::Hosts(hosts))
             }
-            _ => {
-                let what = "[binding] takes either cluster = \"...\" or hostids = [...]";
+            (None, None) => {
+                let what = "[binding] takes cluster = \"...\" or hostids = [...], or both";
                 Err(self.malformed(raw.span(), what))
             }
         }

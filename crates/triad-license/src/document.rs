@@ -15,12 +15,41 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// room for several publishers.
 pub const SIGNATURES_MAX: usize = 8;
 
-/// What is signed begins with this, so that no signature made for another
-/// purpose fits a license.
-const DOMAIN: &str = "triad-license-v1\n";
-const BEGIN: &str = "-----BEGIN TRIAD LICENSE-----";
 const SIGNATURE: &str = "-----SIGNATURE-----";
-const END: &str = "-----END TRIAD LICENSE-----";
+
+/// A kind of signed document: its markers, and what its signed bytes begin
+/// with, so that no signature made for one purpose fits another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) noun: &'static str,
+    pub(crate) begin: &'static str,
+    end: &'static str,
+    domain: &'static str,
+}
+
+/// What a publisher grants.
+pub(crate) const LICENSE: Kind = Kind {
+    noun: "license",
+    begin: "-----BEGIN TRIAD LICENSE-----",
+    end: "-----END TRIAD LICENSE-----",
+    domain: "triad-license-v1\n",
+};
+
+/// What a server asks of the publisher's back office.
+pub(crate) const REQUEST: Kind = Kind {
+    noun: "capability request",
+    begin: "-----BEGIN TRIAD CAPABILITY REQUEST-----",
+    end: "-----END TRIAD CAPABILITY REQUEST-----",
+    domain: "triad-capability-request-v1\n",
+};
+
+/// What the back office answers.
+pub(crate) const RESPONSE: Kind = Kind {
+    noun: "capability response",
+    begin: "-----BEGIN TRIAD CAPABILITY RESPONSE-----",
+    end: "-----END TRIAD CAPABILITY RESPONSE-----",
+    domain: "triad-capability-response-v1\n",
+};
 
 /// The bytes of a file as text; names line and column of the first byte that
 /// is not UTF-8.
@@ -57,60 +86,70 @@ pub(crate) struct SignatureLine {
 
 impl Frame {
     /// Takes a document apart.
-    pub(crate) fn parse(text: &str) -> Result<Self, LicenseError> {
+    pub(crate) fn parse(kind: Kind, text: &str) -> Result<Self, LicenseError> {
+        let (noun, begin_marker, end_marker) = (kind.noun, kind.begin, kind.end);
         check_size(text.len())?;
         let lines: Vec<&str> = lines(text).collect();
         let missing = |marker: &str| {
             let what = format!(
-                "the line {marker} is missing; copy the license whole, from {BEGIN} to {END}"
+                "the line {marker} is missing; copy the {noun} whole, from {begin_marker} to \
+                 {end_marker}"
             );
             LicenseError::Malformed { line: lines.len().max(1), column: 1, what }
         };
 
-        let begin = lines.iter().position(|line| !line.is_empty()).ok_or_else(|| missing(BEGIN))?;
-        if lines[begin] != BEGIN {
+        let begin =
+            lines.iter().position(|line| !line.is_empty()).ok_or_else(|| missing(begin_marker))?;
+        if lines[begin] != begin_marker {
             // Text above the first marker would be unsigned and still look
-            // like a part of the license.
-            let what = format!("expected the line {BEGIN}; remove what stands above it");
+            // like a part of the document.
+            let what = format!("expected the line {begin_marker}; remove what stands above it");
             return Err(LicenseError::Malformed { line: begin + 1, column: 1, what });
         }
         let body = begin + 1;
         let signatures = find(&lines, body, SIGNATURE).ok_or_else(|| missing(SIGNATURE))?;
-        let end = find(&lines, signatures + 1, END).ok_or_else(|| missing(END))?;
+        let end = find(&lines, signatures + 1, end_marker).ok_or_else(|| missing(end_marker))?;
         if let Some(after) = lines[end + 1..].iter().position(|line| !line.is_empty()) {
-            let what = format!("expected nothing after {END}; remove it");
+            let what = format!("expected nothing after {end_marker}; remove it");
             return Err(LicenseError::Malformed { line: end + 2 + after, column: 1, what });
         }
         Ok(Frame {
             body: joined(&lines[body..signatures]),
             lines_above: body,
-            signatures: signature_lines(&lines, signatures + 1..end)?,
+            signatures: signature_lines(noun, &lines, signatures + 1..end)?,
         })
     }
 
     /// The document of a body and its signatures.
-    pub(crate) fn render(body: &str, signatures: &[(KeyId, [u8; 64])]) -> String {
-        let mut text = format!("{BEGIN}\n{body}{SIGNATURE}\n");
+    pub(crate) fn render(kind: Kind, body: &str, signatures: &[(KeyId, [u8; 64])]) -> String {
+        let mut text = format!("{}\n{body}{SIGNATURE}\n", kind.begin);
         for (key_id, bytes) in signatures {
             writeln!(text, "{key_id} {}", BASE64.encode(bytes)).expect("a string takes any text");
         }
-        text.push_str(END);
+        text.push_str(kind.end);
         text.push('\n');
         text
     }
 }
 
 /// The bytes that a signature covers.
-pub(crate) fn signed_bytes(body: &str) -> Vec<u8> {
-    [DOMAIN.as_bytes(), body.as_bytes()].concat()
+pub(crate) fn signed_bytes(kind: Kind, body: &str) -> Vec<u8> {
+    [kind.domain.as_bytes(), body.as_bytes()].concat()
 }
 
-/// The body that `text` becomes between the markers. The publisher's own text
+/// The name of what was signed: hexadecimal BLAKE3 of those bytes. It stays the
+/// same when mail and editors change the line endings.
+pub(crate) fn digest_of(kind: Kind, body: &str) -> String {
+    blake3::hash(&signed_bytes(kind, body)).to_hex().to_string()
+}
+
+/// The body that `text` becomes between the markers. The writer's own text
 /// may not contain a marker line, or it would end there.
-pub(crate) fn body_of(text: &str) -> Result<String, LicenseError> {
+pub(crate) fn body_of(kind: Kind, text: &str) -> Result<String, LicenseError> {
     check_size(text.len())?;
     let lines: Vec<&str> = lines(text).collect();
-    if let Some(at) = lines.iter().position(|line| [BEGIN, SIGNATURE, END].contains(line)) {
+    if let Some(at) = lines.iter().position(|line| [kind.begin, SIGNATURE, kind.end].contains(line))
+    {
         let what = "a marker line inside the text; give the TOML alone".to_owned();
         return Err(LicenseError::Malformed { line: at + 1, column: 1, what });
     }
@@ -150,6 +189,7 @@ fn find(lines: &[&str], from: usize, marker: &str) -> Option<usize> {
 }
 
 fn signature_lines(
+    noun: &str,
     lines: &[&str],
     range: std::ops::Range<usize>,
 ) -> Result<Vec<SignatureLine>, LicenseError> {
@@ -161,7 +201,8 @@ fn signature_lines(
         Err(LicenseError::Malformed { line, column: 1, what: what.to_owned() })
     };
     if range.is_empty() {
-        return malformed(range.start + 1, "a license needs a signature; ask for the file again");
+        let what = format!("a {noun} needs a signature; ask for the file again");
+        return malformed(range.start + 1, &what);
     }
     let mut signatures: Vec<SignatureLine> = Vec::with_capacity(range.len());
     for at in range {
@@ -187,9 +228,12 @@ mod tests {
 
     #[test]
     fn signed_is_the_domain_and_the_normalised_text() {
-        let frame = Frame::parse(&Frame::render("a = 1\n\nb = 2\n", &[(key_id(), [7; 64])]))
-            .expect("its own rendering");
-        assert_eq!(signed_bytes(&frame.body), b"triad-license-v1\na = 1\n\nb = 2\n");
+        let frame = Frame::parse(
+            LICENSE,
+            &Frame::render(LICENSE, "a = 1\n\nb = 2\n", &[(key_id(), [7; 64])]),
+        )
+        .expect("its own rendering");
+        assert_eq!(signed_bytes(LICENSE, &frame.body), b"triad-license-v1\na = 1\n\nb = 2\n");
         assert_eq!((frame.lines_above, frame.signatures[0].line), (1, 6));
         assert_eq!((frame.signatures[0].key_id, frame.signatures[0].bytes), (key_id(), [7; 64]));
     }

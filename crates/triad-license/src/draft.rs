@@ -26,7 +26,7 @@ pub struct Draft {
     pub notice: Option<String>,
     /// Where it may be used.
     pub binding: Binding,
-    /// What it grants.
+    /// What it grants. Without any it takes back what lower serials granted.
     pub features: Vec<DraftFeature>,
 }
 
@@ -90,16 +90,21 @@ impl Draft {
         if let Some(notice) = &self.notice {
             writeln!(text, "notice = {}", quoted(notice))?;
         }
+        if self.features.is_empty() {
+            writeln!(text, "grants_nothing = true")?;
+        }
         writeln!(text, "\n[binding]")?;
         match &self.binding {
             Binding::Cluster(id) => writeln!(text, "cluster = {}", quoted(id))?,
-            Binding::Hosts(hosts) => {
-                writeln!(text, "hostids = [")?;
-                for host in hosts {
-                    writeln!(text, "    {},", quoted(&host.to_string()))?;
-                }
-                writeln!(text, "]")?;
+            Binding::Group { cluster, .. } => writeln!(text, "cluster = {}", quoted(cluster))?,
+            Binding::Hosts(_) => {}
+        }
+        if let Some(hosts) = self.binding.hosts() {
+            writeln!(text, "hostids = [")?;
+            for host in hosts {
+                writeln!(text, "    {},", quoted(&host.to_string()))?;
             }
+            writeln!(text, "]")?;
         }
         self.features.iter().try_for_each(|feature| feature.write(text))
     }

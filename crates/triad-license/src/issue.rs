@@ -1,7 +1,7 @@
 //! Issuing: a publisher's text becomes a signed document.
 
 use crate::content::Content;
-use crate::document::{DOCUMENT_BYTES_MAX, Frame, SIGNATURES_MAX, body_of, signed_bytes};
+use crate::document::{DOCUMENT_BYTES_MAX, Frame, LICENSE, SIGNATURES_MAX, body_of, signed_bytes};
 use crate::error::LicenseError;
 use crate::keys::{KeyId, PublisherKey};
 
@@ -9,9 +9,9 @@ use crate::keys::{KeyId, PublisherKey};
 /// is issued can be verified. Two keys carry a site over a change of keys. The
 /// same text and keys give the same document.
 pub fn issue(toml: &str, keys: &[&PublisherKey]) -> Result<String, LicenseError> {
-    let body = body_of(toml)?;
+    let body = body_of(LICENSE, toml)?;
     Content::parse(&body, 0)?;
-    let bytes = signed_bytes(&body);
+    let bytes = signed_bytes(LICENSE, &body);
     let mut signatures: Vec<(KeyId, [u8; 64])> = Vec::with_capacity(keys.len());
     for key in keys {
         // The same key twice adds nothing, and a node would refuse it.
@@ -26,7 +26,7 @@ pub fn issue(toml: &str, keys: &[&PublisherKey]) -> Result<String, LicenseError>
         let (found, max) = (signatures.len(), SIGNATURES_MAX);
         return Err(LicenseError::TooLarge { what: "signature lines", found, max });
     }
-    let document = Frame::render(&body, &signatures);
+    let document = Frame::render(LICENSE, &body, &signatures);
     if document.len() > DOCUMENT_BYTES_MAX {
         let (found, max) = (document.len(), DOCUMENT_BYTES_MAX);
         return Err(LicenseError::TooLarge { what: "bytes of the document", found, max });

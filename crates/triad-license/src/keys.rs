@@ -41,7 +41,7 @@ impl KeyId {
         Some(KeyId(id))
     }
 
-    fn of(key: &VerifyingKey) -> Self {
+    pub(crate) fn of(key: &VerifyingKey) -> Self {
         let hash = blake3::hash(key.as_bytes());
         let (id, _) = hash.as_bytes().split_first_chunk().expect("a BLAKE3 hash has 32 bytes");
         KeyId(*id)

@@ -22,6 +22,8 @@
 //! | the publisher's desk | checks the signature alone | [`authenticate`] |
 //! | a node | checks signature, binding and dates | [`verify`], [`check_own_host`] |
 //! | the ledger | counts the seats | [`Verified::into_license`] |
+//! | a server | asks the back office, reads its answer | [`CapabilityRequest`], [`SignedResponse`] |
+//! | the back office | reads what is asked, answers | [`SignedRequest`], [`CapabilityResponse`] |
 //! | anybody | compares two licenses | [`diff_licenses`] |
 //! | an administrator | checks a policy, compares two | [`PolicyDocument`], [`diff_policies`] |
 //! | an administrator | comes with an options file | [`import_options`] |
@@ -44,6 +46,7 @@
 //! becomes the text of a policy, which is read like any other.
 
 mod binding;
+mod capability;
 mod changes;
 mod content;
 mod dates;
@@ -64,6 +67,12 @@ mod verify;
 mod written;
 
 pub use binding::{Binding, HOSTIDS_PER_BINDING, Site};
+pub use capability::{
+    CapabilityRequest, CapabilityResponse, CurrentLicense, DeclaredRole, FeatureUsage, GroupMember,
+    Operation, PARTNERS_MAX, RIGHTS_PER_REQUEST_MAX, RefusedRights, ResponseStatus, ServerKey,
+    ServerPublicKey, SignedRequest, SignedResponse, USAGE_LINES_MAX, WantedRights, is_response,
+    license_digest,
+};
 pub use changes::diff_licenses;
 pub use dates::{Day, Zone};
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};

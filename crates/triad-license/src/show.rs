@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::content::{Content, Feature};
-use crate::document::Frame;
+use crate::document::{Frame, LICENSE};
 use crate::error::LicenseError;
 use crate::keys::KeyId;
 use crate::terms::terms_in_words;
@@ -80,7 +80,7 @@ pub struct FeatureSummary {
 /// Reads a document without checking any signature. The answer is marked
 /// [`Standing::Unverified`] and is for looking at only.
 pub fn show(text: &str) -> Result<Summary, LicenseError> {
-    let frame = Frame::parse(text)?;
+    let frame = Frame::parse(LICENSE, text)?;
     let content = Content::parse(&frame.body, frame.lines_above)?;
     let claimed: Vec<KeyId> = frame.signatures.iter().map(|line| line.key_id).collect();
     Ok(Summary::new(&content, Standing::Unverified, &[], &claimed))

@@ -15,6 +15,8 @@ pub(crate) struct RawContent {
     pub(crate) zone: Option<Spanned<String>>,
     pub(crate) issued: Option<Spanned<Datetime>>,
     pub(crate) notice: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) grants_nothing: bool,
     pub(crate) binding: Spanned<RawBinding>,
     #[serde(default)]
     pub(crate) feature: Vec<Spanned<RawFeature>>,

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 use triad_ledger::names::{CheckoutId, PoolId, SessionId};
 use triad_ledger::policy::{RuleId, Subject};
 use triad_ledger::rights::About;
-use triad_ledger::{Checkout, Command, Ledger, Outcome, Pool, Stay};
-use triad_license::{Site, terms_in_words};
+use triad_ledger::{Checkout, Ledger, Pool, Stay};
+use triad_license::terms_in_words;
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminService;
 use triad_proto::v1::{Reason, Refusal};
@@ -19,8 +19,8 @@ use triad_raft::{ClusterView, MemberView};
 
 use crate::convert;
 use crate::init::admin_token_hash;
+use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
-use crate::session_stream::position;
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
@@ -67,32 +67,6 @@ impl Admin {
             term: view.leadership.term,
         };
         (freshness, answer)
-    }
-
-    async fn apply(&self, text: String) -> Result<v1::ApplyLicenseResponse, Refusal> {
-        let node = &self.node;
-        if node.leading_term().is_none() {
-            return Err(node.not_leader());
-        }
-        let hostids: Vec<_> =
-            node.config.nodes.values().filter_map(|entry| entry.hostid.clone()).collect();
-        let site = Site { cluster_id: node.config.cluster_id.as_str(), hostids: &hostids };
-        let verified =
-            triad_license::verify(&text, &node.config.publishers, &site, node.consensus.date_ms())
-                .map_err(|error| convert::license_error(&error))?;
-        let license = verified.into_license();
-        let (license_id, serial) = (license.id.to_string(), license.serial);
-        let committed = node.propose(vec![Command::Install { license }]).await?;
-        let position = Some(position(&committed));
-        let answer = committed.answers.into_iter().next();
-        let answer =
-            answer.ok_or_else(|| Refusal::because(Reason::Internal, "no answer to an install"))?;
-        match answer.map_err(|denial| convert::denial(&denial))? {
-            Outcome::Installed { changed, overage } => {
-                Ok(v1::ApplyLicenseResponse { license_id, serial, changed, overage, position })
-            }
-            other => unreachable!("an install is not answered {other:?}"),
-        }
     }
 
     async fn transfer(&self, to_node_id: u64) -> Result<v1::TransferLeaderResponse, Refusal> {
@@ -417,7 +391,7 @@ impl AdminService for Admin {
         request: Request<v1::ApplyLicenseRequest>,
     ) -> Result<Response<v1::ApplyLicenseResponse>, Status> {
         self.administrator(request.metadata())?;
-        Ok(Response::new(self.apply(request.into_inner().text).await?))
+        Ok(Response::new(licenses::apply(&self.node, &request.into_inner().text).await?))
     }
 
     async fn transfer_leader(

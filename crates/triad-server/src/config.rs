@@ -14,6 +14,8 @@ use triad_license::{HostId, Keyring, PublicKey};
 use triad_proto::identity::ClusterId;
 use triad_raft::{Member, Retention, SNAPSHOT_ENTRIES_DEFAULT, Timing};
 
+use crate::office::{Around, OfficeConfig, RawOffice};
+
 /// Fewer make a snapshot of every breath, more a log that takes long to replay.
 const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
 const KEEP_DAYS_RANGE: RangeInclusive<u64> = 1..=36_500;
@@ -21,6 +23,8 @@ const KEEP_MIB_RANGE: RangeInclusive<u64> = 16..=1_048_576;
 const DAY_MS: u64 = 86_400_000;
 /// Half of `QUORUM_LEASE_MAX`.
 const ELECTION_MAX_MS: u64 = 1_000;
+/// Names the back-up of a pair, as `office.backup_server_hostid` does.
+const BACKUP_VARIABLE: &str = "BACKUP_SERVER_HOSTID";
 
 /// A configuration that was checked. What the node prints at start.
 #[derive(Clone)]
@@ -57,6 +61,8 @@ pub struct Config {
     pub snapshot_entries: u64,
     /// How much of the usage history this node keeps.
     pub retention: Retention,
+    /// The publisher's back office, if there is one.
+    pub office: Option<OfficeConfig>,
 }
 
 /// The files of TLS.
@@ -170,6 +176,7 @@ struct RawConfig {
     raft: RawRaft,
     #[serde(default)]
     history: RawHistory,
+    office: Option<RawOffice>,
 }
 
 #[derive(Deserialize)]
@@ -239,7 +246,7 @@ impl Config {
         let file = path.to_owned();
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { file: file.clone(), source })?;
-        Config::parse(&text, path)
+        Config::read(&text, path, std::env::var(BACKUP_VARIABLE).ok())
     }
 
     /// Checks the text of a configuration that stands, or would stand, at
@@ -249,7 +256,11 @@ impl Config {
     ///
     /// See [`ConfigError`].
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let reader = Reader { text, file: path };
+        Config::read(text, path, None)
+    }
+
+    fn read(text: &str, path: &Path, backup: Option<String>) -> Result<Config, ConfigError> {
+        let reader = Reader { text, file: path, backup };
         let raw: RawConfig = toml::from_str(text).map_err(|error| {
             let line = reader.line(error.span().map_or(0, |span| span.start));
             let what = error.message().replace('\n', " ");
@@ -262,6 +273,8 @@ impl Config {
 struct Reader<'a> {
     text: &'a str,
     file: &'a Path,
+    /// The variable of the environment that names the back-up of a pair.
+    backup: Option<String>,
 }
 
 impl Reader<'_> {
@@ -344,6 +357,7 @@ impl Reader<'_> {
             let trusted = public.and_then(|public| publishers.trust(public));
             trusted.map_err(|e| self.value("publisher_keys", key, e.to_string()))?;
         }
+        let office = self.office(&raw, &nodes)?;
         Ok(Config {
             file: self.file.to_owned(),
             cluster_id,
@@ -367,7 +381,32 @@ impl Reader<'_> {
                 "entries of the log",
             )?,
             timing: self.timing(raw.raft)?,
+            office,
         })
+    }
+
+    fn office(
+        &self,
+        raw: &RawConfig,
+        nodes: &BTreeMap<u64, NodeEntry>,
+    ) -> Result<Option<OfficeConfig>, ConfigError> {
+        let Some(office) = raw.office.clone() else { return Ok(None) };
+        let own = raw.node_id.get_ref();
+        let others = nodes.iter().filter(|(id, _)| *id != own);
+        let around = Around {
+            home: self.file.parent().unwrap_or(Path::new("")).to_owned(),
+            own: nodes.get(own).and_then(|entry| entry.hostid.as_ref()),
+            others: others.map(|(_, e)| (e.member.name.as_str(), e.hostid.as_ref())).collect(),
+            backup_variable: self.backup.clone().filter(|text| !text.is_empty()),
+        };
+        let checked = office.check(&around).map_err(|wrong| ConfigError::Value {
+            file: self.file.to_owned(),
+            line: self.line(wrong.at),
+            key: wrong.key,
+            value: wrong.value,
+            expected: wrong.expected,
+        });
+        checked.map(Some)
     }
 
     fn retention(&self, raw: RawHistory) -> Result<Retention, ConfigError> {
@@ -544,6 +583,7 @@ impl fmt::Debug for Config {
             .field("death_notice", &self.death_notice)
             .field("snapshot_entries", &self.snapshot_entries)
             .field("retention", &self.retention)
+            .field("office", &self.office)
             .finish()
     }
 }

@@ -20,6 +20,7 @@ mod history_admin;
 pub mod hostids;
 pub mod init;
 mod leader;
+mod licenses;
 mod licensing_service;
 mod members_admin;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
@@ -29,6 +30,7 @@ pub mod mutation;
 mod news;
 mod node;
 pub mod node_spec;
+pub mod office;
 mod policy_admin;
 mod seats_admin;
 mod serve;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tonic_health::ServingStatus;
+use triad_license::{HostIdKind, LicenseError};
 use triad_proto::identity::NodeIdentity;
 use triad_proto::net::{
     AcceptLimits, ClientCertificates, ClientTls, Identity, Listener, Network, ServerTls,
@@ -30,10 +31,12 @@ use crate::descriptors;
 use crate::guarded::Guarded;
 use crate::hostids;
 use crate::leader;
+use crate::licenses;
 use crate::licensing_service::Licensing;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::node::Node;
+use crate::office;
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -128,6 +131,12 @@ pub enum ServeError {
     /// The node's data.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The back office is configured and cannot be called.
+    #[error(transparent)]
+    Office(#[from] office::OfficeError),
+    /// The data belongs to another machine.
+    #[error("{0} (its data was brought from there)")]
+    Elsewhere(LicenseError),
     /// The node had to stop: it cannot keep what it promised.
     #[error("{0}")]
     Failed(String),
@@ -173,6 +182,7 @@ pub async fn serve_until(
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
     let tls = tls(&config, &*wall)?;
+    let office = office::prepare(&config, &network)?;
     // Ports first: a second instance must not come as far as the data. That of
     // the clients is given back until they can be answered: a port that refuses
     // tells them that this node ends nobody's session, and one that is silent
@@ -196,7 +206,7 @@ pub async fn serve_until(
         snapshot_entries: config.snapshot_entries,
         network: network.clone(),
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
-        wall_clock: Box::new(wall),
+        wall_clock: Box::new(wall.clone()),
         disk: disk.clone(),
         events: Box::new(move |events| reporter.report(events)),
         simulation: options.simulation,
@@ -211,6 +221,7 @@ pub async fn serve_until(
     let signer = tls.as_ref().map(|tls| tls.identity.clone());
     let node = Node::new(config, consensus.clone(), desk, signer, stops);
     let duties = tokio::spawn(leader::run(node.clone()));
+    let calls = office.map(|prepared| tokio::spawn(office::run(node.clone(), prepared, wall)));
     let (health, health_service) = tonic_health::server::health_reporter();
     let following = tokio::spawn(report_health(node.clone(), health));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -253,6 +264,10 @@ pub async fn serve_until(
             tracing::error!(%failure, "this node stops");
             Err(ServeError::Failed(failure))
         }
+        foreign = brought_from_elsewhere(&node) => {
+            tracing::error!(%foreign, "this node stops");
+            Err(ServeError::Elsewhere(foreign))
+        }
     };
     if outcome.is_ok() {
         hand_over(&node).await;
@@ -260,6 +275,9 @@ pub async fn serve_until(
     stopping.send_replace(true);
     duties.abort();
     following.abort();
+    if let Some(calls) = calls {
+        calls.abort();
+    }
     // Streams say goodbye as soon as they see it; then the ports close.
     closing.send_replace(true);
     let _ = timeout(FAREWELL_TIMEOUT, for_clients).await;
@@ -327,10 +345,28 @@ async fn bind(
     network.bind(address).await.map_err(listen)
 }
 
+/// Resolves when this node has data with a license that is bound to other
+/// machines. What is bound to machines is looked at when the data is opened, and
+/// again when this node begins to lead: by then it has read its whole log.
+async fn brought_from_elsewhere(node: &Node) -> LicenseError {
+    let own = licenses::own_hostids(&node.config);
+    let mut leadership = node.consensus.watch_leadership();
+    loop {
+        leadership.borrow_and_update();
+        if let Some(foreign) = licenses::foreign_to_this_host(node, &own) {
+            return foreign;
+        }
+        if leadership.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 fn check_hostid(config: &Config) -> Result<(), ServeError> {
     let Some(configured) = &config.nodes[&config.node_id].hostid else { return Ok(()) };
     let found = hostids::of_this_machine();
-    if found.contains(configured) {
+    // What was agreed upon, the machine cannot prove.
+    if configured.kind() == HostIdKind::String || found.contains(configured) {
         return Ok(());
     }
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -369,7 +405,7 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
 /// From the first start on an empty log is a lost one.
 fn remove_mark(disk: &dyn Disk, data_dir: &Path, origin: Origin) -> Result<(), ServeError> {
     let mark = match origin {
-        Origin::Kept => return Ok(()),
+        Origin::Kept | Origin::Alone => return Ok(()),
         Origin::Founding => NEWBORN,
         Origin::Joining => JOINING,
     };

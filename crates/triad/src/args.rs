@@ -1,6 +1,7 @@
 //! The command line as typed. What it means is decided by each verb.
 
 pub mod asking;
+pub mod capability;
 pub mod drill;
 pub mod history;
 pub mod license;
@@ -18,6 +19,7 @@ use triad_server::node_spec::NodeSpec;
 use crate::duration;
 
 use self::asking::ExplainArguments;
+use self::capability::CapabilityVerb;
 use self::history::{AuditVerb, EventsArguments, ReportVerb};
 use self::license::LicenseVerb;
 use self::nodes::NodeVerb;
@@ -182,6 +184,9 @@ pub enum Verb {
     /// License documents: put them in force, check them, issue them
     #[command(subcommand)]
     License(LicenseVerb),
+    /// The publisher's back office, by file
+    #[command(subcommand)]
+    Capability(CapabilityVerb),
     /// The nodes of the cluster
     #[command(subcommand)]
     Node(NodeVerb),

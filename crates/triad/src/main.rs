@@ -5,6 +5,7 @@ mod args;
 mod audit;
 mod bench;
 mod borrow;
+mod capability;
 mod checkout;
 mod checkouts;
 mod clock;
@@ -117,6 +118,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Report(verb) => report::run(settings, &verb).await,
         Verb::Audit(AuditVerb::Verify) => audit::verify(settings).await,
         Verb::Policy(verb) => policy::run(settings, verb).await,
+        Verb::Capability(verb) => capability::run(settings, verb).await,
         Verb::License(verb) => license::run(settings, verb).await,
         Verb::Node(NodeVerb::List) => lists::nodes(settings).await,
         Verb::Node(NodeVerb::Add(arguments)) => members::add(settings, &arguments).await,

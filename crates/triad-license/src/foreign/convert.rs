@@ -15,7 +15,7 @@ use crate::binding::HOSTIDS_PER_BINDING;
 use crate::content::{Content, PACKAGES_MAX, UPGRADES_MAX};
 use crate::dates::{Day, Zone};
 use crate::diagnostic::{DIAGNOSTICS_MAX, Severity, Source};
-use crate::document::body_of;
+use crate::document::{LICENSE, body_of};
 use crate::draft::{DraftFeature, quoted};
 use crate::error::LicenseError;
 use crate::hostid::HostId;
@@ -84,7 +84,7 @@ pub fn convert_license(bytes: &[u8]) -> Result<Conversion, LicenseError> {
         })
         .collect();
     let terms = converter.written();
-    let problem = body_of(&terms).and_then(|body| Content::parse(&body, 0)).err();
+    let problem = body_of(LICENSE, &terms).and_then(|body| Content::parse(&body, 0)).err();
     Ok(Conversion { terms, report, problem })
 }
 

@@ -62,8 +62,9 @@ fn mistakes_are_named_by_line_column_and_remedy() {
             "byte 3",
         ),
         ("\"2026.1\"", "\"v1\"", "line 10, column 11: feature 1 (\"solver\"), version: ", "digits"),
-        ("cluster = ", "hostids = [\"ETHERNET:001122334455\"]\ncluster = ", "line 5, ", "either"),
-        ("cluster = \"5b1f0e0c9d7a44e2\"", "", "line 5, ", "either"),
+        ("cluster = ", "hostids = []\ncluster = ", "line 6, column 11: ", "one to three"),
+        ("cluster = \"5b1f0e0c9d7a44e2\"", "", "line 5, ", "or both"),
+        ("\n[binding]", "grants_nothing = true\n[binding]", "line ", "remove one of the two"),
         (
             "cluster = \"5b1f0e0c9d7a44e2\"",
             "hostids = [\"STRING:a\", \"STRING:b\"]",

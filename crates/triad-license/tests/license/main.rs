@@ -1,6 +1,7 @@
 //! Documents as publishers issue them, sites apply them and attackers alter
 //! them.
 
+mod capability;
 mod content;
 mod convert;
 mod convert_field;

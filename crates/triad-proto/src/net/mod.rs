@@ -16,6 +16,7 @@ mod closed;
 mod connect;
 mod handshakes;
 mod http2;
+mod pinned;
 mod slots;
 mod stream;
 mod tcp;
@@ -41,6 +42,7 @@ pub use connect::{
     io_error_kind,
 };
 pub use http2::{Traffic, server};
+pub use pinned::fingerprint_of;
 pub use slots::block_of;
 pub use stream::{ConnectionInfo, ServerStream};
 pub use tcp::TcpNetwork;

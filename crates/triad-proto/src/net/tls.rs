@@ -18,10 +18,21 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::pinned::Pinned;
 use crate::identity::{NODE_SERVER_NAME, node_server_name};
 
-/// HTTP/2, the only protocol spoken here.
+/// HTTP/2, the only protocol spoken by nodes.
 const ALPN_HTTP2: &[u8] = b"h2";
+/// What browsers and scripts fall back to.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// Where systems keep the authorities that they trust; the first is taken.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Certificates in one PEM file: a chain is two or three, a bundle of roots
 /// during the change of a CA is two.
@@ -133,6 +144,13 @@ impl ServerTls {
         Ok(Self { config: RwLock::new(server_config(identity, clients)?) })
     }
 
+    /// TLS for browsers and scripts, which may speak HTTP/1.1, too.
+    pub fn for_web(identity: &Identity) -> Result<Self, TlsError> {
+        let mut config = (*server_config(identity, &ClientCertificates::Ignored)?).clone();
+        config.alpn_protocols.push(ALPN_HTTP1.to_vec());
+        Ok(Self { config: RwLock::new(Arc::new(config)) })
+    }
+
     /// Replaces identity and CAs at once. On an error the old ones stay.
     pub fn reload(
         &self,
@@ -163,6 +181,42 @@ impl ClientTls {
     pub fn new(ca_pem: &[u8], identity: Option<&Identity>) -> Result<Self, TlsError> {
         Ok(Self {
             config: Arc::new(RwLock::new(client_config(ca_pem, identity)?)),
+            server_name: node_name(NODE_SERVER_NAME),
+        })
+    }
+
+    /// TLS that trusts the authorities of this machine, for a server whose host
+    /// name is still to be given.
+    pub fn system() -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let bundle = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read(path).ok());
+        let bundle = bundle.ok_or(TlsError::NoCertificate)?;
+        // One that is damaged must not take the others along.
+        for certificate in CertificateDer::pem_slice_iter(&bundle).flatten() {
+            let _ = roots.add(certificate);
+        }
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self {
+            config: Arc::new(RwLock::new(Arc::new(config))),
+            server_name: node_name(NODE_SERVER_NAME),
+        })
+    }
+
+    /// TLS that accepts the one certificate with this SHA-256 fingerprint, from
+    /// whatever host and whoever issued it.
+    pub fn pinned(fingerprint: [u8; 32]) -> Result<Self, TlsError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Pinned::new(fingerprint, provider()))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self {
+            config: Arc::new(RwLock::new(Arc::new(config))),
             server_name: node_name(NODE_SERVER_NAME),
         })
     }

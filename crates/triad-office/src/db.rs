@@ -1,0 +1,57 @@
+//! The database: one SQLite file, its migrations, and how it is opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::OfficeError;
+
+/// Each is run once, in a transaction of its own.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+/// How long a command waits for the server's transaction, and the other way round.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens the database and brings it to this program's version.
+pub fn open(path: &Path) -> Result<Connection, OfficeError> {
+    prepare(Connection::open(path)?)
+}
+
+/// A database in memory, for tests.
+pub fn in_memory() -> Result<Connection, OfficeError> {
+    prepare(Connection::open_in_memory()?)
+}
+
+fn prepare(mut connection: Connection) -> Result<Connection, OfficeError> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What the office has answered must not be forgotten by a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(OfficeError::TooNew { found: version, known: MIGRATIONS.len() });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have been faster.
+        let now: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if now == index {
+            tx.execute_batch(migration)?;
+            tx.pragma_update(None, "user_version", index + 1)?;
+        }
+        tx.commit()?;
+    }
+    Ok(connection)
+}
+
+/// Does something in one transaction: all of it, or nothing.
+pub fn write<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, OfficeError>,
+) -> Result<T, OfficeError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = work(&tx)?;
+    tx.commit()?;
+    Ok(done)
+}

@@ -1,0 +1,522 @@
+//! Who belongs together: servers become single servers, pairs and triads, in
+//! whatever order they call.
+//!
+//! | a server calls | and is | then |
+//! |---|---|---|
+//! | naming no partners | unknown | a single server |
+//! | | known | as it was registered |
+//! | as main, naming its back-up | | the pair of both |
+//! | as back-up, naming its main | of that pair | as it was registered |
+//! | | otherwise | `PENDING_MAIN`, until its main names it |
+//! | as one of a triad | | the triad of all three |
+//!
+//! A pair needs the word of its main: a back-up alone could otherwise join any
+//! server's rights. A server that became a single server by mistake is taken
+//! over in silence while it holds no rights, and only by a person after that
+//! (`repair`). So each order of arrivals ends in the same state.
+//!
+//! Every function writes in the caller's transaction: a call is registered as a
+//! whole or not at all, wherever the power fails.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use triad_license::HostId;
+
+use crate::audit::{self, About};
+use crate::error::OfficeError;
+
+/// What a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// One server.
+    Single,
+    /// A main server and its back-up.
+    Pair,
+    /// Three equal servers.
+    Triad,
+}
+
+impl Kind {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Single => "SINGLE",
+            Kind::Pair => "PAIR",
+            Kind::Triad => "TRIAD",
+        }
+    }
+
+    /// Reads what [`Kind::as_str`] writes, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let kinds = [Kind::Single, Kind::Pair, Kind::Triad];
+        kinds.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// How many servers it has.
+    pub fn size(self) -> usize {
+        match self {
+            Kind::Single => 1,
+            Kind::Pair => 2,
+            Kind::Triad => 3,
+        }
+    }
+
+    /// The role of each of its servers, in the order in which they are named.
+    fn roles(self) -> &'static [&'static str] {
+        match self {
+            Kind::Single => &["SINGLE"],
+            Kind::Pair => &["MAIN", "BACKUP"],
+            Kind::Triad => &["MEMBER", "MEMBER", "MEMBER"],
+        }
+    }
+}
+
+/// What a server says of itself when it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The machine.
+    pub hostid: HostId,
+    /// Its group.
+    pub shape: Shape,
+}
+
+/// Which group a server says it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// It names nobody.
+    Undeclared,
+    /// It is the main server of a pair.
+    Main {
+        /// Its back-up.
+        backup: HostId,
+    },
+    /// It is the back-up of a pair.
+    Backup {
+        /// Its main server.
+        main: HostId,
+    },
+    /// It is one of a triad.
+    Member {
+        /// The others.
+        others: [HostId; 2],
+    },
+}
+
+/// Where a server was found to belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In this group.
+    Group(i64),
+    /// A declared back-up whose main has not named it yet.
+    PendingMain,
+}
+
+/// Who registers, and how far that reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Registrar<'a> {
+    /// For the audit: a user, or `server`.
+    pub actor: &'a str,
+    /// How it is told in the timeline, such as `automatically from the request of ...`.
+    pub how: &'a str,
+    /// A person has decided that rights may move to where they belong.
+    pub repairs: bool,
+    /// Now.
+    pub now_ms: u64,
+}
+
+/// A server as it is registered.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its number.
+    pub id: i64,
+    /// The machine.
+    pub hostid: String,
+    /// Its group.
+    pub group: Option<i64>,
+    /// Its role in the group.
+    pub role: String,
+    /// What it said of itself last.
+    pub declared: String,
+    /// Whether it has called itself, and its key is known.
+    pub has_called: bool,
+}
+
+const SERVER_COLUMNS: &str = "id, hostid, group_id, role, declared, public_key IS NOT NULL";
+
+fn server(row: &Row<'_>) -> rusqlite::Result<Server> {
+    Ok(Server {
+        id: row.get(0)?,
+        hostid: row.get(1)?,
+        group: row.get(2)?,
+        role: row.get(3)?,
+        declared: row.get(4)?,
+        has_called: row.get(5)?,
+    })
+}
+
+/// The server of this machine.
+pub fn find(tx: &Connection, hostid: &str) -> Result<Option<Server>, OfficeError> {
+    let text = format!("SELECT {SERVER_COLUMNS} FROM servers WHERE hostid = ?1");
+    Ok(tx.prepare_cached(&text)?.query_row([hostid], server).optional()?)
+}
+
+/// The servers of a group: the main server first, equals by their host ids.
+pub fn members(tx: &Connection, group: i64) -> Result<Vec<Server>, OfficeError> {
+    let text = format!(
+        "SELECT {SERVER_COLUMNS} FROM servers WHERE group_id = ?1
+         ORDER BY role = 'BACKUP', hostid"
+    );
+    let mut statement = tx.prepare_cached(&text)?;
+    let rows = statement.query_map([group], server)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Copies that a group holds, those on their way back included.
+pub fn copies_held(tx: &Connection, group: i64) -> Result<u64, OfficeError> {
+    let text = "SELECT coalesce(sum(copies + in_return), 0) FROM mappings WHERE group_id = ?1";
+    Ok(tx.prepare_cached(text)?.query_row([group], |row| row.get(0))?)
+}
+
+impl Claim {
+    /// For the record of what a server said of itself.
+    pub fn declared(&self) -> String {
+        match &self.shape {
+            Shape::Undeclared => String::new(),
+            Shape::Main { backup } => format!("main of {backup}"),
+            Shape::Backup { main } => format!("back-up of {main}"),
+            Shape::Member { others: [a, b] } => {
+                let (a, b) = if a <= b { (a, b) } else { (b, a) };
+                format!("triad with {a} and {b}")
+            }
+        }
+    }
+}
+
+/// Registers a server by its own call.
+///
+/// # Errors
+///
+/// A refusal says which rule is broken, by whom, and what mends it.
+pub fn register(
+    tx: &Connection,
+    claim: &Claim,
+    by: Registrar<'_>,
+) -> Result<Placement, OfficeError> {
+    let hostid = &claim.hostid;
+    let placement = match &claim.shape {
+        Shape::Undeclared => undeclared(tx, hostid, by)?,
+        Shape::Backup { main } => backup(tx, hostid, main, by)?,
+        Shape::Main { backup } => {
+            let hosts = [hostid.clone(), backup.clone()];
+            Placement::Group(place(tx, Kind::Pair, &hosts, hostid, by)?)
+        }
+        Shape::Member { others } => {
+            let mut hosts = vec![hostid.clone()];
+            hosts.extend(others.iter().cloned());
+            Placement::Group(place(tx, Kind::Triad, &hosts, hostid, by)?)
+        }
+    };
+    tx.prepare_cached("UPDATE servers SET declared = ?1 WHERE hostid = ?2")?
+        .execute(params![claim.declared(), hostid.to_string()])?;
+    Ok(placement)
+}
+
+/// Registers a group by hand. The first of a pair is its main server.
+pub fn register_group(
+    tx: &Connection,
+    kind: Kind,
+    hosts: &[HostId],
+    by: Registrar<'_>,
+) -> Result<i64, OfficeError> {
+    let first = hosts.first().ok_or_else(|| {
+        OfficeError::refused("GROUP_SIZE", "name at least one host id, as TYPE:value")
+    })?;
+    place(tx, kind, hosts, first, by)
+}
+
+fn undeclared(
+    tx: &Connection,
+    hostid: &HostId,
+    by: Registrar<'_>,
+) -> Result<Placement, OfficeError> {
+    match find(tx, &hostid.to_string())?.and_then(|server| server.group) {
+        Some(group) => Ok(Placement::Group(group)),
+        None => {
+            Ok(Placement::Group(place(tx, Kind::Single, std::slice::from_ref(hostid), hostid, by)?))
+        }
+    }
+}
+
+fn backup(
+    tx: &Connection,
+    hostid: &HostId,
+    main: &HostId,
+    by: Registrar<'_>,
+) -> Result<Placement, OfficeError> {
+    check_hosts(Kind::Pair, &[main.clone(), hostid.clone()])?;
+    let name = hostid.to_string();
+    let Some(own) = find(tx, &name)? else {
+        let id = insert(tx, &name, "PENDING_MAIN", by.now_ms)?;
+        pending(tx, id, &name, main, by)?;
+        return Ok(Placement::PendingMain);
+    };
+    let Some(group) = own.group else {
+        if own.role != "PENDING_MAIN" {
+            pending(tx, own.id, &name, main, by)?;
+        }
+        return Ok(Placement::PendingMain);
+    };
+    let with = members(tx, group)?;
+    if with.iter().any(|server| server.hostid == main.to_string()) {
+        // The pair is as declared, or the other way round.
+        let hosts = [main.clone(), hostid.clone()];
+        return Ok(Placement::Group(place(tx, Kind::Pair, &hosts, hostid, by)?));
+    }
+    if with.len() > 1 {
+        return Err(in_other_group(&name, &with));
+    }
+    let held = copies_held(tx, group)?;
+    if held > 0 {
+        return Err(holds_rights(&name, held, main, hostid));
+    }
+    dissolve(tx, group)?;
+    pending(tx, own.id, &name, main, by)?;
+    Ok(Placement::PendingMain)
+}
+
+fn pending(
+    tx: &Connection,
+    id: i64,
+    name: &str,
+    main: &HostId,
+    by: Registrar<'_>,
+) -> Result<(), OfficeError> {
+    tx.execute("UPDATE servers SET role = 'PENDING_MAIN', group_id = NULL WHERE id = ?1", [id])?;
+    let detail = format!("waits for {main} to name it as its back-up");
+    let about = About { group: None, hostid: name };
+    audit::record(tx, by.now_ms, by.actor, "server.pending", about, &detail)
+}
+
+/// Makes sure that there is exactly this group.
+fn place(
+    tx: &Connection,
+    kind: Kind,
+    hosts: &[HostId],
+    claimer: &HostId,
+    by: Registrar<'_>,
+) -> Result<i64, OfficeError> {
+    check_hosts(kind, hosts)?;
+    let names: Vec<String> = hosts.iter().map(HostId::to_string).collect();
+    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let mut known = Vec::new();
+    for name in &names {
+        known.push(find(tx, name)?);
+    }
+    let groups: BTreeSet<i64> = known.iter().flatten().filter_map(|server| server.group).collect();
+
+    // The usual case: it is there already.
+    if let [group] = Vec::from_iter(&groups)[..]
+        && known.iter().all(|server| server.as_ref().is_some_and(|s| s.group == Some(*group)))
+        && kind_of(tx, *group)? == kind
+    {
+        let roles = known.iter().flatten().map(|server| server.role.as_str());
+        if roles.eq(kind.roles().iter().copied()) {
+            return Ok(*group);
+        }
+    }
+
+    for server in known.iter().flatten().filter(|server| server.role == "PENDING_MAIN") {
+        let expected = format!("back-up of {}", hosts[0]);
+        if kind == Kind::Pair && server.declared != expected && !by.repairs {
+            let (name, declared) = (&server.hostid, &server.declared);
+            let message = format!(
+                "{name} says that it is {declared}, and {claimer} names it as its own back-up; \
+                 correct the host ids in the configuration of one of the two"
+            );
+            return Err(OfficeError::refused("BACKUP_OF_ANOTHER", message));
+        }
+    }
+
+    let mut kept = None;
+    let mut absorbed = Vec::new();
+    for group in groups {
+        let with = members(tx, group)?;
+        let held = copies_held(tx, group)?;
+        let is_own = with.iter().any(|server| server.hostid == claimer.to_string());
+        if !with.iter().all(|server| wanted.contains(server.hostid.as_str())) {
+            // Somebody else is in it. A server may change its own mind while
+            // nothing is at stake and nobody else says the same as it did.
+            let confirmed = with
+                .iter()
+                .any(|server| !wanted.contains(server.hostid.as_str()) && server.has_called);
+            if held > 0 || confirmed || !(is_own || by.repairs) {
+                let name = with.iter().find(|server| wanted.contains(server.hostid.as_str()));
+                let name = name.map_or("", |server| &server.hostid);
+                return Err(in_other_group(name, &with));
+            }
+            absorbed.push(group);
+            continue;
+        }
+        // Rights stay where they are if they are those of the main server or of
+        // the caller; a back-up that holds some was taken for a main server.
+        let first_is_in = with.iter().any(|server| server.hostid == names[0]);
+        let is_reversed = with.len() == 2
+            && kind == Kind::Pair
+            && with.iter().any(|server| server.hostid == names[0] && server.role == "BACKUP");
+        let may_keep = match kind {
+            Kind::Pair => first_is_in && !is_reversed,
+            Kind::Single | Kind::Triad => is_own,
+        };
+        if held > 0 && !may_keep && !by.repairs {
+            let name = with.iter().find(|server| server.hostid != names[0]);
+            let name = name.map_or(names[0].as_str(), |server| &server.hostid);
+            return Err(holds_rights(name, held, &hosts[0], hosts.last().unwrap_or(&hosts[0])));
+        }
+        if kept.is_none() && (first_is_in || held > 0) {
+            kept = Some(group);
+        } else {
+            absorbed.push(group);
+        }
+    }
+
+    let group = match kept {
+        Some(group) => {
+            tx.execute(
+                "UPDATE server_groups SET kind = ?1 WHERE id = ?2",
+                params![kind.as_str(), group],
+            )?;
+            group
+        }
+        None => {
+            tx.execute(
+                "INSERT INTO server_groups (kind, created_ms) VALUES (?1, ?2)",
+                params![kind.as_str(), by.now_ms],
+            )?;
+            tx.last_insert_rowid()
+        }
+    };
+    for other in absorbed {
+        move_rights(tx, other, group)?;
+        dissolve(tx, other)?;
+    }
+    for ((name, role), known) in names.iter().zip(kind.roles()).zip(&known) {
+        let id = match known {
+            Some(server) => server.id,
+            None => insert(tx, name, role, by.now_ms)?,
+        };
+        tx.execute(
+            "UPDATE servers SET group_id = ?1, role = ?2 WHERE id = ?3",
+            params![group, role, id],
+        )?;
+        let about = About { group: Some(group), hostid: name };
+        let before = known.as_ref().map(|server| server.role.as_str());
+        if before != Some(*role) || known.as_ref().is_some_and(|s| s.group != Some(group)) {
+            let from = before.map(|role| format!(" (before: {role})")).unwrap_or_default();
+            let detail = format!("registered as {role}{from}, {}", by.how);
+            audit::record(tx, by.now_ms, by.actor, "server.registered", about, &detail)?;
+        }
+    }
+    Ok(group)
+}
+
+fn check_hosts(kind: Kind, hosts: &[HostId]) -> Result<(), OfficeError> {
+    if hosts.len() != kind.size() {
+        let (noun, size) = (kind.as_str().to_lowercase(), kind.size());
+        let message = format!("a {noun} has {size} host ids, {} were named", hosts.len());
+        return Err(OfficeError::refused("GROUP_SIZE", message));
+    }
+    let distinct: BTreeSet<&HostId> = hosts.iter().collect();
+    if distinct.len() != hosts.len() {
+        let message = "the same host id stands for two servers; each machine has its own";
+        return Err(OfficeError::refused("HOSTID_TWICE", message));
+    }
+    if let Some(other) = hosts.iter().find(|host| host.kind() != hosts[0].kind()) {
+        let message = format!(
+            "{} and {other} are host ids of different types; name all servers of a group by the \
+             same type (see \"triad hostid\" on each)",
+            hosts[0]
+        );
+        return Err(OfficeError::refused("HOSTID_TYPES_DIFFER", message));
+    }
+    Ok(())
+}
+
+fn in_other_group(name: &str, with: &[Server]) -> OfficeError {
+    let others: Vec<&str> =
+        with.iter().map(|server| server.hostid.as_str()).filter(|other| *other != name).collect();
+    let others = others.join(" and ");
+    let message = format!(
+        "{name} is registered together with {others}, and a server belongs to one group; correct \
+         the partners in its configuration, or take the group apart in the portal"
+    );
+    OfficeError::refused("IN_OTHER_GROUP", message)
+}
+
+fn holds_rights(name: &str, held: u64, main: &HostId, other: &HostId) -> OfficeError {
+    let copies = if held == 1 { "copy".to_owned() } else { format!("{held} copies") };
+    let message = format!(
+        "{name} is registered as a main server of its own and holds {copies} of rights; to make \
+         {main} the main server and move them, use Repair on its page in the portal, or \
+         \"triad-office pair repair {main} {other}\""
+    );
+    OfficeError::refused("MAIN_HOLDS_RIGHTS", message)
+}
+
+fn kind_of(tx: &Connection, group: i64) -> Result<Kind, OfficeError> {
+    let text = "SELECT kind FROM server_groups WHERE id = ?1";
+    let kind: String = tx.prepare_cached(text)?.query_row([group], |row| row.get(0))?;
+    Kind::parse(&kind).ok_or_else(|| OfficeError::NotFound(format!("the kind {kind}")))
+}
+
+fn insert(tx: &Connection, name: &str, role: &str, now_ms: u64) -> Result<i64, OfficeError> {
+    let text = "INSERT INTO servers (hostid, role, created_ms) VALUES (?1, ?2, ?3)";
+    tx.prepare_cached(text)?.execute(params![name, role, now_ms])?;
+    Ok(tx.last_insert_rowid())
+}
+
+fn move_rights(tx: &Connection, from: i64, to: i64) -> Result<(), OfficeError> {
+    let text = "INSERT INTO mappings (group_id, line_item_id, copies, in_return, return_serial,
+                                      requested)
+         SELECT ?2, line_item_id, copies, in_return, NULL, requested
+         FROM mappings WHERE group_id = ?1
+         ON CONFLICT (group_id, line_item_id) DO UPDATE
+         SET copies = copies + excluded.copies, in_return = in_return + excluded.in_return";
+    tx.execute(text, [from, to])?;
+    let organisation = "UPDATE server_groups SET organisation_id = coalesce(organisation_id,
+             (SELECT organisation_id FROM server_groups WHERE id = ?1)) WHERE id = ?2";
+    tx.execute(organisation, [from, to])?;
+    Ok(())
+}
+
+/// Ends a group. Servers that nobody has ever heard of go with it; the others
+/// stand alone until they are placed again.
+fn dissolve(tx: &Connection, group: i64) -> Result<(), OfficeError> {
+    tx.execute("UPDATE servers SET group_id = NULL, role = 'SINGLE' WHERE group_id = ?1", [group])?;
+    tx.execute("DELETE FROM mappings WHERE group_id = ?1", [group])?;
+    tx.execute("DELETE FROM server_groups WHERE id = ?1", [group])?;
+    Ok(())
+}
+
+/// Takes a group without rights apart; its servers are placed anew when they
+/// call again. Keys are forgotten, so that a machine that was set up anew is
+/// let in.
+pub fn take_apart(tx: &Connection, group: i64, by: Registrar<'_>) -> Result<(), OfficeError> {
+    kind_of(tx, group).map_err(|_| OfficeError::NotFound(format!("the group {group}")))?;
+    let held = copies_held(tx, group)?;
+    if held > 0 {
+        let message = format!("the group holds {held} copies of rights; take them back first");
+        return Err(OfficeError::refused("GROUP_HOLDS_RIGHTS", message));
+    }
+    for server in members(tx, group)? {
+        let about = About { group: Some(group), hostid: &server.hostid };
+        audit::record(tx, by.now_ms, by.actor, "group.apart", about, "taken out of the group")?;
+    }
+    tx.execute("UPDATE servers SET public_key = NULL, sequence = 0 WHERE group_id = ?1", [group])?;
+    dissolve(tx, group)?;
+    tx.execute("DELETE FROM servers WHERE group_id IS NULL AND public_key IS NULL", [])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
