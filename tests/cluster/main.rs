@@ -17,6 +17,7 @@ mod history;
 mod members;
 mod order;
 mod outage;
+mod pair;
 mod partition;
 mod python;
 mod queue;

@@ -54,6 +54,8 @@ pub struct Options {
     pub disconnect_grace: Duration,
     /// How many nodes: 1 to 3.
     pub nodes: usize,
+    /// A main server and its back-up, instead of nodes that agree.
+    pub pair: bool,
     /// What the license grants.
     pub features: Vec<(String, u32)>,
     /// Whether clients are told the addresses of proxies.
@@ -72,6 +74,7 @@ impl Default for Options {
             heartbeat_interval: Duration::from_millis(500),
             disconnect_grace: Duration::from_secs(4),
             nodes: 3,
+            pair: false,
             features: vec![(FEATURE.into(), 100)],
             with_proxies: false,
             files_max: None,
@@ -141,6 +144,7 @@ impl Cluster {
             None => on_loopback(&options),
         };
         let mut init = InitOptions::new(clock::now());
+        init.pair = options.pair;
         init.publisher_keys = vec![publisher.public().to_string()];
         let created = init_cluster(folder.path(), &specs, &init).unwrap();
         let token = fs::read_to_string(&created.admin_token).unwrap().trim().to_owned();

@@ -70,8 +70,19 @@ pub struct Holders(pub Vec<Holder>);
 impl Holders {
     /// `count` clients named `user1`, `user2` and so on check out one seat each.
     pub async fn seat(cluster: &Cluster, count: usize) -> Self {
-        let seats = (1..=count).map(|n| holder(cluster, format!("user{n}")));
+        Self::seat_as(cluster, "user", count).await
+    }
+
+    /// The same, named otherwise.
+    pub async fn seat_as(cluster: &Cluster, name: &str, count: usize) -> Self {
+        let seats = (1..=count).map(|n| holder(cluster, format!("{name}{n}")));
         Holders(join_all(seats).await)
+    }
+
+    /// These and some more.
+    pub fn and(mut self, more: Holders) -> Holders {
+        self.0.extend(more.0);
+        self
     }
 
     /// Waits until each of them is connected and holds its seat.

@@ -10,7 +10,7 @@ use triad_ledger::rights::{LINES_MAX, Line};
 
 use crate::binding::{Binding, HOSTIDS_PER_BINDING};
 use crate::dates::{Day, Zone};
-use crate::document::position;
+use crate::document::{Frame, position};
 use crate::error::{LicenseError, printable};
 use crate::hostid::HostId;
 use crate::resolve::{COMPONENTS_MAX, Component, Package, Unresolved, Upgrade, unpack, upgrade};
@@ -45,6 +45,20 @@ pub(crate) struct Feature {
     pub(crate) expires: Option<Day>,
 }
 
+/// For how many hours a back-up may serve in the place of its main server: up to
+/// a year.
+const FAILOVER_HOURS_RANGE: std::ops::RangeInclusive<u32> = 1..=8_784;
+
+/// For how many hours a back-up may serve in the place of its main server, as a
+/// license document says; `None` where it does not, or where it cannot be read.
+/// Its signatures are not looked at: it is for documents that are in force.
+pub fn failover_hours(document: &str) -> Option<u32> {
+    let frame = Frame::parse(crate::document::LICENSE, document).ok()?;
+    let table: toml::Table = frame.body.parse().ok()?;
+    let hours = u32::try_from(table.get("failover_hours")?.as_integer()?).ok()?;
+    FAILOVER_HOURS_RANGE.contains(&hours).then_some(hours)
+}
+
 impl Content {
     /// Reads the text between the markers; `lines_above` of the document stand
     /// above it, so that errors name the line that an editor shows.
@@ -70,6 +84,13 @@ impl Content {
         }
         if *raw.serial.get_ref() == 0 {
             return Err(source.malformed(raw.serial.span(), "serials begin at 1"));
+        }
+        if let Some(hours) = &raw.failover_hours
+            && !FAILOVER_HOURS_RANGE.contains(hours.get_ref())
+        {
+            let (from, to) = (FAILOVER_HOURS_RANGE.start(), FAILOVER_HOURS_RANGE.end());
+            let what = format!("failover_hours must be {from} to {to}");
+            return Err(source.malformed(hours.span(), what));
         }
         let zone = match &raw.zone {
             None => Zone::utc(),

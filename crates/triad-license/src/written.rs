@@ -15,6 +15,7 @@ pub(crate) struct RawContent {
     pub(crate) zone: Option<Spanned<String>>,
     pub(crate) issued: Option<Spanned<Datetime>>,
     pub(crate) notice: Option<Spanned<String>>,
+    pub(crate) failover_hours: Option<Spanned<u32>>,
     #[serde(default)]
     pub(crate) grants_nothing: bool,
     pub(crate) binding: Spanned<RawBinding>,
@@ -97,13 +98,14 @@ pub(crate) struct RawTokenCost {
 }
 
 /// All keys, for the hint after a misspelt one.
-const TOP_KEYS: [&str; 10] = [
+const TOP_KEYS: [&str; 11] = [
     "license",
     "publisher",
     "serial",
     "zone",
     "issued",
     "notice",
+    "failover_hours",
     "binding",
     "feature",
     "package",

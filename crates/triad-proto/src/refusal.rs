@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 
 impl Reason {
     /// Every reason that can be sent.
-    pub const ALL: [Reason; 49] = [
+    pub const ALL: [Reason; 50] = [
         Reason::NotLeader,
         Reason::NoQuorum,
         Reason::NotReady,
@@ -31,6 +31,7 @@ impl Reason {
         Reason::Overloaded,
         Reason::NodeUnreachable,
         Reason::NodeRemoved,
+        Reason::FailoverOver,
         Reason::LicensesExhausted,
         Reason::FeatureUnknown,
         Reason::VersionNotLicensed,
@@ -103,6 +104,7 @@ impl Reason {
             | Reason::RequestForgotten
             | Reason::WrongCluster
             | Reason::NodeRemoved
+            | Reason::FailoverOver
             | Reason::LicenseTampered
             | Reason::LicenseForeign
             | Reason::LicenseExpired

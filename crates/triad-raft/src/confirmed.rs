@@ -36,6 +36,11 @@ impl Confirmed {
         self.all().get(&peer).filter(|last| last.0 == *vote).map_or(0, |last| last.1)
     }
 
+    /// The peer begins anew, and is to be believed that it has nothing.
+    pub(crate) fn forget(&self, peer: u64) {
+        self.all().remove(&peer);
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, (Vote, u64)>> {
         self.0.lock().expect("no panic while held")
     }

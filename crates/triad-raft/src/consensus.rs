@@ -18,7 +18,7 @@ use triad_proto::v1::peer_service_server::PeerServiceServer;
 
 use crate::alone;
 use crate::clock::{PeerClocks, WallClock};
-use crate::confirmed::Memory;
+use crate::confirmed::{Confirmed, Memory};
 use crate::death;
 use crate::disk::Disk;
 use crate::filling;
@@ -251,6 +251,7 @@ struct Inner {
     history: History,
     memory: Arc<Memory>,
     removed: Removed,
+    confirmed: Arc<Confirmed>,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     health: Arc<Health>,
@@ -302,7 +303,7 @@ impl Consensus {
             clocks.clone(),
             health.clone(),
         );
-        let removed = peers.removed.clone();
+        let (removed, confirmed) = (peers.removed.clone(), peers.confirmed.clone());
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
         let fetching = peers.clone();
         let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
@@ -365,6 +366,7 @@ impl Consensus {
             history,
             memory,
             removed,
+            confirmed,
             clocks,
             timekeeper,
             health,
@@ -389,6 +391,10 @@ impl Consensus {
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.0.raft
+    }
+
+    pub(crate) fn confirmed(&self) -> &Confirmed {
+        &self.0.confirmed
     }
 
     /// Proposes commands that are committed together, and waits for their

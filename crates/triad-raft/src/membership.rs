@@ -133,6 +133,41 @@ impl Consensus {
         }
     }
 
+    /// Lets a node learn what is agreed, without a vote. One that learns already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`].
+    pub async fn teach(&self, node_id: u64, member: Member) -> Result<(), ChangeError> {
+        let is_known = self.view().members.iter().any(|known| known.node_id == node_id);
+        match is_known {
+            true => Ok(()),
+            false => completed(self.raft().add_learner(node_id, member, false)).await,
+        }
+    }
+
+    /// Teaches a node no more that has no vote, and forgets what it confirmed: it may come back
+    /// with nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`]; a node that votes is not forgotten.
+    pub async fn forget_learner(&self, node_id: u64) -> Result<(), ChangeError> {
+        let view = self.view();
+        match view.members.iter().find(|known| known.node_id == node_id) {
+            Some(known) if known.is_voter => {
+                return Err(ChangeError::Impossible(format!("node {node_id} has a vote")));
+            }
+            Some(_) => {
+                let change = ChangeMembers::RemoveNodes(BTreeSet::from([node_id]));
+                completed(self.raft().change_membership(change, false)).await?;
+            }
+            None => {}
+        }
+        self.confirmed().forget(node_id);
+        Ok(())
+    }
+
     /// Who votes after the change, `None` where that is so already.
     fn voters_after(
         &self,

@@ -74,7 +74,7 @@ pub(crate) struct Peers {
     pub(crate) clocks: Arc<PeerClocks>,
     pub(crate) removed: Removed,
     health: Arc<Health>,
-    confirmed: Arc<Confirmed>,
+    pub(crate) confirmed: Arc<Confirmed>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
 

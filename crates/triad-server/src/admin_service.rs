@@ -141,6 +141,7 @@ impl Node {
             state_hash: hash,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             warnings: self.warnings(),
+            pair: self.pair.as_ref().map(|pair| pair.status(self)),
         }
     }
 

@@ -63,6 +63,28 @@ pub struct Config {
     pub retention: Retention,
     /// The publisher's back office, if there is one.
     pub office: Option<OfficeConfig>,
+    /// Set where two servers, a main and its back-up, serve in turn.
+    pub pair: Option<PairConfig>,
+}
+
+/// A main server or its back-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairConfig {
+    /// Which of the two this is.
+    pub role: PairRole,
+    /// For how long the main is silent before the back-up serves, if clients ask
+    /// it to.
+    pub takeover_after: Duration,
+}
+
+/// Which of two servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairRole {
+    /// The one that serves.
+    Main,
+    /// The one that serves while the main cannot.
+    Backup,
 }
 
 /// The files of TLS.
@@ -177,6 +199,16 @@ struct RawConfig {
     #[serde(default)]
     history: RawHistory,
     office: Option<RawOffice>,
+    mode: Option<Spanned<String>>,
+    role: Option<Spanned<PairRole>>,
+    #[serde(default)]
+    pair: RawPair,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPair {
+    takeover_after_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -358,6 +390,7 @@ impl Reader<'_> {
             trusted.map_err(|e| self.value("publisher_keys", key, e.to_string()))?;
         }
         let office = self.office(&raw, &nodes)?;
+        let pair = self.pair(&raw, &nodes)?;
         Ok(Config {
             file: self.file.to_owned(),
             cluster_id,
@@ -382,7 +415,45 @@ impl Reader<'_> {
             )?,
             timing: self.timing(raw.raft)?,
             office,
+            pair,
         })
+    }
+
+    fn pair(
+        &self,
+        raw: &RawConfig,
+        nodes: &BTreeMap<u64, NodeEntry>,
+    ) -> Result<Option<PairConfig>, ConfigError> {
+        let mode = raw.mode.as_ref();
+        match (mode.map(|mode| mode.get_ref().as_str()), &raw.role) {
+            (None | Some("triad"), None) => return Ok(None),
+            (None | Some("triad"), Some(role)) => {
+                let expected = "is for mode = \"pair\" alone: three nodes elect who leads";
+                return Err(self.value("role", &role_name(role), expected));
+            }
+            (Some("pair"), _) => {}
+            (Some(_), _) => {
+                let mode = mode.expect("it was just looked at");
+                return Err(self.value("mode", mode, "must be \"triad\" or \"pair\""));
+            }
+        }
+        let mode = mode.expect("it was just looked at");
+        let Some(role) = &raw.role else {
+            let expected = "needs role = \"main\" or role = \"backup\"";
+            return Err(self.value("mode", mode, expected));
+        };
+        if nodes.len() != 2 {
+            let expected = format!("has two [[node]] entries, and here are {}", nodes.len());
+            return Err(self.value("mode", mode, expected));
+        }
+        let takeover_ms = self.duration(
+            "pair.takeover_after_ms",
+            raw.pair.takeover_after_ms.clone(),
+            5_000,
+            1_000..=600_000,
+        )?;
+        let takeover_after = Duration::from_millis(takeover_ms);
+        Ok(Some(PairConfig { role: *role.get_ref(), takeover_after }))
     }
 
     fn office(
@@ -546,6 +617,14 @@ impl Reader<'_> {
     }
 }
 
+fn role_name(role: &Spanned<PairRole>) -> Spanned<String> {
+    let name = match role.get_ref() {
+        PairRole::Main => "main",
+        PairRole::Backup => "backup",
+    };
+    Spanned::new(role.span(), name.to_owned())
+}
+
 /// `host:port` as it stands in a URI; an IPv6 address in brackets.
 pub(crate) fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
@@ -584,6 +663,7 @@ impl fmt::Debug for Config {
             .field("snapshot_entries", &self.snapshot_entries)
             .field("retention", &self.retention)
             .field("office", &self.office)
+            .field("pair", &self.pair)
             .finish()
     }
 }

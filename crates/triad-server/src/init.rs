@@ -24,7 +24,7 @@ use triad_proto::identity::ClusterId;
 
 use crate::authority::{Authority, AuthorityError, CERTIFICATE_DAYS_DEFAULT, sha256};
 use crate::node_spec::NodeSpec;
-use crate::serve::NEWBORN;
+use crate::serve::{JOINING, NEWBORN};
 use config_text::config_text;
 use files::{Access, Entry, write_all};
 pub use joining::{JoiningNode, init_joining, joining_directory};
@@ -62,6 +62,8 @@ pub struct InitOptions {
     pub certificate_days: u32,
     /// The present, from which certificates are dated.
     pub now: SystemTime,
+    /// Two nodes that serve in turn, the main first, instead of nodes that agree.
+    pub pair: bool,
 }
 
 impl InitOptions {
@@ -72,6 +74,7 @@ impl InitOptions {
             tls: TlsMode::On,
             certificate_days: CERTIFICATE_DAYS_DEFAULT,
             now,
+            pair: false,
         }
     }
 }
@@ -136,8 +139,10 @@ pub fn init_cluster(
         // by the first start, so a node that lost its data does not vote.
         let data = home.join("data");
         let mark = "This node has never run. Its first start removes this file.\n".to_owned();
+        // A back-up founds nothing: it follows.
+        let name = if options.pair && node_id > 1 { JOINING } else { NEWBORN };
         entries.push(Entry::directory(data.clone(), Access::Owner));
-        entries.push(Entry::file(data.join(NEWBORN), mark, Access::Everyone));
+        entries.push(Entry::file(data.join(name), mark, Access::Everyone));
         created.push(CreatedNode { node_id, spec: spec.clone(), directory: home, config });
     }
     let admin_token = directory.join("admin.token");
@@ -163,6 +168,9 @@ pub enum InitError {
     /// Too few or too many nodes.
     #[error("a cluster has 1 to {NODES_MAX} nodes, three to survive a failure; {0} were given")]
     NodeCount(usize),
+    /// A pair of more or fewer than two.
+    #[error("a pair has two nodes, the main server first and then its back-up; {0} were given")]
+    PairCount(usize),
     /// Two nodes of one name.
     #[error("two nodes are named {0:?}; give each a name of its own")]
     DuplicateName(String),
@@ -218,6 +226,9 @@ pub enum InitError {
 fn check(nodes: &[NodeSpec], options: &InitOptions) -> Result<(), InitError> {
     if !(1..=NODES_MAX).contains(&nodes.len()) {
         return Err(InitError::NodeCount(nodes.len()));
+    }
+    if options.pair && nodes.len() != 2 {
+        return Err(InitError::PairCount(nodes.len()));
     }
     if !(1..=CERTIFICATE_DAYS_MAX).contains(&options.certificate_days) {
         return Err(InitError::CertificateDays(options.certificate_days));

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use triad_ledger::{Answer, Command, Outcome, Silence, Waiting, names::SessionId};
 use triad_raft::{Leadership, QUORUM_LEASE_MAX};
 
 use crate::mutation::{self, Mutation};
 use crate::news::Place;
 use crate::node::Node;
+use crate::pair;
 use crate::sessions::Sessions;
 
 /// How often the table is looked at: a tenth of the shortest useful grace.
@@ -32,10 +33,23 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         let now = *leadership.borrow_and_update();
         if now.serving {
+            let ready = async {
+                let Some(pair) = &node.pair else { return true };
+                pair::before_serving(&node, pair).await
+            };
+            let is_ready = tokio::select! {
+                is_ready = ready => is_ready,
+                () = until_changed(&mut leadership, now) => continue,
+            };
+            if !is_ready {
+                sleep(TICK).await;
+                continue;
+            }
             promote(&node, now);
             tokio::select! {
                 () = serve(&node, now.term) => {}
                 () = until_changed(&mut leadership, now) => {}
+                () = must_not_serve(&node) => node.follow(),
             }
         } else {
             node.follow();
@@ -43,6 +57,15 @@ pub(crate) async fn run(node: Arc<Node>) {
                 return;
             }
         }
+    }
+}
+
+/// Resolves when a server of a pair is to serve no more; of a cluster of nodes
+/// that agree, never.
+async fn must_not_serve(node: &Node) {
+    match &node.pair {
+        Some(pair) => pair.must_not_serve().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -31,6 +31,7 @@ mod news;
 mod node;
 pub mod node_spec;
 pub mod office;
+mod pair;
 mod policy_admin;
 mod seats_admin;
 mod serve;
@@ -39,7 +40,7 @@ pub mod sessions;
 mod unfinished;
 
 pub use config::{Config, ConfigError};
-pub use serve::{Ready, ServeError, ServeOptions, serve, serve_until};
+pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};
 /// A log filter for what fills pages while a node is away; to stand before the
 /// one that is asked for.
 pub use triad_raft::LOG_QUIET;

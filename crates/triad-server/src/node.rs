@@ -20,6 +20,7 @@ use crate::config::{Config, SessionTimes};
 use crate::convert;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
+use crate::pair::Pair;
 use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 
 /// How long a request may take before its outcome is called unknown. Far
@@ -78,6 +79,8 @@ pub(crate) struct Node {
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
     stopping: watch::Receiver<bool>,
+    /// Set where this is a main server or its back-up.
+    pub(crate) pair: Option<Arc<Pair>>,
 }
 
 impl Node {
@@ -87,6 +90,7 @@ impl Node {
         desk: Arc<NewsDesk>,
         signer: Option<Identity>,
         stopping: watch::Receiver<bool>,
+        pair: Option<Arc<Pair>>,
     ) -> Arc<Self> {
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
@@ -98,6 +102,7 @@ impl Node {
             next_stream: AtomicU64::new(1),
             leaderless,
             stopping,
+            pair,
         });
         let mut leadership = node.consensus.watch_leadership();
         tokio::spawn(async move {
@@ -345,6 +350,9 @@ impl Node {
     /// This node does not lead. Says who does, or that nobody can.
     pub(crate) fn not_leader(&self) -> Refusal {
         let leadership = self.consensus.leadership();
+        if let Some(refusal) = self.pair.as_ref().and_then(|pair| pair.refusal(leadership.term)) {
+            return refusal;
+        }
         let own = self.consensus.node_id();
         let other = leadership.leader.filter(|leader| *leader != own);
         if let Some(leader) = other

@@ -1,6 +1,7 @@
 //! A node from start to stop: checks what it is given, opens its data, listens,
 //! and leaves in good order.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,15 @@ use triad_proto::net::{
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
 use triad_proto::v1::licensing_service_server::LicensingServiceServer;
+use triad_proto::v1::pair_service_server::PairServiceServer;
 use triad_raft::disk::{Disk, RealDisk};
-use triad_raft::{Consensus, Options, Origin, Simulation, StartError, SystemClock, WallClock};
+use triad_raft::{
+    Consensus, Member, Options, Origin, Simulation, StartError, SystemClock, WallClock,
+};
 
 use crate::admin_service::Admin;
 use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
-use crate::config::Config;
+use crate::config::{Config, PairRole};
 use crate::descriptors;
 use crate::guarded::Guarded;
 use crate::hostids;
@@ -37,10 +41,13 @@ use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::node::Node;
 use crate::office;
+use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
 const ADMIN_MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// A part of what a back-up granted.
+const PAIR_MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Handing leadership over before stopping.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waiting for streams to be told before the ports close.
@@ -128,6 +135,16 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A back-up with the mark of a node that founds a cluster.
+    #[error(
+        "{}: a back-up founds nothing; it must be the mark \"joining\", as `triad init --pair` \
+         writes it",
+        mark.display()
+    )]
+    BackupFounds {
+        /// The mark.
+        mark: PathBuf,
+    },
     /// The node's data.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -150,7 +167,7 @@ pub enum ServeError {
 /// # Errors
 ///
 /// See [`ServeError`]. A process must exit non-zero on any.
-pub async fn serve(config: Config, options: ServeOptions) -> Result<(), ServeError> {
+pub async fn serve(config: Config, options: ServeOptions) -> Result<Ended, ServeError> {
     descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
@@ -167,6 +184,16 @@ fn signals(source: io::Error) -> ServeError {
     ServeError::Failed(format!("signals cannot be handled: {source}"))
 }
 
+/// How a node came to its end in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It is to be started again at once, in a new process: a back-up takes over,
+    /// or follows again, as the marks in its data directory say.
+    Again,
+}
+
 /// Like [`serve`], on a given network, until `stop` resolves.
 ///
 /// # Errors
@@ -177,7 +204,7 @@ pub async fn serve_until(
     options: ServeOptions,
     network: Arc<dyn Network>,
     stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<Ended, ServeError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
@@ -191,13 +218,16 @@ pub async fn serve_until(
     let peers = bind(&*network, "listen.peers", &config.listen_peers).await?;
 
     let disk = options.disk.unwrap_or_else(|| Arc::new(RealDisk));
-    let origin = origin(&*disk, &config.data_dir)?;
+    let origin = match config.pair {
+        None => origin(&*disk, &config.data_dir)?,
+        Some(pair) => origin_in_a_pair(&*disk, &config.data_dir, pair.role)?,
+    };
     let desk = Arc::new(NewsDesk::default());
     let reporter = desk.clone();
     let (consensus, peer_service) = Consensus::start(Options {
         cluster_id: config.cluster_id.to_string(),
         node_id: config.node_id,
-        members: config.nodes.iter().map(|(id, entry)| (*id, entry.member.clone())).collect(),
+        members: founders(&config),
         data_dir: config.data_dir.clone(),
         origin,
         timing: config.timing,
@@ -219,8 +249,11 @@ pub async fn serve_until(
     let (stopping, stops) = watch::channel(false);
     let (closing, closes) = watch::channel(false);
     let signer = tls.as_ref().map(|tls| tls.identity.clone());
-    let node = Node::new(config, consensus.clone(), desk, signer, stops);
+    let to_peers = tls.as_ref().map(|tls| &tls.to_peers);
+    let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
+    let node = Node::new(config, consensus.clone(), desk, signer, stops, pair.clone());
     let duties = tokio::spawn(leader::run(node.clone()));
+    let watching = pair.clone().map(|pair| tokio::spawn(pair::watch(node.clone(), pair)));
     let calls = office.map(|prepared| tokio::spawn(office::run(node.clone(), prepared, wall)));
     let (health, health_service) = tonic_health::server::health_reporter();
     let following = tokio::spawn(report_health(node.clone(), health));
@@ -247,10 +280,17 @@ pub async fn serve_until(
             accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), limits),
             until(closes.clone()),
         );
-    let for_peers = server(Traffic::Peers).add_service(peer_service).serve_with_incoming_shutdown(
-        accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
-        until(closes),
-    );
+    let gate = pair.clone().map(|pair| {
+        PairServiceServer::new(PairGate { node: node.clone(), pair })
+            .max_encoding_message_size(PAIR_MESSAGE_BYTES_MAX)
+    });
+    let for_peers = server(Traffic::Peers)
+        .add_service(peer_service)
+        .add_optional_service(gate)
+        .serve_with_incoming_shutdown(
+            accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
+            until(closes),
+        );
     let for_clients = tokio::spawn(for_clients);
     let for_peers = tokio::spawn(for_peers);
     tracing::info!(clients = %ready.clients, peers = %ready.peers, "listening");
@@ -259,7 +299,8 @@ pub async fn serve_until(
     }
 
     let outcome = tokio::select! {
-        () = stop => Ok(()),
+        () = stop => Ok(Ended::Stopped),
+        () = again(pair.as_deref()) => Ok(Ended::Again),
         failure = consensus.failure() => {
             tracing::error!(%failure, "this node stops");
             Err(ServeError::Failed(failure))
@@ -275,8 +316,8 @@ pub async fn serve_until(
     stopping.send_replace(true);
     duties.abort();
     following.abort();
-    if let Some(calls) = calls {
-        calls.abort();
+    for task in calls.into_iter().chain(watching) {
+        task.abort();
     }
     // Streams say goodbye as soon as they see it; then the ports close.
     closing.send_replace(true);
@@ -287,6 +328,41 @@ pub async fn serve_until(
     for_peers.abort();
     tracing::info!("stopped");
     outcome
+}
+
+async fn again(pair: Option<&Pair>) {
+    match pair {
+        Some(pair) => pair.again().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Who votes from the founding on: all, or of a pair the main alone.
+fn founders(config: &Config) -> BTreeMap<u64, Member> {
+    let own = |id: &u64| config.pair.is_none() || *id == config.node_id;
+    let founders = config.nodes.iter().filter(|(id, _)| own(id));
+    founders.map(|(id, entry)| (*id, entry.member.clone())).collect()
+}
+
+/// A back-up founds nothing, and may go on alone or begin anew.
+fn origin_in_a_pair(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    role: PairRole,
+) -> Result<Origin, ServeError> {
+    let unusable = |source| ServeError::DataDir { data_dir: data_dir.to_owned(), source };
+    if role == PairRole::Backup {
+        begin_anew_if_asked(data_dir).map_err(unusable)?;
+        if goes_on_alone(data_dir) {
+            return Ok(Origin::Alone);
+        }
+    }
+    match (origin(disk, data_dir)?, role) {
+        (Origin::Founding, PairRole::Backup) => {
+            Err(ServeError::BackupFounds { mark: data_dir.join(NEWBORN) })
+        }
+        (origin, _) => Ok(origin),
+    }
 }
 
 async fn until(mut told: watch::Receiver<bool>) {

@@ -242,6 +242,9 @@ pub struct InitArguments {
     /// A publisher whose licenses are accepted: a file, or the line triad-publisher-public-v1:...
     #[arg(long = "publisher-key", num_args = 1.., value_name = "FILE")]
     pub publisher_keys: Vec<String>,
+    /// A main server and its back-up, in this order, instead of nodes that agree
+    #[arg(long)]
+    pub pair: bool,
 }
 
 /// See [`Verb::Serve`].

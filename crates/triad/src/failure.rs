@@ -350,6 +350,7 @@ pub fn exit_of(reason: Reason) -> Exit {
         Reason::Unspecified
         | Reason::Overloaded
         | Reason::NodeRemoved
+        | Reason::FailoverOver
         | Reason::SessionUnknown
         | Reason::RequestForgotten
         | Reason::LimitReached

@@ -17,6 +17,7 @@ pub fn run(settings: &Settings, arguments: &InitArguments) -> Result<Exit, Failu
     let publisher_keys = keyring(&arguments.publisher_keys)?;
     let mut options = InitOptions::new(clock::now());
     options.publisher_keys = publisher_keys.keys().map(ToString::to_string).collect();
+    options.pair = arguments.pair;
     if !settings.encrypted() {
         options.tls = TlsMode::Off;
     }

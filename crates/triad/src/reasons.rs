@@ -66,6 +66,14 @@ pub fn explanation(reason: Reason) -> Explanation {
             "Stop that node for good and remove its data. To bring the machine back, let it join \
              as a new node with `triad node add`.",
         ),
+        Reason::FailoverOver => (
+            &[],
+            "The back-up has served in the place of the main server for as long as the publisher \
+             allows. Nothing is granted before the main is back; who holds a seat keeps it until \
+             its lease ends.",
+            "Start the main server. It takes over what the back-up granted, and nobody loses a \
+             seat by that.",
+        ),
         Reason::LicensesExhausted => (
             &[-4],
             "Every seat of the feature is in use, overdraft included.",

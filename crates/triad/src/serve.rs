@@ -1,7 +1,9 @@
 //! `triad serve`: a node in the foreground, until SIGTERM or SIGINT.
 
+use std::process::Command;
+
 use tracing_subscriber::EnvFilter;
-use triad_server::{Config, ServeOptions};
+use triad_server::{Config, Ended, ServeOptions};
 
 use crate::args::{LogFormat, ServeArguments};
 use crate::exit::Exit;
@@ -13,10 +15,24 @@ pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit
     log_to_stderr(settings, arguments)?;
     let config =
         Config::load(&arguments.config).map_err(|error| Failure::Serve(error.to_string()))?;
-    triad_server::serve(config, ServeOptions::default())
+    let ended = triad_server::serve(config, ServeOptions::default())
         .await
         .map_err(|error| Failure::Serve(error.to_string()))?;
-    Ok(Exit::Ok)
+    match ended {
+        Ended::Stopped => Ok(Exit::Ok),
+        Ended::Again => Err(begin_anew()),
+    }
+}
+
+/// Becomes a new process of the same program, so that nothing of what was is left:
+/// no lock, no thread, no memory. Returns only if that failed.
+fn begin_anew() -> Failure {
+    use std::os::unix::process::CommandExt;
+    let mut line = std::env::args_os();
+    // As it was called: the program may have been upgraded meanwhile.
+    let program = line.next().unwrap_or_else(|| "triad".into());
+    let error = Command::new(program).args(line).exec();
+    Failure::Serve(format!("{error}; start this node again, as its data directory now says"))
 }
 
 /// The log of this process, which is one node and nothing else.

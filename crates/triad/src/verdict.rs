@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use triad_proto::v1::{NodeStatus, Role, StatusResponse};
+use triad_proto::v1::{NodeStatus, PairPhase, PairStatus, Role, StatusResponse};
 
 use crate::duration::show_ms;
 use crate::exit::Exit;
@@ -105,6 +105,9 @@ pub fn verdict(answers: &[Answer]) -> Verdict {
         };
         return Verdict { level: Level::Unreachable, sentence: servers, ledgers };
     };
+    if let Some((level, sentence)) = pair_verdict(&statuses) {
+        return Verdict { level, sentence, ledgers };
+    }
     let voters: Vec<&NodeStatus> = view.nodes.iter().filter(|node| votes(node)).collect();
     let total = voters.len().max(1);
     if !serves(view) {
@@ -134,6 +137,79 @@ pub fn verdict(answers: &[Answer]) -> Verdict {
     };
     let sentence = format!("{well} of {total} nodes, leader {leader}; {spare}");
     Verdict { level, sentence, ledgers }
+}
+
+/// How a main server and its back-up are; `None` for nodes that agree.
+fn pair_verdict(statuses: &[&StatusResponse]) -> Option<(Level, String)> {
+    let in_phase = |phase: PairPhase| {
+        let stands =
+            |status: &&&StatusResponse| status.pair.as_ref().map(PairStatus::phase) == Some(phase);
+        statuses.iter().find(stands).copied()
+    };
+    let first = statuses.iter().find_map(|status| status.pair.as_ref())?;
+    let own = |status: &StatusResponse| {
+        let node = status.nodes.iter().find(|node| node.node_id == status.node_id);
+        node.map_or_else(|| format!("node {}", status.node_id), |node| node.name.clone())
+    };
+    let partner = |status: &StatusResponse| {
+        status.pair.as_ref().map_or(String::new(), |pair| pair.partner_name.clone())
+    };
+    if let Some(main) = in_phase(PairPhase::Main) {
+        let backup = partner(main);
+        if in_phase(PairPhase::Alone).is_some() {
+            return Some((
+                Level::Degraded,
+                format!(
+                    "{} and its back-up {backup} both serve: they do not reach each other",
+                    own(main)
+                ),
+            ));
+        }
+        let follows = main.nodes.iter().any(|node| node.role() == Role::Learner && node.reachable);
+        return Some(match in_phase(PairPhase::Following) {
+            Some(_) if follows => (
+                Level::Healthy,
+                format!(
+                    "main {} serves, back-up {backup} follows; one failure is survivable",
+                    own(main)
+                ),
+            ),
+            _ => (
+                Level::Degraded,
+                format!(
+                    "main {} serves, back-up {backup} does not follow; the next failure stops checkouts",
+                    own(main)
+                ),
+            ),
+        });
+    }
+    if let Some(alone) = in_phase(PairPhase::Alone) {
+        let pair = alone.pair.as_ref()?;
+        let left_ms = pair.serves_until_ms.saturating_sub(alone.date_ms);
+        return Some((
+            Level::Degraded,
+            format!(
+                "back-up {} serves in the place of {}, for {} at most",
+                own(alone),
+                partner(alone),
+                show_ms(left_ms)
+            ),
+        ));
+    }
+    let sentence = match (in_phase(PairPhase::Over), in_phase(PairPhase::Following)) {
+        (Some(over), _) => format!(
+            "back-up {} has served for as long as the publisher allows; start {}",
+            own(over),
+            partner(over)
+        ),
+        (None, Some(following)) => format!(
+            "main {} is silent; back-up {} serves as soon as a client asks",
+            partner(following),
+            own(following)
+        ),
+        _ => format!("the main server asks its back-up {} before it serves", first.partner_name),
+    };
+    Some((Level::NoQuorum, sentence))
 }
 
 /// The statuses that came, one for each node, the first of each.

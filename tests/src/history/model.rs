@@ -193,6 +193,8 @@ impl Model {
                     Reply::Returned { was_held: true }
                 }
             },
+            // Of nodes that agree there are no epochs; those of a pair are checked elsewhere.
+            Command::BeginEpoch { .. } | Command::Adopt { .. } => Reply::Noted,
             Command::MarkLost { .. } | Command::Tick | Command::Compare { .. } => Reply::Noted,
         }
     }

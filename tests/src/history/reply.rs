@@ -95,7 +95,7 @@ impl Reply {
             }
             Outcome::PolicySet { changed } => Reply::InForce { changed: *changed, overage: 0 },
             Outcome::Void => Reply::Void,
-            Outcome::Noted => Reply::Noted,
+            Outcome::Noted | Outcome::Adopted { .. } => Reply::Noted,
         }
     }
 

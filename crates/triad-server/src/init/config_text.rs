@@ -33,7 +33,7 @@ cluster_id = {cluster_id}
 node_id = {node_id}
 name = {name_quoted}
 data_dir = "data"
-
+{pair}
 # The publishers whose licenses are accepted (triad-publisher-public-v1:...).
 # Nothing can be checked out before a key and a license are there.
 publisher_keys = [{publisher_keys}]
@@ -56,6 +56,7 @@ key = "node-key.pem"
 # All nodes, by the addresses at which clients and the other nodes reach them.
 "#,
         name = own.name,
+        pair = pair_text(node_id, options),
         name_quoted = quoted(&own.name),
         cluster_id = quoted(authority.cluster_id().as_str()),
         publisher_keys = publisher_keys.join(", "),
@@ -75,6 +76,19 @@ key = "node-key.pem"
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+fn pair_text(node_id: u64, options: &InitOptions) -> String {
+    let role = match (options.pair, node_id) {
+        (false, _) => return String::new(),
+        (true, 1) => "main",
+        (true, _) => "backup",
+    };
+    format!(
+        "\n# Two servers that serve in turn. The back-up serves when the main has been silent\n\
+         # for pair.takeover_after_ms (5000) and clients ask for it.\n\
+         mode = \"pair\"\nrole = \"{role}\"\n"
+    )
 }
 
 /// A TOML string, with everything escaped that needs it.

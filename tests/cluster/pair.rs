@@ -1,0 +1,161 @@
+//! A main server and its back-up: who dies, who serves, and who holds what
+//! afterwards.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use triad_proto::v1::PairPhase;
+use triad_tests::cluster::FEATURE;
+use triad_tests::{Cluster, Holders, Options, wait};
+
+const MAIN: usize = 0;
+const BACKUP: usize = 1;
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn pair(seats: u32) -> Cluster {
+    let options = Options {
+        nodes: 2,
+        pair: true,
+        features: vec![(FEATURE.into(), seats)],
+        more_config: "[pair]\ntakeover_after_ms = 1500\n".to_owned(),
+        ..Options::default()
+    };
+    let cluster = Cluster::start(options).await;
+    until_mirrored(&cluster).await;
+    cluster
+}
+
+/// Waits until a node stands so.
+async fn until_phase(cluster: &Cluster, n: usize, phase: PairPhase) {
+    let look = async || {
+        let status = cluster.look(n).await?;
+        let stands = status.pair.unwrap_or_default().phase();
+        if stands == phase { Ok(()) } else { Err(stands.as_str_name().to_owned()) }
+    };
+    wait::until(&format!("node {n} is {}", phase.as_str_name()), LIMIT, look).await;
+}
+
+/// Waits until the back-up has all that the main has.
+async fn until_mirrored(cluster: &Cluster) {
+    until_phase(cluster, MAIN, PairPhase::Main).await;
+    until_phase(cluster, BACKUP, PairPhase::Following).await;
+    cluster.equal_ledgers().await;
+    let look = async || {
+        let status = cluster.triad("status").await;
+        let is_healthy = status.stdout.starts_with("Healthy: main a serves, back-up b follows");
+        is_healthy.then_some(()).ok_or(status.stdout)
+    };
+    wait::until("the pair is healthy", LIMIT, look).await;
+}
+
+/// P5: the main is killed with a hundred seats held. The clients keep them on the
+/// back-up, twenty more are granted there, and when the main is back it has all
+/// hundred and twenty, each once, and the back-up follows again.
+#[tokio::test]
+async fn a_dead_main_costs_nobody_a_seat() {
+    let mut cluster = pair(200).await;
+    let before = Holders::seat(&cluster, 100).await;
+    cluster.equal_ledgers().await;
+    cluster.nodes[MAIN].kill9().await;
+    let during = Holders::seat_as(&cluster, "late", 20).await;
+    before.until_held(LIMIT).await;
+    until_phase(&cluster, BACKUP, PairPhase::Alone).await;
+    before.assert_kept_among(&cluster, &during).await;
+    let status = cluster.triad("status").await;
+    assert!(status.stdout.contains("back-up b serves in the place of a"), "{}", status.stdout);
+    assert_eq!(status.code(), 3, "{}", status.stdout);
+
+    // What is given back on the back-up is free on the main.
+    let returned = before.0[0].client.checkout(FEATURE, "", 1).await.unwrap();
+    returned.give_back().await.unwrap();
+
+    cluster.nodes[MAIN].start();
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    before.until_held(LIMIT).await;
+    during.until_held(LIMIT).await;
+    before.assert_kept_among(&cluster, &during).await;
+    until_mirrored(&cluster).await;
+    let numbers: BTreeSet<u64> = cluster.checkouts().await.into_keys().collect();
+    assert_eq!(numbers.len(), 120);
+    let verified = cluster.triad("audit verify").await;
+    assert_eq!(verified.code(), 0, "{}{}", verified.stdout, verified.stderr);
+    let events = cluster.triad("events -o jsonl").await.stdout;
+    assert_eq!(events.matches("EVENT_KIND_ADOPTED").count(), 20, "each is told");
+
+    // And again, from where it stands now.
+    cluster.nodes[MAIN].kill9().await;
+    let again = Holders::seat_as(&cluster, "again", 5).await;
+    cluster.nodes[MAIN].start();
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    let all = during.and(again);
+    before.until_held(LIMIT).await;
+    all.until_held(LIMIT).await;
+    before.assert_kept_among(&cluster, &all).await;
+    until_mirrored(&cluster).await;
+}
+
+/// P2, P5: every process dies while the other is still busy with what came before:
+/// the back-up while it serves, the main while it takes over, and both.
+#[tokio::test]
+async fn deaths_at_every_step_cost_nobody_a_seat() {
+    let mut cluster = pair(100).await;
+    let holders = Holders::seat(&cluster, 20).await;
+    cluster.equal_ledgers().await;
+    cluster.nodes[MAIN].kill9().await;
+    let during = Holders::seat_as(&cluster, "late", 10).await;
+    // The back-up dies while it serves, and goes on where it was.
+    cluster.nodes[BACKUP].kill9().await;
+    cluster.nodes[BACKUP].start();
+    until_phase(&cluster, BACKUP, PairPhase::Alone).await;
+    holders.until_held(LIMIT).await;
+    during.until_held(LIMIT).await;
+    holders.assert_kept_among(&cluster, &during).await;
+
+    // The main dies as soon as it has begun to take over, several times.
+    for _ in 0..3 {
+        cluster.nodes[MAIN].start();
+        let phase = async || {
+            let log = cluster.nodes[BACKUP].log();
+            let count = log.matches("PAIR_PHASE_HANDING_BACK").count();
+            (count > 0).then_some(()).ok_or(String::new())
+        };
+        wait::until("the main asks for what was granted", LIMIT, phase).await;
+        cluster.nodes[MAIN].kill9().await;
+    }
+    // And both at once.
+    cluster.nodes[BACKUP].kill9().await;
+    for n in [BACKUP, MAIN] {
+        cluster.nodes[n].start();
+    }
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    holders.until_held(LIMIT).await;
+    during.until_held(LIMIT).await;
+    holders.assert_kept_among(&cluster, &during).await;
+    until_mirrored(&cluster).await;
+}
+
+/// P4, P14: a main that starts alone serves at once where the back-up is dead, and
+/// a back-up that starts alone serves nobody before it has a mirror.
+#[tokio::test]
+async fn either_may_start_first() {
+    let options = Options { nodes: 2, pair: true, ..Options::default() };
+    let mut cluster = Cluster::create(options).await;
+    cluster.nodes[BACKUP].start();
+    until_phase(&cluster, BACKUP, PairPhase::Following).await;
+    let refused = cluster.triad("--timeout 2s checkout solver --hold 1s").await;
+    assert_ne!(refused.code(), 0, "it has nothing to serve from");
+    cluster.nodes[MAIN].start();
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    let license = triad_tests::licenses::document(&cluster.draft(), &cluster.publisher);
+    cluster.license(&license).await;
+    until_mirrored(&cluster).await;
+    for n in [MAIN, BACKUP] {
+        cluster.nodes[n].kill9().await;
+    }
+    cluster.nodes[MAIN].start();
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    let client = cluster.client().user("ann").build().unwrap();
+    client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+    cluster.nodes[BACKUP].start();
+    until_mirrored(&cluster).await;
+}
