@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use triad_proto::v1::PairPhase;
+use triad_proto::v1::{PairPhase, Reason};
 use triad_tests::cluster::FEATURE;
 use triad_tests::{Cluster, Holders, Options, wait};
 
@@ -131,6 +131,36 @@ async fn deaths_at_every_step_cost_nobody_a_seat() {
     holders.until_held(LIMIT).await;
     during.until_held(LIMIT).await;
     holders.assert_kept_among(&cluster, &during).await;
+    until_mirrored(&cluster).await;
+}
+
+/// P5: a back-up serves no longer than it may, and says so. Who holds a seat keeps
+/// it until the lease ends, and the main takes over even then.
+#[tokio::test]
+async fn a_back_up_serves_only_for_a_while() {
+    let more_config = "[pair]\ntakeover_after_ms = 1500\nfailover_max_s = 4\n".to_owned();
+    let options = Options { nodes: 2, pair: true, more_config, ..Options::default() };
+    let mut cluster = Cluster::start(options).await;
+    until_mirrored(&cluster).await;
+    let before = Holders::seat(&cluster, 5).await;
+    cluster.equal_ledgers().await;
+    cluster.nodes[MAIN].kill9().await;
+    let during = Holders::seat_as(&cluster, "late", 3).await;
+    until_phase(&cluster, BACKUP, PairPhase::Over).await;
+    let client = cluster.client().user("one-more").build().unwrap();
+    let refused = client.checkout(FEATURE, "", 1).await.expect_err("its time is over");
+    assert_eq!(refused.reason(), Some(Reason::FailoverOver), "{refused}");
+    let status = cluster.triad("status").await;
+    assert!(status.stdout.contains("for as long as the publisher allows"), "{}", status.stdout);
+    // A restart gives it no more time.
+    cluster.nodes[BACKUP].kill9().await;
+    cluster.nodes[BACKUP].start();
+    until_phase(&cluster, BACKUP, PairPhase::Over).await;
+    cluster.nodes[MAIN].start();
+    until_phase(&cluster, MAIN, PairPhase::Main).await;
+    before.until_held(LIMIT).await;
+    during.until_held(LIMIT).await;
+    before.assert_kept_among(&cluster, &during).await;
     until_mirrored(&cluster).await;
 }
 

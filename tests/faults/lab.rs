@@ -19,6 +19,7 @@ mod disks;
 mod figures;
 mod links;
 mod lost_data;
+mod pairs;
 mod partitions;
 mod power;
 mod processes;

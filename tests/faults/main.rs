@@ -14,6 +14,7 @@ mod disks;
 mod figures;
 mod links;
 mod lost_data;
+mod pairs;
 mod partitions;
 mod power;
 mod processes;

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
-use crate::{clocks, delays, disks, links, lost_data, partitions, power, processes, rounds};
+use crate::{clocks, delays, disks, links, lost_data, pairs, partitions, power, processes, rounds};
 
 /// A scenario of the suite.
 pub struct Scenario {
@@ -54,5 +54,9 @@ pub const ALL: &[Scenario] = &[
     ),
     scenario!(lost_data::wiped_disk, "a disk is wiped"),
     scenario!(lost_data::rolled_back_disk, "a disk is put back to an older state"),
+    scenario!(
+        pairs::pair_cut_apart,
+        "a main and its back-up do not reach each other, clients both"
+    ),
     scenario!(rounds::some_of_each, "kills, power cuts, freezes and partitions in turn"),
 ];

@@ -484,7 +484,7 @@ fn on_loopback(options: &Options) -> Addresses {
 fn at_hosts(hosts: &[String], options: &Options) -> Addresses {
     assert!(!options.with_proxies, "the network itself obeys the test");
     let spec = |(name, host)| format!("{name}={host}").parse().unwrap();
-    let specs: Vec<NodeSpec> = NAMES.into_iter().zip(hosts).map(spec).collect();
+    let specs: Vec<NodeSpec> = NAMES.into_iter().zip(hosts).take(options.nodes).map(spec).collect();
     let listens = specs.iter().map(NodeSpec::client_address).collect();
     (None, specs, listens)
 }

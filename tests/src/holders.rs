@@ -79,6 +79,13 @@ impl Holders {
         Holders(join_all(seats).await)
     }
 
+    /// The same of clients who know these servers alone.
+    pub async fn seat_at(cluster: &Cluster, servers: &str, name: &str, count: usize) -> Self {
+        let seats =
+            (1..=count).map(|n| holder_at(cluster, Some(servers.to_owned()), format!("{name}{n}")));
+        Holders(join_all(seats).await)
+    }
+
     /// These and some more.
     pub fn and(mut self, more: Holders) -> Holders {
         self.0.extend(more.0);
@@ -147,9 +154,14 @@ pub async fn holder_process(cluster: &Cluster) -> Child {
 }
 
 async fn holder(cluster: &Cluster, user: String) -> Holder {
+    holder_at(cluster, None, user).await
+}
+
+async fn holder_at(cluster: &Cluster, servers: Option<String>, user: String) -> Holder {
     let story = Story::default();
     let told = story.clone();
-    let client = cluster.client().user(&user).on_state(move |state| {
+    let client = servers.into_iter().fold(cluster.client(), |client, one| client.servers(one));
+    let client = client.user(&user).on_state(move |state| {
         told.lock().expect("no panic while held").push((Instant::now(), state.clone()));
     });
     let client = client.build().expect("the cluster's own settings");

@@ -75,6 +75,9 @@ pub struct PairConfig {
     /// For how long the main is silent before the back-up serves, if clients ask
     /// it to.
     pub takeover_after: Duration,
+    /// For how long the back-up serves at most, where the site wants it shorter
+    /// than the publisher allows.
+    pub failover_max: Option<Duration>,
 }
 
 /// Which of two servers.
@@ -209,6 +212,7 @@ struct RawConfig {
 #[serde(deny_unknown_fields)]
 struct RawPair {
     takeover_after_ms: Option<Spanned<u64>>,
+    failover_max_s: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -453,7 +457,15 @@ impl Reader<'_> {
             1_000..=600_000,
         )?;
         let takeover_after = Duration::from_millis(takeover_ms);
-        Ok(Some(PairConfig { role: *role.get_ref(), takeover_after }))
+        let year_s = 366 * 86_400;
+        let failover_max = match &raw.pair.failover_max_s {
+            None => None,
+            given => {
+                let (key, given) = ("pair.failover_max_s", given.clone());
+                Some(Duration::from_secs(self.number(key, given, 0, 1..=year_s, "seconds")?))
+            }
+        };
+        Ok(Some(PairConfig { role: *role.get_ref(), takeover_after, failover_max }))
     }
 
     fn office(

@@ -197,13 +197,15 @@ impl Pair {
 }
 
 /// Until when a back-up serves that has begun to: the shortest time that a license
-/// in force allows.
+/// in force allows, or the site.
 fn serves_until_ms(node: &Node) -> u64 {
+    let of_site = node.config.pair.and_then(|pair| pair.failover_max);
+    let of_site_ms = of_site.map(|max| max.as_millis() as u64);
     node.consensus.read(|ledger| {
         let hours = ledger.licenses().filter_map(|l| triad_license::failover_hours(&l.text));
         let hours = hours.map(u64::from).min().unwrap_or(FAILOVER_HOURS_DEFAULT);
         let (begun_ms, ..) = ledger.epoch_begun();
-        begun_ms.saturating_add(hours * HOUR_MS)
+        begun_ms.saturating_add((hours * HOUR_MS).min(of_site_ms.unwrap_or(u64::MAX)))
     })
 }
 
