@@ -189,3 +189,57 @@ async fn either_may_start_first() {
     cluster.nodes[BACKUP].start();
     until_mirrored(&cluster).await;
 }
+
+/// P5: a site that began with one node gets a back-up, and then a third node, and
+/// is a cluster of nodes that agree. Nobody loses a seat on the way.
+#[tokio::test]
+async fn one_grows_to_a_pair_and_to_three() {
+    let mut cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
+    let holders = Holders::seat(&cluster, 10).await;
+    let directory = cluster.folder().display().to_string();
+    let place = cluster.spare_place("b");
+    let made = cluster.triad(&format!("node add {place} --dir {directory} --backup")).await;
+    assert_eq!(made.code(), 0, "{}", made.stderr);
+    let backup = cluster.adopt(&cluster.folder().join("b-2"), None);
+    cluster.nodes[backup].start();
+    // As the command said.
+    let said = made.stdout.split_once("role = \"main\"").unwrap().1.to_owned();
+    cluster.nodes[MAIN]
+        .edit("triad.toml", |text| format!("mode = \"pair\"\nrole = \"main\"\n{text}\n{said}"));
+    cluster.nodes[MAIN].sigterm().await;
+    cluster.nodes[MAIN].start();
+    until_mirrored(&cluster).await;
+    holders.until_held(LIMIT).await;
+    holders.assert_kept(&cluster).await;
+
+    // Both become nodes like others, one after the other, and a third joins.
+    for n in [backup, MAIN] {
+        cluster.nodes[n].edit("triad.toml", |text| {
+            let is_of_pair =
+                |line: &&str| !line.starts_with("mode = \"pair\"") && !line.starts_with("role = ");
+            text.lines().filter(is_of_pair).map(|line| format!("{line}\n")).collect()
+        });
+        cluster.nodes[n].sigterm().await;
+        cluster.nodes[n].start();
+    }
+    cluster.leader().await;
+    let promoted = cluster.triad("node promote b").await;
+    assert_eq!(promoted.code(), 0, "{}", promoted.stderr);
+    let place = cluster.spare_place("c");
+    let prepared = format!("node add {place} --dir {directory}");
+    let made = cluster.triad(&format!("{prepared} --prepare")).await;
+    assert_eq!(made.code(), 0, "{}", made.stderr);
+    let third = cluster.adopt(&cluster.folder().join("c-3"), None);
+    cluster.nodes[third].start();
+    let joined = cluster.triad(&prepared).await;
+    assert_eq!(joined.code(), 0, "{}", joined.stderr);
+    let leader = cluster.settled().await;
+    let late = Holders::seat_as(&cluster, "late", 5).await;
+    cluster.nodes[leader].kill9().await;
+    late.until_held(LIMIT).await;
+    cluster.nodes[leader].start();
+    cluster.settled().await;
+    holders.until_held(LIMIT).await;
+    holders.assert_kept_among(&cluster, &late).await;
+    cluster.equal_ledgers().await;
+}

@@ -123,6 +123,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Node(NodeVerb::List) => lists::nodes(settings).await,
         Verb::Node(NodeVerb::Add(arguments)) => members::add(settings, &arguments).await,
         Verb::Node(NodeVerb::Replace(arguments)) => members::replace(settings, &arguments).await,
+        Verb::Node(NodeVerb::Promote { node }) => members::promote(settings, &node).await,
         Verb::Node(NodeVerb::Remove(arguments)) => members::remove(settings, &arguments).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,

@@ -39,8 +39,67 @@ const REMOVE_WAIT: Duration = Duration::from_secs(30);
 /// Lets a new node join.
 pub async fn add(settings: &Settings, arguments: &AddArguments) -> Result<Exit, Failure> {
     let status = status(settings).await?;
-    let new = new_node(&status, arguments.node.clone(), None);
+    let mut new = new_node(&status, arguments.node.clone(), None);
+    if arguments.backup {
+        return make_backup(settings, &status, &mut new, &arguments.joining);
+    }
     join(settings, &status, new, None, &arguments.joining).await
+}
+
+/// Makes the directory of a back-up. The main server lets it follow by itself.
+fn make_backup(
+    settings: &Settings,
+    status: &StatusResponse,
+    new: &mut JoiningNode,
+    options: &JoiningOptions,
+) -> Result<Exit, Failure> {
+    if status.nodes.len() != 1 {
+        return Err(Failure::Usage {
+            what: format!(
+                "a back-up is for a single node, and this cluster has {}",
+                status.nodes.len()
+            ),
+            remedy: "let it join as a node with a vote: without --backup".to_owned(),
+        });
+    }
+    new.is_backup = true;
+    let made = init_joining(&options.dir, &like(options, status)?, new)?;
+    let (name, id, spec) = (&new.spec.name, new.node_id, &new.spec);
+    let value = json!({ "event": "prepared", "nodeId": id.to_string(),
+        "config": made.config.display().to_string() });
+    settings.output.answer(&value, || {
+        format!(
+            "{}  goes to {}, whole, and nowhere else. Start it there:\n\n  triad serve --config {}\n\n\
+             Then tell the other node in its triad.toml that it is the main server, and start it \
+             again:\n\n  mode = \"pair\"\n  role = \"main\"\n\n  [[node]]\n  id = {id}\n  \
+             name = \"{name}\"\n  clients = \"{}\"\n  peers = \"{}\"\n",
+            made.directory.display(),
+            spec.host,
+            made.config.display(),
+            spec.client_address(),
+            spec.peer_address(),
+        )
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Gives a node a vote that follows.
+pub async fn promote(settings: &Settings, name: &str) -> Result<Exit, Failure> {
+    let status = status(settings).await?;
+    let node = find(&status, name)?.clone();
+    let add = Some(NewMember {
+        node_id: node.node_id,
+        name: node.name.clone(),
+        client_address: node.client_address.clone(),
+        peer_address: node.peer_address.clone(),
+    });
+    let request = ChangeMembersRequest { add, remove_node_id: 0 };
+    change(settings, &request, REMOVE_WAIT, |_| ()).await?;
+    let value = json!({ "event": "joined", "nodeId": node.node_id.to_string() });
+    settings.output.answer(&value, || {
+        format!("node {} ({}) has a vote\n", node.node_id, printable(&node.name))
+    })?;
+    Ok(Exit::Ok)
 }
 
 /// Puts a new node in the place of another.
@@ -185,7 +244,7 @@ fn new_node(status: &StatusResponse, spec: NodeSpec, old: Option<&NodeStatus>) -
     };
     let others = status.nodes.iter().filter(stay);
     let others = others.filter_map(|node| Some((node.node_id, spec_of(node).ok()?))).collect();
-    JoiningNode { node_id, spec, others, now: clock::now() }
+    JoiningNode { node_id, spec, others, now: clock::now(), is_backup: false }
 }
 
 async fn join(
@@ -200,11 +259,7 @@ async fn join(
     // Made by an earlier run of the same command, which did not come to its end.
     let is_there = Config::load(&config).is_ok_and(|made| made.node_id == new.node_id);
     if !is_there {
-        let like = match &options.like {
-            Some(file) => file.clone(),
-            None => first_config(&options.dir, status)?,
-        };
-        init_joining(&options.dir, &like, &new)?;
+        init_joining(&options.dir, &like(options, status)?, &new)?;
     }
     let id = new.node_id;
     let told = |event: &str| json!({ "event": event, "nodeId": id.to_string(), "config": config.display().to_string() });
@@ -248,6 +303,13 @@ async fn join(
         text
     })?;
     Ok(Exit::Ok)
+}
+
+fn like(options: &JoiningOptions, status: &StatusResponse) -> Result<PathBuf, Failure> {
+    match &options.like {
+        Some(file) => Ok(file.clone()),
+        None => first_config(&options.dir, status),
+    }
 }
 
 /// The configuration of the first of the cluster's nodes that is below `dir`.

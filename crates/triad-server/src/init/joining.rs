@@ -21,6 +21,8 @@ pub struct JoiningNode {
     pub others: Vec<(u64, NodeSpec)>,
     /// The present, from which its certificate is dated.
     pub now: SystemTime,
+    /// It is the back-up of the one other node, and has no vote.
+    pub is_backup: bool,
 }
 
 /// Makes the directory of a node that joins, below the directory of its
@@ -102,6 +104,15 @@ fn config_like(
     let string = |text: &str| toml::Value::String(text.to_owned());
     table.insert("node_id".to_owned(), id(node.node_id)?);
     table.insert("name".to_owned(), string(&node.spec.name));
+    // What the other is says nothing of this one.
+    table.remove("mode");
+    table.remove("role");
+    if node.is_backup {
+        table.insert("mode".to_owned(), string("pair"));
+        table.insert("role".to_owned(), string("backup"));
+    } else {
+        table.remove("pair");
+    }
     let mut listen = toml::Table::new();
     listen.insert("clients".to_owned(), string(&node.spec.client_listen()));
     listen.insert("peers".to_owned(), string(&node.spec.peer_listen()));
@@ -162,7 +173,7 @@ mod tests {
 
         let (node_id, spec) = node(4, "b=lic-new:9000/9001");
         let others = vec![node(1, nodes[0]), node(3, nodes[2])];
-        let joining = JoiningNode { node_id, spec, others, now: now() };
+        let joining = JoiningNode { node_id, spec, others, now: now(), is_backup: false };
         let made = init_joining(directory.path(), like, &joining).unwrap();
 
         let (old, new) = (Config::load(like).unwrap(), Config::load(&made.config).unwrap());
@@ -191,7 +202,8 @@ mod tests {
         let made = init_cluster(one.path(), &specs, &InitOptions::new(now())).unwrap();
         init_cluster(two.path(), &specs, &InitOptions::new(now())).unwrap();
         let (node_id, spec) = node(2, "b=lic-b:27070");
-        let joining = JoiningNode { node_id, spec, others: Vec::new(), now: now() };
+        let joining =
+            JoiningNode { node_id, spec, others: Vec::new(), now: now(), is_backup: false };
         let error = init_joining(two.path(), &made.nodes[0].config, &joining).unwrap_err();
         assert!(error.to_string().contains("the authority is that of"), "{error}");
         fs::remove_file(two.path().join("ca/ca-key.pem")).unwrap();

@@ -18,6 +18,12 @@ pub enum NodeVerb {
     Add(AddArguments),
     /// Put a new node in the place of one that is lost, while the others serve
     Replace(ReplaceArguments),
+    /// Give a node a vote that only follows so far, as a former back-up does
+    Promote {
+        /// The name or id of the node
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
     /// Take a node out of the cluster, for good
     Remove(RemoveArguments),
 }
@@ -27,11 +33,15 @@ pub enum NodeVerb {
 #[command(before_help = "\
 Examples:
   triad node add b=lic-b:27070 --dir cluster
-  triad node add b=lic-b:27070 --dir cluster --prepare     only make its directory")]
+  triad node add b=lic-b:27070 --dir cluster --prepare     only make its directory
+  triad node add b=lic-b:27070 --dir cluster --backup      a back-up of a single node")]
 pub struct AddArguments {
     /// The new node: NAME=HOST:PORT, or NAME=HOST:PORT/PEERPORT
     #[arg(value_name = "NODE")]
     pub node: NodeSpec,
+    /// Make the directory of a back-up: it follows, and serves while the main cannot
+    #[arg(long)]
+    pub backup: bool,
     /// How it is made.
     #[command(flatten)]
     pub joining: JoiningOptions,
