@@ -9,7 +9,7 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::storage::RaftLogStorage;
-use openraft::{Config, Instant as _, ReadPolicy, SnapshotPolicy};
+use openraft::{Config, Instant as _, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use triad_ledger::{Answer, Command, Ledger, StateHash};
@@ -27,10 +27,10 @@ use crate::health::{DiskHealth, Health};
 use crate::heard::Heard;
 use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
+use crate::leadership::{self, Leadership};
 use crate::log::{LogError, LogOptions, LogStore};
 use crate::machine::{EventSink, Machine, Shared};
 use crate::membership::{self, Removed};
-use crate::mutation::{self, Mutation};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
@@ -56,10 +56,6 @@ const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
 /// And is this many entries behind at most: it has to have them all before it
 /// may stand, within an election timeout.
 const TRANSFER_LAG_MAX: u64 = 1_000;
-/// How long a new leader tries to confirm itself before it looks again whether
-/// it still is one.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
-
 /// The longest quorum lease: for so long after it last heard from a quorum a
 /// leader may acknowledge heartbeats of sessions. A new leader adds this bound,
 /// not its own setting, to every lease, so nodes need not agree on settings.
@@ -182,18 +178,6 @@ pub struct Committed {
     pub index: u64,
     /// One answer per command, in order.
     pub answers: Vec<Answer>,
-}
-
-/// Who leads, as this node knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// The term.
-    pub term: u64,
-    /// The leader, if one is known.
-    pub leader: Option<u64>,
-    /// True once this node leads, a quorum has confirmed it in this term, and
-    /// its ledger has applied everything committed before.
-    pub serving: bool,
 }
 
 /// A node as this node sees it.
@@ -330,7 +314,7 @@ impl Consensus {
             Duration::from_millis(2 * options.timing.election_max_ms).min(QUORUM_LEASE_MAX);
         let heard = Arc::new(Heard::new(quorum_lease));
         let (announce, leadership) = watch::channel(Leadership::default());
-        tokio::spawn(follow_leadership(raft.clone(), options.node_id, heard.clone(), announce));
+        tokio::spawn(leadership::follow(raft.clone(), options.node_id, heard.clone(), announce));
         tokio::spawn(membership::complete_changes(raft.clone(), leadership.clone()));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
         let timekeeper = Arc::new(Timekeeper::new(raft.clone(), shared.clone(), clocks.clone()));
@@ -453,7 +437,7 @@ impl Consensus {
     ///
     /// The node does not lead, or cannot reach a quorum before the deadline.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), ProposeError> {
-        let confirmed = self.0.raft.ensure_linearizable(read_policy());
+        let confirmed = self.0.raft.ensure_linearizable(leadership::read_policy());
         match timeout_at(deadline, confirmed).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(error))) => Err(match error {
@@ -737,75 +721,4 @@ fn config(
         ..Config::default()
     };
     config.validate().map(Arc::new).map_err(|error| StartError::Raft(error.to_string()))
-}
-
-/// Keeps `announce` true. A node that becomes leader is announced as serving
-/// only once a quorum has confirmed it and its ledger is complete; another
-/// leader is announced only while it is heard.
-async fn follow_leadership(
-    raft: Raft,
-    node_id: u64,
-    heard: Arc<Heard>,
-    announce: watch::Sender<Leadership>,
-) {
-    let mut metrics = raft.server_metrics();
-    loop {
-        let (leader, term) = {
-            let now = metrics.borrow_watched();
-            (now.current_leader, now.vote.leader_id.term)
-        };
-        let other = leader.filter(|leader| *leader != node_id);
-        let there_until = other.and_then(|other| heard.until(other, Instant::now()));
-        let leader = leader.filter(|leader| *leader == node_id || there_until.is_some());
-        let before = *announce.borrow();
-        let same = before.term == term && before.leader == leader;
-        if before.serving && !same {
-            // Whatever comes next, the leadership that was announced is over.
-            announce.send_replace(Leadership { term, leader, serving: false });
-        }
-        let serving =
-            leader == Some(node_id) && ((same && before.serving) || confirmed(&raft).await);
-        let now = Leadership { term, leader, serving };
-        announce.send_if_modified(|before| std::mem::replace(before, now) != now);
-        if leader == Some(node_id) && !serving {
-            // Not confirmed: look again whether we still lead, and try again.
-            continue;
-        }
-        let changed = tokio::select! {
-            changed = metrics.changed() => changed.is_ok(),
-            () = heard.news() => true,
-            () = until(there_until) => true,
-        };
-        if !changed {
-            announce.send_replace(Leadership::default());
-            return;
-        }
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Reads ask a quorum: a death notice starts elections inside the leader's lease.
-fn read_policy() -> ReadPolicy {
-    match mutation::is_on(Mutation::LeaseRead) {
-        true => ReadPolicy::LeaseRead,
-        false => ReadPolicy::ReadIndex,
-    }
-}
-
-/// A quorum confirms this leader, and its ledger has applied its own term's
-/// first entry and everything before.
-async fn confirmed(raft: &Raft) -> bool {
-    let confirmation = raft.ensure_linearizable(read_policy());
-    let result = timeout(CONFIRM_TIMEOUT, confirmation).await;
-    if !matches!(result, Ok(Ok(_))) {
-        // Refused at once, without a wait of its own.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    matches!(result, Ok(Ok(_)))
 }

@@ -27,6 +27,7 @@ mod health;
 mod heard;
 mod history;
 mod image;
+mod leadership;
 pub mod log;
 mod machine;
 mod membership;
@@ -49,11 +50,12 @@ pub const LOG_QUIET: &str = "openraft=error";
 
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{
-    ClusterView, Committed, Consensus, Leadership, MemberView, Options, Origin, ProposeError,
-    QUORUM_LEASE_MAX, SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
+    ClusterView, Committed, Consensus, MemberView, Options, Origin, ProposeError, QUORUM_LEASE_MAX,
+    SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
 };
 pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
+pub use leadership::Leadership;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};
 pub use simulation::{Observed, Observer, Simulation};

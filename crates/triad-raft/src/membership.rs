@@ -14,7 +14,8 @@ use openraft::{ChangeMembers, Instant as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::consensus::{ClusterView, Consensus, Leadership, MemberView, QUORUM_LEASE_MAX};
+use crate::consensus::{ClusterView, Consensus, MemberView, QUORUM_LEASE_MAX};
+use crate::leadership::Leadership;
 use crate::peers::Raft;
 use crate::types::Member;
 
