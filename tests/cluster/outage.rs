@@ -170,6 +170,35 @@ async fn a_leader_left_alone() {
     assert!(took < RETURN_LIMIT, "served again {took:?} after the others came back");
 }
 
+/// P15: clients that look for a leader for seconds, where nobody leads, ask the
+/// node that is left again and again on one connection each: a handshake for
+/// each question is what a node has no time for when it is to lead.
+#[tokio::test]
+async fn searches_share_a_connection() {
+    const CLIENTS: usize = 10;
+    // A proxy before a dead node takes connections, so nobody learns of its death.
+    let disconnect_grace = 5 * LEASE;
+    let options = Options { with_proxies: true, disconnect_grace, ..options(5 * LEASE) };
+    let mut cluster = Cluster::start(options).await;
+    let holders = Holders::seat(&cluster, CLIENTS).await;
+    let leader = cluster.settled().await;
+    let alone = cluster.others(leader)[0];
+    let before = cluster.nodes[alone].proxy().taken();
+    for n in cluster.others(alone) {
+        cluster.nodes[n].kill9().await;
+    }
+    tokio::time::sleep(LEASE).await;
+    let connections = cluster.nodes[alone].proxy().taken() - before;
+    println!("{CLIENTS} clients searched for {LEASE:?} with {connections} connections");
+    // One more each, for a proxy that has nobody behind it closes what it took.
+    assert!(connections <= 2 * CLIENTS, "{connections} connections of {CLIENTS} clients");
+    for n in cluster.others(alone) {
+        cluster.nodes[n].start();
+    }
+    holders.until_held(5 * LEASE).await;
+    holders.assert_kept(&cluster).await;
+}
+
 /// P5, P6, P12: a follower is left alone by two dead nodes, and the others come
 /// back before the leases end. Meanwhile nothing is granted; afterwards nobody
 /// has lost anything.

@@ -13,4 +13,5 @@
 mod bytes;
 mod exchanged;
 mod files;
+mod forged;
 mod trial;

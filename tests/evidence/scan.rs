@@ -52,9 +52,10 @@ fn of_text(file: &str, text: &str) -> Vec<Guard> {
         if let Some(words) = line.strip_prefix("///") {
             comment = format!("{comment} {}", words.trim());
         } else if line.starts_with("#[") {
-            is_test |= line.contains("test]") || line.contains("test(");
+            is_test |= ["test]", "test(", "::test)]"].iter().any(|end| line.contains(end));
         } else {
-            let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+            let name = line.trim_start_matches("pub ").trim_start_matches("async ");
+            let name = name.strip_prefix("fn ");
             if let (true, Some(rest)) = (is_test, name)
                 && let Some((promises, sentence)) = head(comment.trim())
             {
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_test_is_found_by_the_promises_that_it_names() {
-        let text = "/// P2, P16: the disk is full. More.\n#[tokio::test]\nasync fn full() {\n}\n\
+        let text = "/// P2, P16: the disk is full. More.\n#[cfg_attr(test, tokio::test)]\n\
+                    pub async fn full() {\n}\n\
                     /// P3: no test.\nfn helper() {}\n/// Nothing of a promise.\n#[test]\nfn b() {}";
         let expected = Guard {
             file: "a.rs".into(),

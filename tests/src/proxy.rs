@@ -2,6 +2,8 @@
 //! and a node, which can be held, cut, or made to lose every answer.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +35,7 @@ struct Orders {
 /// The way to one node. Its connections are cut when it is dropped.
 pub struct Proxy {
     orders: watch::Sender<Orders>,
+    taken: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -45,8 +48,14 @@ impl Proxy {
     pub async fn start(port: u16, target: String) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
         let (orders, obeyed) = watch::channel(Orders { mode: Mode::Pass, cuts: 0 });
-        let accepting = tokio::spawn(accept(listener, target, obeyed));
-        Proxy { orders, accepting }
+        let taken = Arc::new(AtomicUsize::new(0));
+        let accepting = tokio::spawn(accept(listener, target, obeyed, taken.clone()));
+        Proxy { orders, taken, accepting }
+    }
+
+    /// How many connections came this way since it was started.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Everything goes through, what was held too.
@@ -82,12 +91,18 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, orders: watch::Receiver<Orders>) {
+async fn accept(
+    listener: TcpListener,
+    target: String,
+    orders: watch::Receiver<Orders>,
+    taken: Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
+                taken.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(carry(client, target.clone(), orders.clone()));
             }
             Some(_) = connections.join_next() => {}

@@ -5,6 +5,8 @@
 //! strength; but the log is purged only up to what the image holds durably.
 
 mod events;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+mod forgery;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use triad_ledger::{ChainHash, Change, StateHash};
 
 use self::events::SledEvents;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub use self::forgery::forge_event;
 pub(crate) use self::whole::WholeImage;
 use crate::history::{EventStore, Kept, Part, Retention};
 use crate::types::{

@@ -55,6 +55,8 @@ pub use consensus::{
 };
 pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub use image::forge_event;
 pub use leadership::Leadership;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};

@@ -233,7 +233,7 @@ impl EventStore for SledEvents {
     }
 }
 
-fn key(number: u64) -> Vec<u8> {
+pub(super) fn key(number: u64) -> Vec<u8> {
     prefixed(EVENT, &number.to_be_bytes())
 }
 

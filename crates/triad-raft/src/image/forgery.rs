@@ -1,0 +1,37 @@
+//! A forger with access to the disk, for tests: he knows the layout, and every
+//! checksum that he leaves is right.
+
+use std::path::Path;
+
+use triad_ledger::{Event, decode_event, encode_event};
+
+use super::events;
+use super::{ImageError, SledImage, seal};
+use crate::history::{EventStore, Retention};
+
+/// Rewrites one event in the image of a node that does not run: the first of
+/// which `forge` makes another. Its number, if there was one.
+///
+/// # Errors
+///
+/// The image cannot be opened, read or written.
+pub fn forge_event(
+    data_dir: &Path,
+    cluster_id: &str,
+    forge: impl Fn(&Event) -> Option<Event>,
+) -> Result<Option<u64>, ImageError> {
+    let path = data_dir.join("image");
+    let keep_all = Retention { max_age_ms: None, max_bytes: None };
+    let image = SledImage::open(&path, cluster_id, keep_all)?;
+    let bounds = image.events.bounds();
+    for (number, encoded) in image.events.read(0, bounds.last, usize::MAX)? {
+        let event = decode_event(&encoded).map_err(|error| image.damaged(error))?;
+        let Some(forged) = forge(&event) else { continue };
+        let key = events::key(number);
+        let mut batch = sled::Batch::default();
+        batch.insert(key.as_slice(), seal(&key, &encode_event(&forged)));
+        image.commit(batch)?;
+        return Ok(Some(number));
+    }
+    Ok(None)
+}
