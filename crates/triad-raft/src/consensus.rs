@@ -51,11 +51,7 @@ const PURGE_ENTRIES: u64 = 1_000;
 const LAG_MAX: u64 = 100_000;
 /// How long stopping waits for Raft, and then for the image.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// A follower that takes leadership over has answered at least this lately.
-const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
-/// And is this many entries behind at most: it has to have them all before it
-/// may stand, within an election timeout.
-const TRANSFER_LAG_MAX: u64 = 1_000;
+
 /// The longest quorum lease: for so long after it last heard from a quorum a
 /// leader may acknowledge heartbeats of sessions. A new leader adds this bound,
 /// not its own setting, to every lease, so nodes need not agree on settings.
@@ -544,74 +540,6 @@ impl Consensus {
     pub(crate) fn healthier(&self, now: Instant) -> Option<(u64, DiskHealth)> {
         let voters: Vec<u64> = self.0.raft.voter_ids().collect();
         self.0.health.healthier(&voters, now)
-    }
-
-    /// Hands leadership over and waits until another node leads. `None`: to
-    /// the follower that is furthest ahead. Waits for a follower that can take
-    /// over: one that answers, and has nearly all there is.
-    ///
-    /// Who leads then is not always who was asked: where that one is late, the
-    /// others elect.
-    ///
-    /// # Errors
-    ///
-    /// This node does not lead, no other can take over, or it did not happen
-    /// before the deadline.
-    pub async fn transfer(
-        &self,
-        to: Option<u64>,
-        deadline: Instant,
-    ) -> Result<Leadership, ProposeError> {
-        let node_id = self.0.node_id;
-        let moved = async {
-            let mut leadership = self.watch_leadership();
-            loop {
-                let target = self.successor(to).await?;
-                let term = self.leadership().term;
-                let asked = self.0.raft.trigger().transfer_leader(target).await;
-                asked.map_err(|_| ProposeError::Stopped)?;
-                // Until then this leader proposes nothing more.
-                let decided = |now: &Leadership| match now.leader {
-                    Some(leader) => leader != node_id || now.term > term,
-                    None => false,
-                };
-                let now = leadership.wait_for(decided).await;
-                let now = *now.map_err(|_| ProposeError::Stopped)?;
-                if now.leader != Some(node_id) {
-                    return Ok(now);
-                }
-                // The target was late, and the election that followed was ours.
-            }
-        };
-        timeout_at(deadline, moved).await.unwrap_or(Err(ProposeError::NoQuorum))
-    }
-
-    /// Waits for a follower that can take leadership over.
-    async fn successor(&self, to: Option<u64>) -> Result<u64, ProposeError> {
-        let node_id = self.0.node_id;
-        let mut metrics = self.0.raft.metrics();
-        loop {
-            if self.leadership().leader != Some(node_id) {
-                return Err(ProposeError::NotLeader);
-            }
-            let view = self.view();
-            // A follower that has not answered lately may be dead, and asking it
-            // would stop us for nothing.
-            let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
-            let has_nearly_all = |m: &&MemberView| {
-                m.matched_index.is_some_and(|index| index + TRANSFER_LAG_MAX >= view.last_index)
-            };
-            let others = view.members.iter().filter(|m| m.is_voter && m.node_id != node_id);
-            let best = others
-                .filter(answers)
-                .filter(has_nearly_all)
-                .filter(|m| to.is_none_or(|to| to == m.node_id))
-                .max_by_key(|m| (m.matched_index, m.node_id));
-            if let Some(best) = best {
-                return Ok(best.node_id);
-            }
-            metrics.changed().await.map_err(|_| ProposeError::Stopped)?;
-        }
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
