@@ -13,7 +13,7 @@ use crate::leadership::Leadership;
 const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
 /// And is this many entries behind at most: it has to have them all before it
 /// may stand, within an election timeout.
-const TRANSFER_LAG_MAX: u64 = 1_000;
+const TRANSFER_LAG_MAX: u64 = 100;
 
 /// How often a leader asks itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

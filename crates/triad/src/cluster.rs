@@ -209,8 +209,21 @@ impl Cluster {
         &self,
         call: impl AsyncFn(&mut Admin) -> Result<T, Status>,
     ) -> Result<Read<T>, Failure> {
-        let leader = self.leader(self.timeout / 2).await.map_err(Leaderless::failure)?;
-        self.call(leader, call).await
+        loop {
+            let leader = self.leader(self.timeout / 2).await.map_err(Leaderless::failure)?;
+            let answer = self.call(leader, &call).await;
+            let next = Instant::now() + ELECTION_PAUSE;
+            match answer {
+                // It leads no more, or not yet, and nobody else does: it has done
+                // nothing.
+                Err(failure)
+                    if failure.reason() == Some(Reason::NotLeader) && next < self.deadline =>
+                {
+                    tokio::time::sleep_until(next).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Calls, and follows the word of a node that it does not lead.
