@@ -197,3 +197,19 @@ async fn planned_stop() {
     cluster.until_checkouts(5, RECOVERY_LIMIT).await;
     holders.assert_kept(&cluster).await;
 }
+
+/// P12: leadership cannot be handed to a node that is dead. The command says so,
+/// and of whom, and somebody goes on to lead.
+#[tokio::test]
+async fn nobody_hands_over_to_the_dead() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let leader = cluster.settled().await;
+    let dead = cluster.others(leader)[0];
+    cluster.nodes[dead].kill9().await;
+    let name = cluster.nodes[dead].name.clone();
+    let moved = cluster.triad(&format!("leader transfer --to {name} --timeout 15s")).await;
+    assert_eq!(moved.code(), 4, "{moved:?}");
+    let told = format!("node {} could not take leadership over", cluster.nodes[dead].id);
+    assert!(moved.stderr.contains(&told), "{told}: {moved:?}");
+    cluster.settled().await;
+}

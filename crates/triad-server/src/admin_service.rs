@@ -15,7 +15,7 @@ use triad_license::terms_in_words;
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminService;
 use triad_proto::v1::{Reason, Refusal};
-use triad_raft::{ClusterView, MemberView};
+use triad_raft::{ClusterView, MemberView, ProposeError};
 
 use crate::convert;
 use crate::init::admin_token_hash;
@@ -85,7 +85,11 @@ impl Admin {
         }
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let moved = node.consensus.transfer(to, deadline).await;
-        let moved = moved.map_err(|error| node.refusal(&error))?;
+        let moved = moved.map_err(|error| match error {
+            // The leader is well; whoever was to take over is not.
+            ProposeError::NoQuorum if node.consensus.quorum_is_fresh() => nobody_took_over(to),
+            error => node.refusal(&error),
+        })?;
         if to.is_some_and(|to| moved.leader != Some(to)) {
             // Another was faster. Whoever leads now can be asked the same.
             return Err(node.not_leader());
@@ -93,6 +97,17 @@ impl Admin {
         let leader_id = moved.leader.unwrap_or(0);
         Ok(v1::TransferLeaderResponse { leader_id, term: moved.term })
     }
+}
+
+fn nobody_took_over(to: Option<u64>) -> Refusal {
+    let who = to.map_or("no other node".to_owned(), |to| format!("node {to}"));
+    let not = if to.is_some() { " not" } else { "" };
+    let message = format!(
+        "{who} could{not} take leadership over within {} s: who does not answer, or has much to \
+         catch up with, cannot",
+        TRANSFER_TIMEOUT.as_secs()
+    );
+    Refusal::because(Reason::NotReady, message).with_remedy("see \"triad node list\"")
 }
 
 fn bearer(header: &str) -> Option<&str> {
