@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_name_and_is_found_by_it() {
         let names: Vec<_> = kinds().map(kind_name).collect();
-        assert_eq!(names.len(), 14, "{names:?}");
+        assert_eq!(names.len(), 16, "{names:?}");
         assert!(names.contains(&"marked-lost".to_owned()), "{names:?}");
         for kind in kinds() {
             assert_eq!(kind_named(&kind_name(kind)), Some(kind));
