@@ -16,6 +16,7 @@
 // The harness exists to fail tests.
 #![allow(clippy::unwrap_used)]
 
+pub mod browser;
 pub mod clock;
 pub mod cluster;
 pub mod history;

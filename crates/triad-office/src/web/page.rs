@@ -242,7 +242,8 @@ impl ListView {
     }
 
     fn caption(&self) -> String {
-        let Table { total, noun, page, .. } = &self.table;
+        let Table { total, page, .. } = &self.table;
+        let noun = if *total == 1 { singular(self.table.noun) } else { self.table.noun.to_owned() };
         let found = if self.table.q.is_empty() { "" } else { " found" };
         match self.table.pages() {
             _ if self.path.is_empty() && self.table.rows.len() as u64 == *total => {
@@ -255,6 +256,19 @@ impl ListView {
             pages => format!("{total} {noun}{found}, page {page} of {pages}"),
         }
     }
+}
+
+/// `entries` as one entry, `line items mapped` as one line item mapped.
+fn singular(noun: &str) -> String {
+    let mut found = false;
+    let words = noun.split(' ').map(|word| match word.strip_suffix('s') {
+        Some(one) if !found => {
+            found = true;
+            one.strip_suffix("ie").map_or_else(|| one.to_owned(), |stem| format!("{stem}y"))
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How a state looks, apart from what it says.

@@ -12,7 +12,7 @@ use super::visit;
 use crate::lists;
 use crate::office::Office;
 use crate::people::Role;
-use crate::table::{Ask, CSV_ROWS};
+use crate::table::{Ask, CSV_ROWS, Cell};
 use crate::view;
 
 pub fn routes() -> Router<Office> {
@@ -29,11 +29,9 @@ async fn server(
     let may_write = visitor.role >= Role::Operator;
     let found = office.read(move |tx| view::server(tx, id)).await?;
     let here = found.members.iter().find(|member| member.id == id);
-    let name = here
-        .map_or("", |member| if member.name.is_empty() { &member.hostid } else { &member.name });
+    let name = here.map_or("", |member| if member.name.is_empty() { &member.hostid } else { &member.name });
     let mut page = Page::new(format!("View Server: {name}"), "/servers", visitor, &ask.done);
-    let card =
-        |member: &view::Member| MemberCard { member: member.clone(), is_here: member.id == id };
+    let card = |member: &view::Member| MemberCard { member: member.clone(), is_here: member.id == id };
     page.sections.push(Section::Members(found.members.iter().map(card).collect()));
     if here.is_some_and(|member| member.role == "PENDING_MAIN") {
         let text = "This back-up has called before its main server. It is registered as soon as \
@@ -61,17 +59,13 @@ async fn server(
         path: "",
         csv: String::new(),
         empty: match may_write && found.group.is_some() {
-            true => empty(
-                "No rights are mapped to this group. Map some below: the servers get \
-                           them with their next poll.",
-                "#map",
-                "Map rights",
-            ),
+            true => empty("No rights are mapped to this group. Map some below: the servers get \
+                           them with their next poll.", "", ""),
             false => empty("No rights are mapped to this group.", "", ""),
         },
     }));
     if may_write && let Some(group) = found.group {
-        page.sections.extend(group_forms(&office, &page, &found, group).await?);
+        page.sections.push(map_form(&office, &page, &found, group).await?);
     }
     page.sections.push(Section::List(ListView {
         title: "Use".into(),
@@ -87,13 +81,11 @@ async fn server(
         csv: String::new(),
         empty: empty("Nothing has happened yet.", "", ""),
     }));
+    if may_write && let Some(group) = found.group {
+        page.sections.extend(mending(&page, &found, group));
+    }
     if may_write && here.is_some_and(|member| member.has_key) {
-        let mut form = page.form(
-            "Forget the key",
-            format!("/servers/{id}/forget-key"),
-            "Forget its key",
-            vec![],
-        );
+        let mut form = page.form("Forget the key", format!("/servers/{id}/forget-key"), "Forget its key", vec![]);
         form.text = "Only if this machine was set up anew: its next call shows the key that it is \
                      known by from then on."
             .into();
@@ -102,15 +94,16 @@ async fn server(
     Ok(page)
 }
 
-async fn group_forms(
+/// What maps rights to the group.
+async fn map_form(
     office: &Office,
     page: &Page,
     found: &view::ServerView,
     group: i64,
-) -> Result<Vec<Section>, PageError> {
+) -> Result<Section, PageError> {
     let ask = Ask::default();
     let items = office.read(move |tx| lists::RIGHTS.read(tx, &ask, &[], CSV_ROWS)).await?;
-    let choice = |row: &Vec<crate::table::Cell>| {
+    let choice = |row: &Vec<Cell>| {
         let [id, rights_id, organisation, _, product, copies, mapped, ..] = &row[..] else {
             return (String::new(), String::new());
         };
@@ -120,90 +113,76 @@ async fn group_forms(
         );
         (id.text.clone(), text)
     };
-    let own = |row: &&Vec<crate::table::Cell>| {
+    let own = |row: &&Vec<Cell>| {
         found.organisation.is_empty() || row[2].text == found.organisation
     };
     let items: Vec<(String, String)> = items.rows.iter().filter(own).map(choice).collect();
-    let mut forms = Vec::new();
-    let hidden = |name, value: String| Field::new(name, "", FieldKind::Hidden).value(value);
-    let here = || hidden("server", found.id.to_string());
-    if !items.is_empty() {
-        let mut form = page.form(
-            "Map rights",
-            format!("/groups/{group}/rights#map"),
-            "Map",
-            vec![
-                here(),
-                Field::new("line_item", "Line item", FieldKind::Choice(items)),
-                Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
-            ],
-        );
-        form.text =
-            "Fewer than before are credited once the servers have confirmed that they have \
-                     the smaller license; nobody is evicted."
-                .into();
-        forms.push(Section::Form(form));
-    } else {
+    if items.is_empty() {
         let text = "There is nothing to map yet: add a line item in the catalogue.";
-        forms.push(Section::Text(text.into()));
+        return Ok(Section::Text(text.into()));
     }
+    let mut form = page.form("Map rights", format!("/groups/{group}/rights"), "Map", vec![
+        here(found),
+        Field::new("line_item", "Line item", FieldKind::Choice(items)),
+        Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
+    ]);
+    form.text = "Fewer than before are credited once the servers have confirmed that they have the \
+                 smaller license; nobody is evicted."
+        .into();
+    Ok(Section::Form(form))
+}
+
+fn hidden(name: &'static str, value: &str) -> Field {
+    Field::new(name, "", FieldKind::Hidden).value(value)
+}
+
+/// The page to come back to.
+fn here(found: &view::ServerView) -> Field {
+    hidden("server", &found.id.to_string())
+}
+
+/// What is seldom needed: roles put right, and beginning anew.
+fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
+    let mut forms = Vec::new();
+    let repair = format!("/groups/{group}/repair");
     if let [main, backup] = &found.members[..] {
-        let mut form = page.form(
-            "Repair",
-            format!("/groups/{group}/repair"),
-            "Exchange the roles",
-            vec![
-                here(),
-                hidden("main", backup.hostid.clone()),
-                hidden("backup", main.hostid.clone()),
-            ],
-        );
+        let mut form = page.form("Repair", repair, "Exchange the roles", vec![
+            here(found),
+            hidden("main", &backup.hostid),
+            hidden("backup", &main.hostid),
+        ]);
         form.text = format!(
             "If the roles are the wrong way round: makes {} the main server and {} its back-up. \
              The rights stay with the pair.",
             backup.hostid, main.hostid
         );
-        forms.push(Section::Form(form));
-    }
-    if let [alone] = &found.members[..] {
-        let mut form = page.form(
-            "Repair",
-            format!("/groups/{group}/repair"),
-            "Make it the back-up",
-            vec![
-                here(),
-                Field::new("main", "Host id of the main server", FieldKind::Input("text"))
-                    .hint("TYPE:value, as \"triad hostid\" prints it there."),
-                hidden("backup", alone.hostid.clone()),
-            ],
-        );
-        form.text =
-            "If this server is really a back-up that called before its main server and was \
+        forms.push(form);
+    } else if let [alone] = &found.members[..] {
+        let mut form = page.form("Repair", repair, "Make it the back-up", vec![
+            here(found),
+            Field::new("main", "Host id of the main server", FieldKind::Input("text"))
+                .hint("TYPE:value, as \"triad hostid\" prints it there."),
+            hidden("backup", &alone.hostid),
+        ]);
+        form.text = "If this server is really a back-up that called before its main server and was \
                      given rights: registers the pair and moves the rights to it."
-                .into();
-        forms.push(Section::Form(form));
+            .into();
+        forms.push(form);
     }
     if !found.cluster.is_empty() {
-        let mut form = page.form(
-            "Let the group begin anew",
-            format!("/groups/{group}/forget-cluster"),
-            "Forget the cluster",
-            vec![here()],
-        );
+        let action = format!("/groups/{group}/forget-cluster");
+        let title = "Let the group begin anew";
+        let mut form = page.form(title, action, "Forget the cluster", vec![here(found)]);
         form.text = "Only if the site made a new cluster: its next call says which cluster the \
                      rights are bound to from then on."
             .into();
-        forms.push(Section::Form(form));
+        forms.push(form);
     }
     if found.rights.rows.is_empty() {
-        let mut form = page.form(
-            "Take the group apart",
-            format!("/groups/{group}/apart"),
-            "Take it apart",
-            vec![],
-        );
+        let action = format!("/groups/{group}/apart");
+        let mut form = page.form("Take the group apart", action, "Take it apart", vec![]);
         form.text = "Its servers are placed anew when they call again.".into();
-        forms.push(Section::Form(form));
+        forms.push(form);
     }
-    Ok(forms)
+    forms.into_iter().map(Section::Form).collect()
 }
