@@ -17,7 +17,9 @@ async fn handed_in(office: &Office, cookie: &str, request: &str) -> triad_tests:
     let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap();
     let token = token.split('"').next().unwrap();
     let part = |name: &str, value: &str| {
-        format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n{value}\r\n")
+        format!(
+            "--X\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n{value}\r\n"
+        )
     };
     let body = part("form_token", token) + &part("file", request) + &part("text", "") + "--X--\r\n";
     let kind = ("content-type", "multipart/form-data; boundary=X");
@@ -40,7 +42,8 @@ async fn cut_off(office: &Office, options: Options) -> Cluster {
 async fn request(cluster: &Cluster, name: &str, more: &str) -> String {
     let out = cluster.folder().join(name);
     let (config, shown) = (cluster.nodes[0].config(), out.display().to_string());
-    let arguments = format!("capability request --config {} --out {shown} {more}", config.display());
+    let arguments =
+        format!("capability request --config {} --out {shown} {more}", config.display());
     let ended = cluster.triad(&arguments).await;
     assert_eq!(ended.code(), 0, "{ended:?}");
     fs::read_to_string(out).unwrap()
@@ -64,7 +67,8 @@ async fn rights_go_and_come_by_file() {
     let cookie = office.sign_in().await;
     let (line_item, rights_id) = office.sell("solver", 8).await;
     let cluster = cut_off(&office, Options::default()).await;
-    let asked = request(&cluster, "one.txt", &format!("--rights {rights_id}=5 --rights R-NONE")).await;
+    let asked =
+        request(&cluster, "one.txt", &format!("--rights {rights_id}=5 --rights R-NONE")).await;
     let answer = handed_in(&office, &cookie, &asked).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(answer.headers["content-disposition"].to_str().unwrap().starts_with("attachment"));

@@ -23,9 +23,11 @@ async fn registered(office: &Office, line_item: i64, copies: u32) -> i64 {
 async fn until_seats(cluster: &Cluster, seats: u64) {
     let look = async || {
         let answer = cluster.triad("features -o json").await;
-        let value: Value = serde_json::from_str(&answer.stdout).map_err(|e| format!("{e} {answer:?}"))?;
+        let value: Value =
+            serde_json::from_str(&answer.stdout).map_err(|e| format!("{e} {answer:?}"))?;
         let pools = value["pools"].as_array().cloned().unwrap_or_default();
-        let number = |pool: &Value| pool["seatsLicensed"].as_str().and_then(|n| n.parse::<u64>().ok());
+        let number =
+            |pool: &Value| pool["seatsLicensed"].as_str().and_then(|n| n.parse::<u64>().ok());
         let found: u64 = pools.iter().filter_map(number).sum();
         (found == seats).then_some(()).ok_or(format!("{found} seats: {value}"))
     };

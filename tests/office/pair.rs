@@ -25,7 +25,9 @@ async fn two(backup_knows: bool) -> (Office, Cluster) {
 /// What View Server shows of the server of this host: host ids and roles.
 async fn view(office: &Office, hostid: &str) -> Vec<(String, String)> {
     let servers = office.servers().await;
-    let Some(server) = servers.iter().find(|row| row["hostid"] == hostid) else { return Vec::new() };
+    let Some(server) = servers.iter().find(|row| row["hostid"] == hostid) else {
+        return Vec::new();
+    };
     let path = format!("/servers/{}", server["id"]);
     let view = office.done(Method::GET, &path, Value::Null).await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -55,7 +57,11 @@ async fn until_heard(office: &Office, hostid: &str) {
 async fn until_licensed(office: &Office) {
     let look = async || {
         let outcomes = office.outcomes().await;
-        outcomes.iter().any(|(_, outcome)| outcome == "LICENSED").then_some(()).ok_or(format!("{outcomes:?}"))
+        outcomes
+            .iter()
+            .any(|(_, outcome)| outcome == "LICENSED")
+            .then_some(())
+            .ok_or(format!("{outcomes:?}"))
     };
     wait::until("the pair has its rights", LIMIT, look).await;
 }
@@ -79,7 +85,10 @@ async fn the_procedure_step_by_step() {
     until_pair(&office).await;
     let page = office.done(Method::GET, "/servers/1", Value::Null).await;
     let timeline = page["timeline"].to_string();
-    assert!(timeline.contains("registered as MAIN, automatically from the request of STRING:a"), "{timeline}");
+    assert!(
+        timeline.contains("registered as MAIN, automatically from the request of STRING:a"),
+        "{timeline}"
+    );
     // 4. The back-up once the main server has called.
     cluster.nodes[1].start();
     until_heard(&office, "STRING:b").await;
@@ -104,7 +113,10 @@ async fn a_back_up_that_knows_its_main_waits_for_it() {
     let (office, mut cluster) = two(true).await;
     cluster.nodes[1].start();
     until_heard(&office, "STRING:b").await;
-    assert_eq!(view(&office, "STRING:b").await, [("STRING:b".to_owned(), "PENDING_MAIN".to_owned())]);
+    assert_eq!(
+        view(&office, "STRING:b").await,
+        [("STRING:b".to_owned(), "PENDING_MAIN".to_owned())]
+    );
     assert_eq!(office.outcomes().await[0].1, "PENDING_MAIN");
     cluster.nodes[0].start();
     until_pair(&office).await;

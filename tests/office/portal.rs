@@ -40,8 +40,16 @@ pub async fn calls(
     answer.status
 }
 
-const PAGES: [&str; 8] =
-    ["/servers", "/register", "/rights", "/catalogue", "/requests", "/exchange", "/audit", "/users"];
+const PAGES: [&str; 8] = [
+    "/servers",
+    "/register",
+    "/rights",
+    "/catalogue",
+    "/requests",
+    "/exchange",
+    "/audit",
+    "/users",
+];
 
 async fn without_violations(browser: &Browser, office: &Office, path: &str, picture: &str) {
     browser.open(&format!("https://{}{path}", office.address())).await;
@@ -82,11 +90,19 @@ async fn every_page_is_accessible_light_and_dark_empty_and_full() {
         calls(&office, 'x', DeclaredRole::Main, &['b'], 1).await;
         office.map(1, line_item, 4).await;
         calls(&office, 'a', DeclaredRole::Main, &['b'], 2).await;
-        for page in PAGES.into_iter().chain(["/servers/1", "/servers/2", "/servers/3", "/servers/4"]) {
+        for page in
+            PAGES.into_iter().chain(["/servers/1", "/servers/2", "/servers/3", "/servers/4"])
+        {
             let picture = format!("{scheme}-full{}", page.replace('/', "-"));
             without_violations(&browser, &office, page, &picture).await;
         }
-        without_violations(&browser, &office, "/servers?q=nothing+like+it", &format!("{scheme}-none")).await;
+        without_violations(
+            &browser,
+            &office,
+            "/servers?q=nothing+like+it",
+            &format!("{scheme}-none"),
+        )
+        .await;
         without_violations(&browser, &office, "/servers/999", &format!("{scheme}-unknown")).await;
         browser.close().await;
     }
@@ -94,7 +110,9 @@ async fn every_page_is_accessible_light_and_dark_empty_and_full() {
 
 #[tokio::test]
 async fn a_person_sells_registers_and_maps_without_any_script() {
-    let Some(browser) = Browser::start(Wanted { dark: false, scripts: false }).await else { return };
+    let Some(browser) = Browser::start(Wanted { dark: false, scripts: false }).await else {
+        return;
+    };
     let office = Office::start().await;
     choose_password(&browser, &office).await;
     let at = |path: &str| format!("https://{}{path}", office.address());
@@ -133,7 +151,7 @@ async fn a_person_sells_registers_and_maps_without_any_script() {
     browser.fill("[name=q]", "00:11:22:33:44:66").await;
     browser.click(".search button").await;
     let page = browser.source().await;
-    assert!(page.contains("1 servers found") && page.contains("ETHERNET:001122334466"), "{page}");
+    assert!(page.contains("1 server found") && page.contains("ETHERNET:001122334466"), "{page}");
     browser.click("td a").await;
     assert!(browser.url().await.ends_with("/servers/2"));
     // The roles are the wrong way round after all.
@@ -209,4 +227,25 @@ async fn attackers_get_nothing_from_the_portal() {
     for action in ["token.add", "user.set-up", "user.sign-in", "server.first-call", "key.draw"] {
         assert!(actions.contains(&action), "{action}: {actions:?}");
     }
+}
+
+#[tokio::test]
+async fn the_interface_is_as_it_is_described() {
+    let office = Office::start().await;
+    let described = office.get("/api/v1/openapi.json", &[]).await.unwrap().json();
+    let mut called = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            let path = path.replace("{id}", "999999").replace("{line_item}", "999999");
+            let path = path.strip_prefix("/api/v1").unwrap();
+            let method = method.to_uppercase().parse::<Method>().unwrap();
+            let answer = office.call(method.clone(), path, json!({})).await;
+            // Nothing of the kind is there, or the body lacks something: but the
+            // call is known, and says why in its own words.
+            let known = answer.status == 200 || answer.json()["reason"].is_string();
+            assert!(known && answer.status != 405, "{method} {path}: {answer:?}");
+            called += 1;
+        }
+    }
+    assert!(called > 15, "{called}");
 }

@@ -2,8 +2,8 @@
 
 use triad_license::HostId;
 use triad_office::config::Config;
-use triad_office::registration::{Kind, Registrar, register_group};
 use triad_office::db;
+use triad_office::registration::{Kind, Registrar, register_group};
 use triad_tests::{Office, clock};
 
 const SERVERS: usize = 10_000;

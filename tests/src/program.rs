@@ -59,7 +59,11 @@ fn current(name: &str) -> PathBuf {
     if modified(&program).is_none_or(|built| built < newest_source()) {
         build(name, folder);
     }
-    assert!(program.exists(), "{} is not there; name it with TRIAD_BIN or TRIAD_OFFICE_BIN", program.display());
+    assert!(
+        program.exists(),
+        "{} is not there; name it with TRIAD_BIN or TRIAD_OFFICE_BIN",
+        program.display()
+    );
     program
 }
 

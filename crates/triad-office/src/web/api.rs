@@ -320,3 +320,25 @@ async fn set_copies(
         .await?;
     Ok(axum::Json(json!({ "copies": copies })))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_names_every_path_and_no_other() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        // Up to the tests: what stands in a route's parentheses first is its path.
+        let source = include_str!("api.rs").split("mod tests").next().unwrap();
+        let routes = source.split("\"/api/v1").skip(1);
+        let routes: BTreeSet<String> = routes
+            .map(|rest| format!("/api/v1{}", rest.split('"').next().unwrap()))
+            .filter(|path| !path.ends_with("openapi.json"))
+            .collect();
+        assert_eq!(routes, described.iter().map(|path| (*path).to_owned()).collect());
+    }
+}

@@ -29,9 +29,11 @@ async fn server(
     let may_write = visitor.role >= Role::Operator;
     let found = office.read(move |tx| view::server(tx, id)).await?;
     let here = found.members.iter().find(|member| member.id == id);
-    let name = here.map_or("", |member| if member.name.is_empty() { &member.hostid } else { &member.name });
+    let name = here
+        .map_or("", |member| if member.name.is_empty() { &member.hostid } else { &member.name });
     let mut page = Page::new(format!("View Server: {name}"), "/servers", visitor, &ask.done);
-    let card = |member: &view::Member| MemberCard { member: member.clone(), is_here: member.id == id };
+    let card =
+        |member: &view::Member| MemberCard { member: member.clone(), is_here: member.id == id };
     page.sections.push(Section::Members(found.members.iter().map(card).collect()));
     if here.is_some_and(|member| member.role == "PENDING_MAIN") {
         let text = "This back-up has called before its main server. It is registered as soon as \
@@ -59,8 +61,12 @@ async fn server(
         path: "",
         csv: String::new(),
         empty: match may_write && found.group.is_some() {
-            true => empty("No rights are mapped to this group. Map some below: the servers get \
-                           them with their next poll.", "", ""),
+            true => empty(
+                "No rights are mapped to this group. Map some below: the servers get \
+                           them with their next poll.",
+                "",
+                "",
+            ),
             false => empty("No rights are mapped to this group.", "", ""),
         },
     }));
@@ -85,7 +91,12 @@ async fn server(
         page.sections.extend(mending(&page, &found, group));
     }
     if may_write && here.is_some_and(|member| member.has_key) {
-        let mut form = page.form("Forget the key", format!("/servers/{id}/forget-key"), "Forget its key", vec![]);
+        let mut form = page.form(
+            "Forget the key",
+            format!("/servers/{id}/forget-key"),
+            "Forget its key",
+            vec![],
+        );
         form.text = "Only if this machine was set up anew: its next call shows the key that it is \
                      known by from then on."
             .into();
@@ -113,22 +124,26 @@ async fn map_form(
         );
         (id.text.clone(), text)
     };
-    let own = |row: &&Vec<Cell>| {
-        found.organisation.is_empty() || row[2].text == found.organisation
-    };
+    let own = |row: &&Vec<Cell>| found.organisation.is_empty() || row[2].text == found.organisation;
     let items: Vec<(String, String)> = items.rows.iter().filter(own).map(choice).collect();
     if items.is_empty() {
         let text = "There is nothing to map yet: add a line item in the catalogue.";
         return Ok(Section::Text(text.into()));
     }
-    let mut form = page.form("Map rights", format!("/groups/{group}/rights"), "Map", vec![
-        here(found),
-        Field::new("line_item", "Line item", FieldKind::Choice(items)),
-        Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
-    ]);
-    form.text = "Fewer than before are credited once the servers have confirmed that they have the \
+    let mut form = page.form(
+        "Map rights",
+        format!("/groups/{group}/rights"),
+        "Map",
+        vec![
+            here(found),
+            Field::new("line_item", "Line item", FieldKind::Choice(items)),
+            Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
+        ],
+    );
+    form.text =
+        "Fewer than before are credited once the servers have confirmed that they have the \
                  smaller license; nobody is evicted."
-        .into();
+            .into();
     Ok(Section::Form(form))
 }
 
@@ -146,11 +161,12 @@ fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
     let mut forms = Vec::new();
     let repair = format!("/groups/{group}/repair");
     if let [main, backup] = &found.members[..] {
-        let mut form = page.form("Repair", repair, "Exchange the roles", vec![
-            here(found),
-            hidden("main", &backup.hostid),
-            hidden("backup", &main.hostid),
-        ]);
+        let mut form = page.form(
+            "Repair",
+            repair,
+            "Exchange the roles",
+            vec![here(found), hidden("main", &backup.hostid), hidden("backup", &main.hostid)],
+        );
         form.text = format!(
             "If the roles are the wrong way round: makes {} the main server and {} its back-up. \
              The rights stay with the pair.",
@@ -158,15 +174,21 @@ fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
         );
         forms.push(form);
     } else if let [alone] = &found.members[..] {
-        let mut form = page.form("Repair", repair, "Make it the back-up", vec![
-            here(found),
-            Field::new("main", "Host id of the main server", FieldKind::Input("text"))
-                .hint("TYPE:value, as \"triad hostid\" prints it there."),
-            hidden("backup", &alone.hostid),
-        ]);
-        form.text = "If this server is really a back-up that called before its main server and was \
+        let mut form = page.form(
+            "Repair",
+            repair,
+            "Make it the back-up",
+            vec![
+                here(found),
+                Field::new("main", "Host id of the main server", FieldKind::Input("text"))
+                    .hint("TYPE:value, as \"triad hostid\" prints it there."),
+                hidden("backup", &alone.hostid),
+            ],
+        );
+        form.text =
+            "If this server is really a back-up that called before its main server and was \
                      given rights: registers the pair and moves the rights to it."
-            .into();
+                .into();
         forms.push(form);
     }
     if !found.cluster.is_empty() {
