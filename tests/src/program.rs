@@ -47,15 +47,10 @@ pub fn repository() -> &'static Path {
 
 fn current(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test is a program");
-<<<<<<< HEAD
     // A test stands in target/PROFILE/deps, a program of this package beside `triad`.
     let folder = test.parent().expect("a program stands in a folder");
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let program = folder.join(format!("triad{}", std::env::consts::EXE_SUFFIX));
-=======
-    let folder = test.parent().and_then(Path::parent).expect("it stands in target/PROFILE/deps");
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
->>>>>>> 8c14ee2 (tests: a pair and a triad register in every order, and their rights arrive by themselves)
     if modified(&program).is_none_or(|built| built < newest_source()) {
         build(name, folder);
     }
