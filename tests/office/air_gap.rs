@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tonic::codegen::http::Method;
+use triad_license::{CapabilityResponse, SignedResponse, license_digest};
 use triad_proto::v1::Reason;
-use triad_tests::{Cluster, Office, Options, wait};
+use triad_tests::{Cluster, Office, Options, clock, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -133,6 +134,18 @@ async fn altered_foreign_old_and_misdirected_responses_are_refused_with_the_reas
     let cookie = other.sign_in().await;
     let answer = handed_in(&other, &cookie, &asked).await.text;
     assert_eq!(refused(&one, &answer).await.0, Reason::LicenseForeign);
+    // Too old; signed by somebody whom this cluster trusts, so that nothing else
+    // is wrong with it.
+    let license = &second[second.find("-----BEGIN TRIAD LICENSE-----").unwrap()..];
+    let old = CapabilityResponse {
+        expires_ms: clock::now_ms() - 1,
+        license: Some(license_digest(license).unwrap()),
+        ..SignedResponse::look(&second).unwrap()
+    };
+    let old = old.seal(Some(license), &[&one.publisher]).unwrap();
+    let (reason, text) = refused(&one, &old).await;
+    assert_eq!(reason, Reason::LicenseExpired);
+    assert!(text.contains("too old to be applied"), "{text}");
     // For another cluster of the same publisher.
     let neighbour = cut_off(&office, Options { nodes: 1, ..Options::default() }).await;
     let (reason, text) = refused(&neighbour, &second).await;

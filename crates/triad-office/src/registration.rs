@@ -338,7 +338,7 @@ fn place(
         }
     }
 
-    let mut kept = None;
+    let mut candidates = Vec::new();
     let mut absorbed = Vec::new();
     for group in groups {
         let with = members(tx, group)?;
@@ -373,12 +373,22 @@ fn place(
             let name = name.map_or(names[0].as_str(), |server| &server.hostid);
             return Err(holds_rights(name, held, &hosts[0], hosts.last().unwrap_or(&hosts[0])));
         }
-        if kept.is_none() && (first_is_in || held > 0) {
-            kept = Some(group);
-        } else {
-            absorbed.push(group);
-        }
+        candidates.push((group, held, first_is_in));
     }
+    let holders = candidates.iter().filter(|(_, held, _)| *held > 0).count();
+    if holders > 1 {
+        // Each of them has a license of its own out, and one would be left over.
+        let message = format!(
+            "more than one of {} holds rights of its own; take the copies back from all but one, \
+             and wait until they are credited",
+            names.join(", ")
+        );
+        return Err(OfficeError::refused("SEVERAL_HOLD_RIGHTS", message));
+    }
+    let best = candidates.iter().max_by_key(|(_, held, first_is_in)| (*held > 0, *first_is_in));
+    let kept = best.filter(|(_, held, first_is_in)| *held > 0 || *first_is_in).map(|(g, ..)| *g);
+    let others = candidates.iter().map(|(group, ..)| *group);
+    absorbed.extend(others.filter(|group| Some(*group) != kept));
 
     let group = match kept {
         Some(group) => {
@@ -397,7 +407,6 @@ fn place(
         }
     };
     for other in absorbed {
-        move_rights(tx, other, group)?;
         dissolve(tx, other)?;
     }
     for ((name, role), known) in names.iter().zip(kind.roles()).zip(&known) {
@@ -473,20 +482,6 @@ fn insert(tx: &Connection, name: &str, role: &str, now_ms: u64) -> Result<i64, O
     let text = "INSERT INTO servers (hostid, role, created_ms) VALUES (?1, ?2, ?3)";
     tx.prepare_cached(text)?.execute(params![name, role, now_ms])?;
     Ok(tx.last_insert_rowid())
-}
-
-fn move_rights(tx: &Connection, from: i64, to: i64) -> Result<(), OfficeError> {
-    let text = "INSERT INTO mappings (group_id, line_item_id, copies, in_return, return_serial,
-                                      requested)
-         SELECT ?2, line_item_id, copies, in_return, NULL, requested
-         FROM mappings WHERE group_id = ?1
-         ON CONFLICT (group_id, line_item_id) DO UPDATE
-         SET copies = copies + excluded.copies, in_return = in_return + excluded.in_return";
-    tx.execute(text, [from, to])?;
-    let organisation = "UPDATE server_groups SET organisation_id = coalesce(organisation_id,
-             (SELECT organisation_id FROM server_groups WHERE id = ?1)) WHERE id = ?2";
-    tx.execute(organisation, [from, to])?;
-    Ok(())
 }
 
 /// Ends a group. Servers that nobody has ever heard of go with it; the others

@@ -178,6 +178,25 @@ fn a_mistaken_main_with_rights_is_refused_and_mended_by_repair() {
 }
 
 #[test]
+fn a_repair_keeps_the_group_that_holds_rights_and_its_license() {
+    let mut connection = db::in_memory().unwrap();
+    let main = group_of(call(&mut connection, &undeclared('a'), Fate::Answered).unwrap());
+    let mistaken = group_of(call(&mut connection, &undeclared('b'), Fate::Answered).unwrap());
+    give_rights(&connection, mistaken, 3);
+    let hosts = [host('a'), host('b')];
+    assert_eq!(register_group(&connection, Kind::Pair, &hosts, by(true)).unwrap(), mistaken);
+    assert_eq!(copies_held(&connection, mistaken).unwrap(), 3);
+    assert!(members(&connection, main).unwrap().is_empty());
+
+    // Two licenses are out: one would be left over.
+    let third = group_of(call(&mut connection, &undeclared('c'), Fate::Answered).unwrap());
+    give_rights(&connection, third, 1);
+    let hosts = [host('a'), host('b'), host('c')];
+    let error = register_group(&connection, Kind::Triad, &hosts, by(true)).unwrap_err();
+    assert_eq!(error.reason(), "SEVERAL_HOLD_RIGHTS");
+}
+
+#[test]
 fn a_pair_the_wrong_way_round_turns_by_itself_while_it_holds_no_rights() {
     let mut connection = db::in_memory().unwrap();
     let wrong = register_group(&connection, Kind::Pair, &[host('b'), host('a')], by(false));
