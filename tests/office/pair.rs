@@ -12,13 +12,16 @@ const LIMIT: Duration = Duration::from_secs(30);
 const BACKUP: &str = "backup_server_hostid = \"STRING:b\"";
 const MAIN: &str = "main_server_hostid = \"STRING:a\"";
 
-/// Two nodes that are to be a pair, and an office. The back-up knows of it, or
-/// not, as in the incumbent's procedure.
+/// Two servers that are to be a pair, and an office. The back-up knows its main by
+/// host id, or not, as in the incumbent's procedure.
 async fn two(backup_knows: bool) -> (Office, Cluster) {
     let office = Office::start().await;
-    let cluster = Cluster::create(Options { nodes: 2, ..Options::default() }).await;
-    let backup = if backup_knows { MAIN } else { "" };
-    office.adopt(&cluster, &["a", "b"], &[BACKUP, backup]);
+    let options = Options { nodes: 2, pair: true, ..Options::default() };
+    let cluster = Cluster::create(options).await;
+    office.adopt(&cluster, &["a", "b"], &[BACKUP, if backup_knows { MAIN } else { "" }]);
+    if !backup_knows {
+        cluster.nodes[1].edit("triad.toml", |text| text.replace("hostid = \"STRING:a\"\n", ""));
+    }
     (office, cluster)
 }
 
@@ -89,11 +92,17 @@ async fn the_procedure_step_by_step() {
         timeline.contains("registered as MAIN, automatically from the request of STRING:a"),
         "{timeline}"
     );
+    rights_arrive(&office).await;
     // 4. The back-up once the main server has called.
     cluster.nodes[1].start();
     until_heard(&office, "STRING:b").await;
     until_pair(&office).await;
-    rights_arrive(&office).await;
+    // Whoever serves in the place of the main has its rights.
+    cluster.equal_ledgers().await;
+    cluster.nodes[0].kill9().await;
+    let client = cluster.client().build().unwrap();
+    let seat = async || client.checkout("solver", "", 3).await.map_err(|error| error.to_string());
+    wait::until("the back-up grants all of them", LIMIT, seat).await;
 }
 
 #[tokio::test]
