@@ -493,6 +493,51 @@ fn dissolve(tx: &Connection, group: i64) -> Result<(), OfficeError> {
     Ok(())
 }
 
+/// Puts another machine in the place of a server: same group, same role. The old
+/// one is forgotten, and the group's next license names the new one.
+pub fn replace_server(
+    tx: &Connection,
+    old: &HostId,
+    new: &HostId,
+    by: Registrar<'_>,
+) -> Result<i64, OfficeError> {
+    let old_name = old.to_string();
+    let found = find(tx, &old_name)?;
+    let found = found.ok_or_else(|| OfficeError::NotFound(format!("the server {old}")))?;
+    let Some(group) = found.group else {
+        let message = format!("{old} is in no group; there is nothing to take over");
+        return Err(OfficeError::refused("NO_GROUP", message));
+    };
+    let mut hosts = vec![new.clone()];
+    for server in members(tx, group)?.iter().filter(|server| server.hostid != old_name) {
+        hosts.push(HostId::parse(&server.hostid)?);
+    }
+    check_hosts(kind_of(tx, group)?, &hosts)?;
+    let new_name = new.to_string();
+    if let Some(known) = find(tx, &new_name)? {
+        // It may have called already, and stand alone since then.
+        if let Some(other) = known.group {
+            let with = members(tx, other)?;
+            if with.len() > 1 {
+                return Err(in_other_group(&new_name, &with));
+            }
+            let held = copies_held(tx, other)?;
+            if held > 0 {
+                return Err(holds_rights(&new_name, held, old, new));
+            }
+            dissolve(tx, other)?;
+        }
+        tx.execute("DELETE FROM servers WHERE id = ?1", [known.id])?;
+    }
+    let text = "UPDATE servers SET hostid = ?1, declared = '', public_key = NULL, sequence = 0,
+             name = '', version = '', last_seen_ms = NULL WHERE id = ?2";
+    tx.execute(text, params![new_name, found.id])?;
+    let about = About { group: Some(group), hostid: &new_name };
+    let detail = format!("takes the place of {old} as {}, {}", found.role, by.how);
+    audit::record(tx, by.now_ms, by.actor, "server.replaced", about, &detail)?;
+    Ok(group)
+}
+
 /// Takes a group without rights apart; its servers are placed anew when they
 /// call again. Keys are forgotten, so that a machine that was set up anew is
 /// let in.

@@ -259,3 +259,27 @@ fn nobody_can_leave_a_group_that_another_confirms() {
     let error = call(&mut connection, &member('a', ['c', 'd']), Fate::Answered).unwrap_err();
     assert_eq!(error.reason(), "IN_OTHER_GROUP");
 }
+
+#[test]
+fn a_new_machine_takes_the_place_of_an_old_one_with_its_role_and_rights() {
+    let mut connection = db::in_memory().unwrap();
+    let triad = call(&mut connection, &member('a', ['b', 'c']), Fate::Answered).unwrap();
+    give_rights(&connection, group_of(triad), 2);
+    call(&mut connection, &undeclared('d'), Fate::Answered).unwrap();
+    let error = call(&mut connection, &member('a', ['b', 'd']), Fate::Answered).unwrap_err();
+    assert_eq!(error.reason(), "IN_OTHER_GROUP", "rights do not follow a slip");
+    let group = replace_server(&connection, &host('c'), &host('d'), by(false)).unwrap();
+    assert_eq!(Placement::Group(group), triad);
+    let now = "TRIAD: MEMBER STRING:a, MEMBER STRING:b, MEMBER STRING:d".to_owned();
+    assert_eq!(state(&connection), BTreeSet::from([now]));
+    assert_eq!(call(&mut connection, &member('d', ['a', 'b']), Fate::Answered).unwrap(), triad);
+    assert_eq!(copies_held(&connection, group).unwrap(), 2);
+
+    let ethernet = HostId::parse("ETHERNET:001122334455").unwrap();
+    let refused = |old: HostId, new: HostId| {
+        replace_server(&connection, &old, &new, by(false)).unwrap_err().reason()
+    };
+    assert_eq!(refused(host('a'), ethernet), "HOSTID_TYPES_DIFFER");
+    assert_eq!(refused(host('a'), host('b')), "HOSTID_TWICE");
+    assert_eq!(refused(host('c'), host('x')), "NOT_FOUND");
+}

@@ -199,6 +199,7 @@ fn notice(code: &str) -> &'static str {
     match code {
         "registered" => "Registered.",
         "repaired" => "Repaired: the roles are as chosen, and the rights moved along.",
+        "replaced" => "Replaced. The group's next license names the new machine.",
         "apart" => "The group is apart. Its servers are placed anew when they call.",
         "key" => "The key is forgotten. The server's next call shows its new one.",
         "cluster" => "The cluster is forgotten. The next call says which cluster it is.",

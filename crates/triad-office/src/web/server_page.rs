@@ -191,6 +191,17 @@ fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
                 .into();
         forms.push(form);
     }
+    if let Some(own) = found.members.iter().find(|member| member.id == found.id) {
+        let action = format!("/servers/{}/replace", found.id);
+        let new = Field::new("new", "Host id of the new machine", FieldKind::Input("text"))
+            .hint("TYPE:value, as \"triad hostid\" prints it there.");
+        let fields = vec![hidden("old", &own.hostid), new];
+        let mut form = page.form("Replace the machine", action, "Replace it", fields);
+        form.text = "Another machine takes the place of this one, with its role. The rights stay \
+                     with the group; its next license names the new machine."
+            .into();
+        forms.push(form);
+    }
     if !found.cluster.is_empty() {
         let action = format!("/groups/{group}/forget-cluster");
         let title = "Let the group begin anew";
