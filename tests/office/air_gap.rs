@@ -99,6 +99,8 @@ async fn rights_go_and_come_by_file() {
     assert!(ended.stdout.contains("UNCHANGED"), "{ended:?}");
 }
 
+/// P10: what the office did not answer to this site, or answered long ago, is not put in
+/// force.
 #[tokio::test]
 async fn altered_foreign_old_and_misdirected_responses_are_refused_with_the_reason() {
     let office = Office::start().await;

@@ -34,6 +34,7 @@ async fn until_seats(cluster: &Cluster, seats: u64) {
     wait::until(&format!("there are {seats} seats"), LIMIT, look).await;
 }
 
+/// P14: nodes and office start in any order, and rights arrive by themselves.
 #[tokio::test]
 async fn an_empty_triad_serves_without_a_hand_on_it_and_follows_the_office() {
     let mut office = Office::start().await;

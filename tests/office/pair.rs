@@ -78,6 +78,7 @@ async fn rights_arrive(office: &Office) {
     until_licensed(office).await;
 }
 
+/// P14: the incumbent's procedure for a pair, step by step.
 #[tokio::test]
 async fn the_procedure_step_by_step() {
     let (office, mut cluster) = two(false).await;
@@ -105,6 +106,7 @@ async fn the_procedure_step_by_step() {
     wait::until("the back-up grants all of them", LIMIT, seat).await;
 }
 
+/// P14: the same the other way round, where the incumbent fails.
 #[tokio::test]
 async fn the_procedure_the_other_way_round() {
     let (office, mut cluster) = two(false).await;
@@ -132,6 +134,7 @@ async fn a_back_up_that_knows_its_main_waits_for_it() {
     rights_arrive(&office).await;
 }
 
+/// P14: the same in both orders, with servers and office killed at each step.
 #[tokio::test]
 async fn each_step_interrupted_by_kill_9() {
     for (first, second) in [(0, 1), (1, 0)] {

@@ -169,6 +169,8 @@ async fn a_person_sells_registers_and_maps_without_any_script() {
     browser.close().await;
 }
 
+/// P11: no sign-in without a password that somebody chose, no form of another site, and no
+/// script in a server's name.
 #[tokio::test]
 async fn attackers_get_nothing_from_the_portal() {
     let office = Office::start().await;

@@ -38,6 +38,7 @@ async fn robbed(office: &Office) -> Cluster {
     cluster
 }
 
+/// P10: a copied server on another machine does not serve what it holds.
 #[tokio::test]
 async fn a_stolen_database_is_useless_on_another_host_id() {
     let office = Office::start().await;
@@ -50,6 +51,7 @@ async fn a_stolen_database_is_useless_on_another_host_id() {
     assert!(ended.stderr.contains("STRING:a") && ended.stderr.contains("bound to"), "{ended:?}");
 }
 
+/// P10: copied data is refused by a node of another cluster.
 #[tokio::test]
 async fn a_stolen_database_is_useless_in_another_cluster() {
     let office = Office::start().await;

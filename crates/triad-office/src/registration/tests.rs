@@ -104,6 +104,8 @@ fn every_order(claims: &[Claim], length: u32, expected: &[&str]) -> usize {
     tried
 }
 
+/// P14: a main server and its back-up call in every order, with deaths before and after
+/// each commit.
 #[test]
 fn every_order_of_a_pair_ends_in_the_same_state() {
     let pair = ["PAIR: MAIN STRING:a, BACKUP STRING:b"];
@@ -114,6 +116,7 @@ fn every_order_of_a_pair_ends_in_the_same_state() {
     assert_eq!(every_order(&silent, 4, &pair), 1_296);
 }
 
+/// P14: the same of three servers.
 #[test]
 fn every_order_of_a_triad_ends_in_the_same_state() {
     let triad = ["TRIAD: MEMBER STRING:a, MEMBER STRING:b, MEMBER STRING:c"];
