@@ -51,6 +51,14 @@ install_fuzz() { (cd "$tools" && cargo install --quiet --locked --root "$tools" 
 has_sbom() { "$tools/bin/cargo-cyclonedx" cyclonedx --help; }
 install_sbom() { (cd "$tools" && cargo install --quiet --locked --root "$tools" cargo-cyclonedx --version 0.5.7); }
 
+# A browser for the pages, and the rules of accessibility that they keep.
+has_browser() { command -v chromium chromedriver && test -s "$tools/npm/node_modules/axe-core/axe.min.js"; }
+install_browser() {
+    command -v chromium && command -v chromedriver || apt chromium chromium-driver || return 1
+    command -v npm || apt npm || return 1
+    npm install --silent --no-fund --no-audit --prefix "$tools/npm" axe-core@4.14.1
+}
+
 # What tests/faults needs of Linux. Only root can use it, so only root needs it.
 has_lab() {
     [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
@@ -64,6 +72,7 @@ requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
+ensure "a browser and axe-core" has_browser install_browser
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 ensure cargo-cyclonedx has_sbom install_sbom

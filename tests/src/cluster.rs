@@ -235,6 +235,11 @@ impl Cluster {
         self.created.admin_token.parent().expect("a file stands in a directory").to_owned()
     }
 
+    /// The name of the cluster.
+    pub fn id(&self) -> &str {
+        self.created.cluster_id.as_str()
+    }
+
     /// The certificate of its authority.
     pub fn ca(&self) -> PathBuf {
         self.created.ca.clone()

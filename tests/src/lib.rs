@@ -16,6 +16,7 @@
 // The harness exists to fail tests.
 #![allow(clippy::unwrap_used)]
 
+pub mod browser;
 pub mod clock;
 pub mod cluster;
 pub mod history;
@@ -24,6 +25,7 @@ pub mod holders;
 pub mod lab;
 pub mod licenses;
 pub mod node;
+pub mod office;
 pub mod ports;
 pub mod program;
 pub mod proxy;
@@ -38,6 +40,7 @@ pub use holders::Holders;
 #[cfg(target_os = "linux")]
 pub use lab::Lab;
 pub use node::Node;
+pub use office::Office;
 pub use proxy::Proxy;
 pub use raw::RawSession;
 pub use sightings::Sightings;

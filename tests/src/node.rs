@@ -101,6 +101,11 @@ impl Node {
         fs::write(&path, after).unwrap();
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Whether its process runs, as far as we know.
     pub fn runs(&self) -> bool {
         self.process.is_some()

@@ -1,4 +1,4 @@
-//! The `triad` program under test: where it is, and that it is built from what
+//! The programs under test: where they are, and that they are built from what
 //! stands in the tree.
 
 use std::ffi::OsString;
@@ -10,8 +10,10 @@ use std::time::SystemTime;
 
 /// Names another program to test, for example a release build.
 const PROGRAM_VARIABLE: &str = "TRIAD_BIN";
+/// The same for the back office.
+const OFFICE_VARIABLE: &str = "TRIAD_OFFICE_BIN";
 
-/// The program, of the same profile as this test. Built once if it is missing or
+/// `triad`, of the same profile as this test. Built once if it is missing or
 /// older than its sources, as it may be when one package alone is tested.
 ///
 /// # Panics
@@ -21,7 +23,20 @@ pub fn triad() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| match std::env::var_os(PROGRAM_VARIABLE) {
         Some(program) => PathBuf::from(program),
-        None => current(),
+        None => current("triad"),
+    })
+}
+
+/// `triad-office`, likewise.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn triad_office() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| match std::env::var_os(OFFICE_VARIABLE) {
+        Some(program) => PathBuf::from(program),
+        None => current("triad-office"),
     })
 }
 
@@ -30,31 +45,35 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent")
 }
 
-fn current() -> PathBuf {
+fn current(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test is a program");
     // A test stands in target/PROFILE/deps, a program of this package beside `triad`.
     let folder = test.parent().expect("a program stands in a folder");
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let program = folder.join(format!("triad{}", std::env::consts::EXE_SUFFIX));
+    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if modified(&program).is_none_or(|built| built < newest_source()) {
-        build(folder);
+        build(name, folder);
     }
-    assert!(program.exists(), "{} is not there; name it with TRIAD_BIN", program.display());
+    assert!(
+        program.exists(),
+        "{} is not there; name it with TRIAD_BIN or TRIAD_OFFICE_BIN",
+        program.display()
+    );
     program
 }
 
-fn build(folder: &Path) {
+fn build(name: &str, folder: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let profile = folder.file_name().and_then(|name| name.to_str()).unwrap_or("debug");
     let profile = if profile == "debug" { "dev" } else { profile };
     let target = folder.parent().expect("a profile's folder stands in the target directory");
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "triad", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--package", name, "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(repository())
         .status();
     let built = built.expect("cargo can be started");
-    assert!(built.success(), "cargo build --package triad: {built}");
+    assert!(built.success(), "cargo build --package {name}: {built}");
 }
 
 fn newest_source() -> SystemTime {

@@ -59,7 +59,7 @@ const USED: &str = "(SELECT coalesce(sum(m.copies + m.in_return), 0) FROM mappin
 
 /// What is mapped to one group, `?1`.
 pub const GROUP_RIGHTS: List = List {
-    noun: "rights of this group",
+    noun: "line items mapped",
     columns: &[
         (column("line_item", "No.", Number), "l.id"),
         (column("rights_id", "Rights id", Copied), "l.rights_id"),

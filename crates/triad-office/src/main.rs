@@ -80,6 +80,15 @@ enum Verb {
         #[arg(required = true, value_parser = host)]
         hostids: Vec<HostId>,
     },
+    /// Put another machine in the place of a server, with its role and its group's rights
+    Replace {
+        /// The machine that is gone, TYPE:value
+        #[arg(value_parser = host)]
+        old: HostId,
+        /// The machine that takes its place, TYPE:value
+        #[arg(value_parser = host)]
+        new: HostId,
+    },
     /// Answer a request that came as a file
     Answer {
         /// The request
@@ -244,6 +253,12 @@ fn run(arguments: &Arguments) -> Result<String, OfficeError> {
                 registration::register_group(tx, *kind, hostids, by)
             })?;
             Ok(format!("{} {group}\n", kind.as_str().to_lowercase()))
+        }
+        Verb::Replace { old, new } => {
+            let by = registrar("at the console", false);
+            let group =
+                db::write(&mut connection, |tx| registration::replace_server(tx, old, new, by))?;
+            Ok(format!("group {group}: {new} is in the place of {old}\n"))
         }
         Verb::Answer { request, out } => {
             let bytes = fs::read(request)

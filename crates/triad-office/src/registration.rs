@@ -338,7 +338,7 @@ fn place(
         }
     }
 
-    let mut kept = None;
+    let mut candidates = Vec::new();
     let mut absorbed = Vec::new();
     for group in groups {
         let with = members(tx, group)?;
@@ -373,12 +373,22 @@ fn place(
             let name = name.map_or(names[0].as_str(), |server| &server.hostid);
             return Err(holds_rights(name, held, &hosts[0], hosts.last().unwrap_or(&hosts[0])));
         }
-        if kept.is_none() && (first_is_in || held > 0) {
-            kept = Some(group);
-        } else {
-            absorbed.push(group);
-        }
+        candidates.push((group, held, first_is_in));
     }
+    let holders = candidates.iter().filter(|(_, held, _)| *held > 0).count();
+    if holders > 1 {
+        // Each of them has a license of its own out, and one would be left over.
+        let message = format!(
+            "more than one of {} holds rights of its own; take the copies back from all but one, \
+             and wait until they are credited",
+            names.join(", ")
+        );
+        return Err(OfficeError::refused("SEVERAL_HOLD_RIGHTS", message));
+    }
+    let best = candidates.iter().max_by_key(|(_, held, first_is_in)| (*held > 0, *first_is_in));
+    let kept = best.filter(|(_, held, first_is_in)| *held > 0 || *first_is_in).map(|(g, ..)| *g);
+    let others = candidates.iter().map(|(group, ..)| *group);
+    absorbed.extend(others.filter(|group| Some(*group) != kept));
 
     let group = match kept {
         Some(group) => {
@@ -397,7 +407,6 @@ fn place(
         }
     };
     for other in absorbed {
-        move_rights(tx, other, group)?;
         dissolve(tx, other)?;
     }
     for ((name, role), known) in names.iter().zip(kind.roles()).zip(&known) {
@@ -475,20 +484,6 @@ fn insert(tx: &Connection, name: &str, role: &str, now_ms: u64) -> Result<i64, O
     Ok(tx.last_insert_rowid())
 }
 
-fn move_rights(tx: &Connection, from: i64, to: i64) -> Result<(), OfficeError> {
-    let text = "INSERT INTO mappings (group_id, line_item_id, copies, in_return, return_serial,
-                                      requested)
-         SELECT ?2, line_item_id, copies, in_return, NULL, requested
-         FROM mappings WHERE group_id = ?1
-         ON CONFLICT (group_id, line_item_id) DO UPDATE
-         SET copies = copies + excluded.copies, in_return = in_return + excluded.in_return";
-    tx.execute(text, [from, to])?;
-    let organisation = "UPDATE server_groups SET organisation_id = coalesce(organisation_id,
-             (SELECT organisation_id FROM server_groups WHERE id = ?1)) WHERE id = ?2";
-    tx.execute(organisation, [from, to])?;
-    Ok(())
-}
-
 /// Ends a group. Servers that nobody has ever heard of go with it; the others
 /// stand alone until they are placed again.
 fn dissolve(tx: &Connection, group: i64) -> Result<(), OfficeError> {
@@ -496,6 +491,51 @@ fn dissolve(tx: &Connection, group: i64) -> Result<(), OfficeError> {
     tx.execute("DELETE FROM mappings WHERE group_id = ?1", [group])?;
     tx.execute("DELETE FROM server_groups WHERE id = ?1", [group])?;
     Ok(())
+}
+
+/// Puts another machine in the place of a server: same group, same role. The old
+/// one is forgotten, and the group's next license names the new one.
+pub fn replace_server(
+    tx: &Connection,
+    old: &HostId,
+    new: &HostId,
+    by: Registrar<'_>,
+) -> Result<i64, OfficeError> {
+    let old_name = old.to_string();
+    let found = find(tx, &old_name)?;
+    let found = found.ok_or_else(|| OfficeError::NotFound(format!("the server {old}")))?;
+    let Some(group) = found.group else {
+        let message = format!("{old} is in no group; there is nothing to take over");
+        return Err(OfficeError::refused("NO_GROUP", message));
+    };
+    let mut hosts = vec![new.clone()];
+    for server in members(tx, group)?.iter().filter(|server| server.hostid != old_name) {
+        hosts.push(HostId::parse(&server.hostid)?);
+    }
+    check_hosts(kind_of(tx, group)?, &hosts)?;
+    let new_name = new.to_string();
+    if let Some(known) = find(tx, &new_name)? {
+        // It may have called already, and stand alone since then.
+        if let Some(other) = known.group {
+            let with = members(tx, other)?;
+            if with.len() > 1 {
+                return Err(in_other_group(&new_name, &with));
+            }
+            let held = copies_held(tx, other)?;
+            if held > 0 {
+                return Err(holds_rights(&new_name, held, old, new));
+            }
+            dissolve(tx, other)?;
+        }
+        tx.execute("DELETE FROM servers WHERE id = ?1", [known.id])?;
+    }
+    let text = "UPDATE servers SET hostid = ?1, declared = '', public_key = NULL, sequence = 0,
+             name = '', version = '', last_seen_ms = NULL WHERE id = ?2";
+    tx.execute(text, params![new_name, found.id])?;
+    let about = About { group: Some(group), hostid: &new_name };
+    let detail = format!("takes the place of {old} as {}, {}", found.role, by.how);
+    audit::record(tx, by.now_ms, by.actor, "server.replaced", about, &detail)?;
+    Ok(group)
 }
 
 /// Takes a group without rights apart; its servers are placed anew when they

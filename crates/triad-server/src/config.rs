@@ -481,6 +481,7 @@ impl Reader<'_> {
             own: nodes.get(own).and_then(|entry| entry.hostid.as_ref()),
             others: others.map(|(_, e)| (e.member.name.as_str(), e.hostid.as_ref())).collect(),
             backup_variable: self.backup.clone().filter(|text| !text.is_empty()),
+            pair: raw.role.as_ref().map(|role| *role.get_ref()),
         };
         let checked = office.check(&around).map_err(|wrong| ConfigError::Value {
             file: self.file.to_owned(),

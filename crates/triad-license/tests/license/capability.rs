@@ -52,6 +52,7 @@ fn a_request_is_read_as_it_was_made_and_every_altered_byte_is_found() {
     let text = request().seal(&server).expect("good");
     let read = SignedRequest::open(&text.replace('\n', "\r\n")).expect("mail may do that");
     assert_eq!((read.request, read.key), (request(), server.public()));
+    assert_eq!(CapabilityRequest::look(&text), Ok(request()));
     let mut refused = 0;
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
@@ -114,4 +115,20 @@ fn a_license_may_say_that_it_grants_nothing_any_more() {
     let text = issued(&Draft { features: Vec::new(), ..draft() }, &[&acme]);
     let verified = verify(&text, &trusting(&[&acme]), &site(), 0).expect("on purpose");
     assert_eq!(verified.into_license().lines.len(), 0);
+}
+
+#[test]
+fn what_can_be_read_can_be_signed_and_says_the_same() {
+    let seed = |name: &str| {
+        let path =
+            format!("{}/../../tests/fuzz/seeds/capability/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).expect("the seed is there")
+    };
+    let request = CapabilityRequest::look(&seed("request.txt")).expect("it can be read");
+    let server = ServerKey::generate([5; 32]);
+    let opened = SignedRequest::open(&request.seal(&server).unwrap()).unwrap();
+    assert_eq!(opened.request, request);
+    let response = SignedResponse::look(&seed("response.txt")).expect("it can be read");
+    let sealed = response.seal(None, &[&key(1)]).unwrap();
+    assert_eq!(SignedResponse::open(&sealed, &trusting(&[&key(1)])).unwrap().response, response);
 }

@@ -156,6 +156,7 @@ fn a_pair_is_registered_by_its_main_and_gets_what_is_mapped_to_it() {
     assert_eq!(desk.told(&mut backup).0.status, ResponseStatus::Unchanged, "the same group's");
 }
 
+/// P3: a request to the back office that comes again takes no second copy.
 #[test]
 fn a_retry_gets_the_first_answer_and_a_replay_none() {
     let mut desk = desk();
@@ -175,6 +176,7 @@ fn a_retry_gets_the_first_answer_and_a_replay_none() {
     assert!(matches!(error, OfficeError::Replayed { last: 2 }), "{error}");
 }
 
+/// P10: what asks for rights in the name of another, or again, or too late, gets none.
 #[test]
 fn forged_stolen_old_and_foreign_requests_are_refused_with_the_reason() {
     let mut desk = desk();

@@ -104,6 +104,8 @@ fn every_order(claims: &[Claim], length: u32, expected: &[&str]) -> usize {
     tried
 }
 
+/// P14: a main server and its back-up call in every order, with deaths before and after
+/// each commit.
 #[test]
 fn every_order_of_a_pair_ends_in_the_same_state() {
     let pair = ["PAIR: MAIN STRING:a, BACKUP STRING:b"];
@@ -114,6 +116,7 @@ fn every_order_of_a_pair_ends_in_the_same_state() {
     assert_eq!(every_order(&silent, 4, &pair), 1_296);
 }
 
+/// P14: the same of three servers.
 #[test]
 fn every_order_of_a_triad_ends_in_the_same_state() {
     let triad = ["TRIAD: MEMBER STRING:a, MEMBER STRING:b, MEMBER STRING:c"];
@@ -178,6 +181,25 @@ fn a_mistaken_main_with_rights_is_refused_and_mended_by_repair() {
 }
 
 #[test]
+fn a_repair_keeps_the_group_that_holds_rights_and_its_license() {
+    let mut connection = db::in_memory().unwrap();
+    let main = group_of(call(&mut connection, &undeclared('a'), Fate::Answered).unwrap());
+    let mistaken = group_of(call(&mut connection, &undeclared('b'), Fate::Answered).unwrap());
+    give_rights(&connection, mistaken, 3);
+    let hosts = [host('a'), host('b')];
+    assert_eq!(register_group(&connection, Kind::Pair, &hosts, by(true)).unwrap(), mistaken);
+    assert_eq!(copies_held(&connection, mistaken).unwrap(), 3);
+    assert!(members(&connection, main).unwrap().is_empty());
+
+    // Two licenses are out: one would be left over.
+    let third = group_of(call(&mut connection, &undeclared('c'), Fate::Answered).unwrap());
+    give_rights(&connection, third, 1);
+    let hosts = [host('a'), host('b'), host('c')];
+    let error = register_group(&connection, Kind::Triad, &hosts, by(true)).unwrap_err();
+    assert_eq!(error.reason(), "SEVERAL_HOLD_RIGHTS");
+}
+
+#[test]
 fn a_pair_the_wrong_way_round_turns_by_itself_while_it_holds_no_rights() {
     let mut connection = db::in_memory().unwrap();
     let wrong = register_group(&connection, Kind::Pair, &[host('b'), host('a')], by(false));
@@ -239,4 +261,28 @@ fn nobody_can_leave_a_group_that_another_confirms() {
     call(&mut connection, &member('b', ['a', 'c']), Fate::Answered).unwrap();
     let error = call(&mut connection, &member('a', ['c', 'd']), Fate::Answered).unwrap_err();
     assert_eq!(error.reason(), "IN_OTHER_GROUP");
+}
+
+#[test]
+fn a_new_machine_takes_the_place_of_an_old_one_with_its_role_and_rights() {
+    let mut connection = db::in_memory().unwrap();
+    let triad = call(&mut connection, &member('a', ['b', 'c']), Fate::Answered).unwrap();
+    give_rights(&connection, group_of(triad), 2);
+    call(&mut connection, &undeclared('d'), Fate::Answered).unwrap();
+    let error = call(&mut connection, &member('a', ['b', 'd']), Fate::Answered).unwrap_err();
+    assert_eq!(error.reason(), "IN_OTHER_GROUP", "rights do not follow a slip");
+    let group = replace_server(&connection, &host('c'), &host('d'), by(false)).unwrap();
+    assert_eq!(Placement::Group(group), triad);
+    let now = "TRIAD: MEMBER STRING:a, MEMBER STRING:b, MEMBER STRING:d".to_owned();
+    assert_eq!(state(&connection), BTreeSet::from([now]));
+    assert_eq!(call(&mut connection, &member('d', ['a', 'b']), Fate::Answered).unwrap(), triad);
+    assert_eq!(copies_held(&connection, group).unwrap(), 2);
+
+    let ethernet = HostId::parse("ETHERNET:001122334455").unwrap();
+    let refused = |old: HostId, new: HostId| {
+        replace_server(&connection, &old, &new, by(false)).unwrap_err().reason()
+    };
+    assert_eq!(refused(host('a'), ethernet), "HOSTID_TYPES_DIFFER");
+    assert_eq!(refused(host('a'), host('b')), "HOSTID_TWICE");
+    assert_eq!(refused(host('c'), host('x')), "NOT_FOUND");
 }

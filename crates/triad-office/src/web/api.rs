@@ -62,6 +62,7 @@ pub fn routes() -> Router<Office> {
         .route("/api/v1/servers", get(listed::<Servers>))
         .route("/api/v1/servers/{id}", get(one_server))
         .route("/api/v1/servers/{id}/forget-key", post(forget_key))
+        .route("/api/v1/replacements", post(replace))
         .route("/api/v1/groups", post(add_group))
         .route("/api/v1/groups/{id}/apart", post(apart))
         .route("/api/v1/groups/{id}/rights/{line_item}", put(map_rights))
@@ -187,6 +188,31 @@ async fn add_group(State(office): State<Office>, headers: HeaderMap, bytes: Byte
             let (actor, repairs) = (visitor.name.as_str(), new.repair);
             let by = Registrar { actor, how: &how, repairs, now_ms: now_ms() };
             registration::register_group(tx, kind, &hosts, by)
+        })
+        .await?;
+    Ok(axum::Json(json!({ "group": group })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replacement {
+    old: String,
+    new: String,
+}
+
+async fn replace(State(office): State<Office>, headers: HeaderMap, bytes: Bytes) -> Answer {
+    let visitor = allowed(&office, &headers, Role::Operator).await?;
+    let Replacement { old, new } = body(&bytes)?;
+    let host = |text: &str| {
+        HostId::parse(text).map_err(|error| OfficeError::refused("INVALID", error.to_string()))
+    };
+    let (old, new) = (host(&old)?, host(&new)?);
+    let group = office
+        .write(move |tx| {
+            let how = format!("by hand by {}", visitor.name);
+            let by =
+                Registrar { actor: &visitor.name, how: &how, repairs: false, now_ms: now_ms() };
+            registration::replace_server(tx, &old, &new, by)
         })
         .await?;
     Ok(axum::Json(json!({ "group": group })))
@@ -319,4 +345,26 @@ async fn set_copies(
         })
         .await?;
     Ok(axum::Json(json!({ "copies": copies })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_names_every_path_and_no_other() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        // Up to the tests: what stands in a route's parentheses first is its path.
+        let source = include_str!("api.rs").split("mod tests").next().unwrap();
+        let routes = source.split("\"/api/v1").skip(1);
+        let routes: BTreeSet<String> = routes
+            .map(|rest| format!("/api/v1{}", rest.split('"').next().unwrap()))
+            .filter(|path| !path.ends_with("openapi.json"))
+            .collect();
+        assert_eq!(routes, described.iter().map(|path| (*path).to_owned()).collect());
+    }
 }

@@ -29,6 +29,7 @@ pub fn routes() -> Router<Office> {
         .route("/groups/{id}/rights", post(map))
         .route("/groups/{id}/repair", post(repair))
         .route("/groups/{id}/apart", post(apart))
+        .route("/servers/{id}/replace", post(replace))
         .route("/groups/{id}/forget-cluster", post(forget_cluster))
         .route("/servers/{id}/forget-key", post(forget_key))
         .route("/organisations", post(add_organisation))
@@ -142,6 +143,32 @@ async fn repair(
         })
         .await?;
     Ok(Redirect::to(&format!("/servers/{}?done=repaired", sent.server)))
+}
+
+#[derive(Deserialize)]
+struct Replace {
+    form_token: String,
+    old: String,
+    new: String,
+}
+
+async fn replace(
+    State(office): State<Office>,
+    headers: HeaderMap,
+    Path(id): Path<i64>,
+    Sent(sent): Sent<Replace>,
+) -> Done {
+    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (old, new) = (host(&sent.old)?, host(&sent.new)?);
+    office
+        .write(move |tx| {
+            let how = format!("by hand by {}", visitor.name);
+            let by =
+                Registrar { actor: &visitor.name, how: &how, repairs: false, now_ms: now_ms() };
+            registration::replace_server(tx, &old, &new, by)
+        })
+        .await?;
+    Ok(Redirect::to(&format!("/servers/{id}?done=replaced")))
 }
 
 #[derive(Deserialize)]

@@ -137,6 +137,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 
 /// What every answer carries, and how long it may take.
 async fn guard(request: Request, next: Next) -> Response {
+    let began = tokio::time::Instant::now();
     let mut response = match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the office is busy\n").into_response(),
@@ -153,6 +154,11 @@ async fn guard(request: Request, next: Next) -> Response {
         ("cross-origin-opener-policy", "same-origin"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // What browsers show beside the request, and what the tests measure.
+    let took = format!("total;dur={:.1}", began.elapsed().as_secs_f64() * 1_000.0);
+    if let Ok(took) = HeaderValue::from_str(&took) {
+        headers.insert(HeaderName::from_static("server-timing"), took);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

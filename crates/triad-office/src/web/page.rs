@@ -199,6 +199,7 @@ fn notice(code: &str) -> &'static str {
     match code {
         "registered" => "Registered.",
         "repaired" => "Repaired: the roles are as chosen, and the rights moved along.",
+        "replaced" => "Replaced. The group's next license names the new machine.",
         "apart" => "The group is apart. Its servers are placed anew when they call.",
         "key" => "The key is forgotten. The server's next call shows its new one.",
         "cluster" => "The cluster is forgotten. The next call says which cluster it is.",
@@ -242,7 +243,8 @@ impl ListView {
     }
 
     fn caption(&self) -> String {
-        let Table { total, noun, page, .. } = &self.table;
+        let Table { total, page, .. } = &self.table;
+        let noun = if *total == 1 { singular(self.table.noun) } else { self.table.noun.to_owned() };
         let found = if self.table.q.is_empty() { "" } else { " found" };
         match self.table.pages() {
             _ if self.path.is_empty() && self.table.rows.len() as u64 == *total => {
@@ -255,6 +257,19 @@ impl ListView {
             pages => format!("{total} {noun}{found}, page {page} of {pages}"),
         }
     }
+}
+
+/// `entries` as one entry, `line items mapped` as one line item mapped.
+fn singular(noun: &str) -> String {
+    let mut found = false;
+    let words = noun.split(' ').map(|word| match word.strip_suffix('s') {
+        Some(one) if !found => {
+            found = true;
+            one.strip_suffix("ie").map_or_else(|| one.to_owned(), |stem| format!("{stem}y"))
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How a state looks, apart from what it says.

@@ -333,9 +333,7 @@ async fn sign_in(
     visit::check_same_site(&headers)?;
     let name = sent.name.clone();
     let hash = office.read(move |tx| people::password_of(tx, &name)).await?;
-    // Argon2 takes its time; the database is not kept waiting.
-    let fits = tokio::task::spawn_blocking(move || people::fits(&sent.password, hash.as_deref()));
-    if !fits.await.unwrap_or(false) {
+    if !office.hash(move || people::fits(&sent.password, hash.as_deref())).await? {
         let page = sign_in_form(Some("Name or password is not right."));
         return Ok((axum::http::StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
@@ -401,8 +399,7 @@ async fn set_up(
         let message = "The two passwords differ.";
         return Err(PageError(OfficeError::refused("INVALID", message)));
     }
-    let hash = tokio::task::spawn_blocking(move || people::hash_password(&sent.new_password));
-    let hash = hash.await.map_err(|error| OfficeError::System(error.to_string()))??;
+    let hash = office.hash(move || people::hash_password(&sent.new_password)).await??;
     let token = office
         .write(move |tx| {
             let name = people::set_up(tx, &token, &hash, now_ms())?;

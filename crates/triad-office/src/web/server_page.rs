@@ -12,7 +12,7 @@ use super::visit;
 use crate::lists;
 use crate::office::Office;
 use crate::people::Role;
-use crate::table::{Ask, CSV_ROWS};
+use crate::table::{Ask, CSV_ROWS, Cell};
 use crate::view;
 
 pub fn routes() -> Router<Office> {
@@ -64,14 +64,14 @@ async fn server(
             true => empty(
                 "No rights are mapped to this group. Map some below: the servers get \
                            them with their next poll.",
-                "#map",
-                "Map rights",
+                "",
+                "",
             ),
             false => empty("No rights are mapped to this group.", "", ""),
         },
     }));
     if may_write && let Some(group) = found.group {
-        page.sections.extend(group_forms(&office, &page, &found, group).await?);
+        page.sections.push(map_form(&office, &page, &found, group).await?);
     }
     page.sections.push(Section::List(ListView {
         title: "Use".into(),
@@ -87,6 +87,9 @@ async fn server(
         csv: String::new(),
         empty: empty("Nothing has happened yet.", "", ""),
     }));
+    if may_write && let Some(group) = found.group {
+        page.sections.extend(mending(&page, &found, group));
+    }
     if may_write && here.is_some_and(|member| member.has_key) {
         let mut form = page.form(
             "Forget the key",
@@ -102,15 +105,16 @@ async fn server(
     Ok(page)
 }
 
-async fn group_forms(
+/// What maps rights to the group.
+async fn map_form(
     office: &Office,
     page: &Page,
     found: &view::ServerView,
     group: i64,
-) -> Result<Vec<Section>, PageError> {
+) -> Result<Section, PageError> {
     let ask = Ask::default();
     let items = office.read(move |tx| lists::RIGHTS.read(tx, &ask, &[], CSV_ROWS)).await?;
-    let choice = |row: &Vec<crate::table::Cell>| {
+    let choice = |row: &Vec<Cell>| {
         let [id, rights_id, organisation, _, product, copies, mapped, ..] = &row[..] else {
             return (String::new(), String::new());
         };
@@ -120,90 +124,98 @@ async fn group_forms(
         );
         (id.text.clone(), text)
     };
-    let own = |row: &&Vec<crate::table::Cell>| {
-        found.organisation.is_empty() || row[2].text == found.organisation
-    };
+    let own = |row: &&Vec<Cell>| found.organisation.is_empty() || row[2].text == found.organisation;
     let items: Vec<(String, String)> = items.rows.iter().filter(own).map(choice).collect();
-    let mut forms = Vec::new();
-    let hidden = |name, value: String| Field::new(name, "", FieldKind::Hidden).value(value);
-    let here = || hidden("server", found.id.to_string());
-    if !items.is_empty() {
-        let mut form = page.form(
-            "Map rights",
-            format!("/groups/{group}/rights#map"),
-            "Map",
-            vec![
-                here(),
-                Field::new("line_item", "Line item", FieldKind::Choice(items)),
-                Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
-            ],
-        );
-        form.text =
-            "Fewer than before are credited once the servers have confirmed that they have \
-                     the smaller license; nobody is evicted."
-                .into();
-        forms.push(Section::Form(form));
-    } else {
+    if items.is_empty() {
         let text = "There is nothing to map yet: add a line item in the catalogue.";
-        forms.push(Section::Text(text.into()));
+        return Ok(Section::Text(text.into()));
     }
+    let mut form = page.form(
+        "Map rights",
+        format!("/groups/{group}/rights"),
+        "Map",
+        vec![
+            here(found),
+            Field::new("line_item", "Line item", FieldKind::Choice(items)),
+            Field::new("copies", "Copies this group is to have", FieldKind::Input("number")),
+        ],
+    );
+    form.text =
+        "Fewer than before are credited once the servers have confirmed that they have the \
+                 smaller license; nobody is evicted."
+            .into();
+    Ok(Section::Form(form))
+}
+
+fn hidden(name: &'static str, value: &str) -> Field {
+    Field::new(name, "", FieldKind::Hidden).value(value)
+}
+
+/// The page to come back to.
+fn here(found: &view::ServerView) -> Field {
+    hidden("server", &found.id.to_string())
+}
+
+/// What is seldom needed: roles put right, and beginning anew.
+fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
+    let mut forms = Vec::new();
+    let repair = format!("/groups/{group}/repair");
     if let [main, backup] = &found.members[..] {
         let mut form = page.form(
             "Repair",
-            format!("/groups/{group}/repair"),
+            repair,
             "Exchange the roles",
-            vec![
-                here(),
-                hidden("main", backup.hostid.clone()),
-                hidden("backup", main.hostid.clone()),
-            ],
+            vec![here(found), hidden("main", &backup.hostid), hidden("backup", &main.hostid)],
         );
         form.text = format!(
             "If the roles are the wrong way round: makes {} the main server and {} its back-up. \
              The rights stay with the pair.",
             backup.hostid, main.hostid
         );
-        forms.push(Section::Form(form));
-    }
-    if let [alone] = &found.members[..] {
+        forms.push(form);
+    } else if let [alone] = &found.members[..] {
         let mut form = page.form(
             "Repair",
-            format!("/groups/{group}/repair"),
+            repair,
             "Make it the back-up",
             vec![
-                here(),
+                here(found),
                 Field::new("main", "Host id of the main server", FieldKind::Input("text"))
                     .hint("TYPE:value, as \"triad hostid\" prints it there."),
-                hidden("backup", alone.hostid.clone()),
+                hidden("backup", &alone.hostid),
             ],
         );
         form.text =
             "If this server is really a back-up that called before its main server and was \
                      given rights: registers the pair and moves the rights to it."
                 .into();
-        forms.push(Section::Form(form));
+        forms.push(form);
+    }
+    if let Some(own) = found.members.iter().find(|member| member.id == found.id) {
+        let action = format!("/servers/{}/replace", found.id);
+        let new = Field::new("new", "Host id of the new machine", FieldKind::Input("text"))
+            .hint("TYPE:value, as \"triad hostid\" prints it there.");
+        let fields = vec![hidden("old", &own.hostid), new];
+        let mut form = page.form("Replace the machine", action, "Replace it", fields);
+        form.text = "Another machine takes the place of this one, with its role. The rights stay \
+                     with the group; its next license names the new machine."
+            .into();
+        forms.push(form);
     }
     if !found.cluster.is_empty() {
-        let mut form = page.form(
-            "Let the group begin anew",
-            format!("/groups/{group}/forget-cluster"),
-            "Forget the cluster",
-            vec![here()],
-        );
+        let action = format!("/groups/{group}/forget-cluster");
+        let title = "Let the group begin anew";
+        let mut form = page.form(title, action, "Forget the cluster", vec![here(found)]);
         form.text = "Only if the site made a new cluster: its next call says which cluster the \
                      rights are bound to from then on."
             .into();
-        forms.push(Section::Form(form));
+        forms.push(form);
     }
     if found.rights.rows.is_empty() {
-        let mut form = page.form(
-            "Take the group apart",
-            format!("/groups/{group}/apart"),
-            "Take it apart",
-            vec![],
-        );
+        let action = format!("/groups/{group}/apart");
+        let mut form = page.form("Take the group apart", action, "Take it apart", vec![]);
         form.text = "Its servers are placed anew when they call again.".into();
-        forms.push(Section::Form(form));
+        forms.push(form);
     }
-    Ok(forms)
+    forms.into_iter().map(Section::Form).collect()
 }

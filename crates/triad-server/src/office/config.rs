@@ -8,6 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 use triad_license::{DeclaredRole, HostId, RIGHTS_PER_REQUEST_MAX, WantedRights};
 
+use crate::config::PairRole;
+
 const POLL_S_RANGE: RangeInclusive<u64> = 1..=30 * 86_400;
 const RETRY_S_RANGE: RangeInclusive<u64> = 1..=86_400;
 
@@ -80,6 +82,8 @@ pub(crate) struct Around<'a> {
     pub(crate) others: Vec<(&'a str, Option<&'a HostId>)>,
     /// The variable `BACKUP_SERVER_HOSTID`.
     pub(crate) backup_variable: Option<String>,
+    /// Which of two servers this is, in a pair.
+    pub(crate) pair: Option<PairRole>,
 }
 
 /// A value that is not accepted: where it stands, its key, and what would be
@@ -236,7 +240,15 @@ impl RawOffice {
                 }
                 Ok((DeclaredRole::Member, partners))
             }
-            (None, None) => Ok((DeclaredRole::Single, Vec::new())),
+            (None, None) => Ok(match (around.pair, &around.others[..]) {
+                (Some(PairRole::Main), [(_, Some(backup))]) => {
+                    (DeclaredRole::Main, vec![(*backup).clone()])
+                }
+                (Some(PairRole::Backup), [(_, Some(main))]) => {
+                    (DeclaredRole::Backup, vec![(*main).clone()])
+                }
+                _ => (DeclaredRole::Single, Vec::new()),
+            }),
         }
     }
 }
@@ -285,6 +297,7 @@ mod tests {
             own: hosts.first(),
             others: hosts.iter().skip(1).map(|host| ("other", Some(host))).collect(),
             backup_variable: variable.map(str::to_owned),
+            pair: None,
         };
         raw.check(&around)
             .map_err(|wrong| format!("{} = {}: {}", wrong.key, wrong.value, wrong.expected))
@@ -310,6 +323,26 @@ mod tests {
         // The same setting on both servers.
         assert_eq!(group("backup_server_hostid = \"STRING:b\"", &[b, a], None), backup);
         assert_eq!(group("", &[b], Some(b)), (DeclaredRole::Single, names(&[])));
+    }
+
+    #[test]
+    fn a_pair_is_declared_by_the_roles_of_its_servers() {
+        let (a, b) = (HostId::parse("STRING:a").unwrap(), HostId::parse("STRING:b").unwrap());
+        let group = |pair, own, other| {
+            let around = Around {
+                home: "/etc/triad".into(),
+                own: Some(own),
+                others: vec![("other", other)],
+                backup_variable: None,
+                pair: Some(pair),
+            };
+            let raw: RawOffice = toml::from_str(URL).unwrap();
+            let config = raw.check(&around).unwrap_or_else(|wrong| panic!("{}", wrong.expected));
+            (config.role, config.partners)
+        };
+        assert_eq!(group(PairRole::Main, &a, Some(&b)), (DeclaredRole::Main, vec![b.clone()]));
+        assert_eq!(group(PairRole::Backup, &b, Some(&a)), (DeclaredRole::Backup, vec![a.clone()]));
+        assert_eq!(group(PairRole::Backup, &b, None), (DeclaredRole::Single, Vec::new()));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use triad_license::{Operation, ResponseStatus, SignedRequest, SignedResponse};
+use triad_license::{
+    Keyring, LicenseError, Operation, ResponseStatus, SignedRequest, SignedResponse,
+};
 use triad_raft::WallClock;
 
 use super::call::CallError;
@@ -101,6 +103,19 @@ fn jittered(pause: Duration) -> Duration {
     pause * (9_000 + share) / 10_000
 }
 
+/// The answer, if a trusted publisher signed it and it answers this very request.
+fn accepted(asked: &str, answer: &str, publishers: &Keyring) -> Result<SignedResponse, RoundError> {
+    let refused = |error: LicenseError| RoundError::Answer(error.to_string());
+    let asked = SignedRequest::open(asked).map_err(refused)?;
+    let read = SignedResponse::open(answer, publishers).map_err(refused)?;
+    let response = &read.response;
+    if response.request != asked.digest || response.correlation != asked.request.correlation {
+        let what = "it answers another request; somebody may be replaying old answers";
+        return Err(RoundError::Answer(what.into()));
+    }
+    Ok(read)
+}
+
 struct Calls {
     node: Arc<Node>,
     caller: super::call::Caller,
@@ -141,14 +156,8 @@ impl Calls {
     }
 
     async fn take(&self, asked: &str, answer: &str) -> Result<Next, RoundError> {
-        let refused = |error: triad_license::LicenseError| RoundError::Answer(error.to_string());
-        let asked = SignedRequest::open(asked).map_err(refused)?;
-        let read = SignedResponse::open(answer, &self.node.config.publishers).map_err(refused)?;
+        let read = accepted(asked, answer, &self.node.config.publishers)?;
         let response = &read.response;
-        if response.request != asked.digest || response.correlation != asked.request.correlation {
-            let what = "it answers another request; somebody may be replaying old answers";
-            return Err(RoundError::Answer(what.into()));
-        }
         for refused in &response.refused {
             tracing::warn!(rights = refused.id, reason = refused.reason, "{}", refused.message);
         }
@@ -176,5 +185,75 @@ impl Calls {
                 Ok(Next::Poll)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use triad_license::{
+        CapabilityRequest, CapabilityResponse, DeclaredRole, HostId, PublisherKey, ServerKey,
+    };
+
+    use super::*;
+
+    fn request(correlation: &str) -> String {
+        let request = CapabilityRequest {
+            operation: Operation::Report,
+            correlation: correlation.into(),
+            sequence: 1,
+            issued_ms: 1,
+            cluster: "tc".into(),
+            hostid: HostId::parse("STRING:a").unwrap(),
+            role: DeclaredRole::Single,
+            partners: Vec::new(),
+            name: "a".into(),
+            version: "1".into(),
+            incremental: false,
+            rights: Vec::new(),
+            license: None,
+            usage: Vec::new(),
+        };
+        request.seal(&ServerKey::generate([1; 32])).unwrap()
+    }
+
+    fn answer_to(asked: &str, key: &PublisherKey) -> String {
+        let asked = SignedRequest::open(asked).unwrap();
+        let response = CapabilityResponse {
+            status: ResponseStatus::Registered,
+            correlation: asked.request.correlation,
+            request: asked.digest,
+            cluster: asked.request.cluster,
+            group: "1".into(),
+            issued_ms: 1,
+            expires_ms: 2,
+            license: None,
+            member: Vec::new(),
+            refused: Vec::new(),
+        };
+        response.seal(None, &[key]).unwrap()
+    }
+
+    #[test]
+    fn only_the_publishers_answer_to_this_very_request_is_taken() {
+        let (acme, other) = (PublisherKey::generate([2; 32]), PublisherKey::generate([3; 32]));
+        let mut trusted = Keyring::new();
+        trusted.trust(acme.public()).unwrap();
+        let (first, second) = (request("one"), request("two"));
+        accepted(&first, &answer_to(&first, &acme), &trusted).unwrap();
+        let refused = |answer: String, told: &str| {
+            let error = accepted(&second, &answer, &trusted).err().unwrap().to_string();
+            assert!(error.contains(told), "{error}");
+        };
+        refused(answer_to(&first, &acme), "replaying old answers");
+        refused(answer_to(&second, &other), "none of the 1 trusted publisher keys");
+        refused(answer_to(&second, &acme).replace("REGISTERED", "UNCHANGED"), "altered after");
+    }
+
+    #[test]
+    fn polls_are_spread_by_a_tenth_and_no_more() {
+        let pause = Duration::from_secs(100);
+        let drawn: Vec<Duration> = (0..200).map(|_| jittered(pause)).collect();
+        assert!(drawn.iter().all(|d| (90..=110).contains(&d.as_secs())), "{drawn:?}");
+        assert!(drawn.iter().any(|d| *d != drawn[0]));
     }
 }
