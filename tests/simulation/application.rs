@@ -1,16 +1,18 @@
 //! An application with the real client library: takes seats, uses them, returns
-//! them, changes its mind, and begins anew.
+//! them, waits in the queue, borrows, changes its mind, lies idle, and begins
+//! anew.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
-use triad_client::{Checkout, Client, Error, Item};
+use triad_client::{BorrowEnd, Checkout, Client, Error, Item, Reason, Ticket, Wait, Witness};
 use triad_proto::net::SharedNetwork;
 
-use crate::cluster::{FEATURES, SERVERS};
+use crate::cluster::{FEATURES, LENT, SERVERS};
 use crate::desk::{Desk, Phase};
 
 /// How often an application looks whether the phase has changed.
@@ -19,14 +21,24 @@ const LOOK: Duration = Duration::from_millis(100);
 const TRY_AGAIN: Duration = Duration::from_millis(300);
 /// How long it stays when it has returned everything.
 const IDLE: Duration = Duration::from_secs(5);
+/// When everybody has returned everything, whoever waits is served within this.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+/// How long some keep their seats after the others have fallen silent: then
+/// nothing but the clock ends what is due.
+const LINGER: Duration = Duration::from_secs(3);
 /// Checkouts of one application at once.
 const HELD_MAX: usize = 3;
+/// Requests of one application that wait at once.
+const TICKETS_MAX: usize = 2;
+/// Loans of one application at once.
+const LOANS_MAX: usize = 2;
 
 pub struct Application {
     pub index: usize,
     pub seed: u64,
     pub network: SharedNetwork,
     pub desk: Arc<Desk>,
+    pub witness: Arc<dyn Witness>,
 }
 
 struct Life {
@@ -35,6 +47,12 @@ struct Life {
     dice: StdRng,
     client: Client,
     held: Vec<u64>,
+    tickets: Vec<Ticket>,
+}
+
+/// The user of an application.
+pub fn user(index: usize) -> String {
+    format!("user-{index}")
 }
 
 impl Application {
@@ -46,9 +64,10 @@ impl Application {
                 .servers(SERVERS)
                 .plaintext()
                 .network(self.network.clone())
+                .witness(self.witness.clone())
                 .seed(dice.random())
                 .application("simulated")
-                .user(format!("user-{}", self.index))
+                .user(user(self.index))
                 .host(format!("application-{}", self.index))
                 .project("simulation")
                 .pid(self.index as u32)
@@ -56,7 +75,8 @@ impl Application {
                 .expect("the settings are good");
             let (index, desk) = (self.index, self.desk.clone());
             let dice = StdRng::seed_from_u64(dice.random());
-            Life { index, desk, dice, client, held: Vec::new() }.live().await;
+            let (held, tickets) = (Vec::new(), Vec::new());
+            Life { index, desk, dice, client, held, tickets }.live().await;
         }
     }
 }
@@ -67,26 +87,66 @@ impl Life {
         let mut left: u32 = self.dice.random_range(5..40);
         while left > 0 && self.desk.phase() != Phase::Quiet {
             left -= 1;
+            self.look_at_tickets();
+            let has_room = self.held.len() + self.tickets.len() < HELD_MAX;
             match self.dice.random_range(0..100) {
-                0..45 if self.held.len() < HELD_MAX => self.take().await,
-                45..50 if self.held.len() < HELD_MAX => self.change_its_mind().await,
-                50..70 => self.give_back().await,
-                70..75 => self.drop_one(),
-                75..79 => self.rest(2_000).await,
-                79 => self.rest(12_000).await,
+                0..32 if has_room => self.take().await,
+                32..36 if has_room => self.change_its_mind().await,
+                36..48 if has_room && self.tickets.len() < TICKETS_MAX => self.queue_up(),
+                48..54 => self.wait_for_its_turn().await,
+                54..56 => self.give_up(),
+                56..59 if self.desk.loans(self.index) < LOANS_MAX => self.borrow().await,
+                59..62 => self.return_loan().await,
+                62..76 => self.give_back().await,
+                76..79 => self.drop_one(),
+                79..81 => self.lie_idle(),
+                81..85 => self.rest(2_000).await,
+                85 => self.rest(12_000).await,
                 _ => self.rest(400).await,
             }
         }
-        while !self.held.is_empty() {
-            self.give_back().await;
+        if self.desk.phase() == Phase::Quiet && self.dice.random() {
+            sleep(LINGER).await;
+        }
+        if self.desk.phase() == Phase::Quiet || self.dice.random() {
+            while !self.held.is_empty() {
+                self.give_back().await;
+            }
         }
         if self.desk.phase() == Phase::Quiet {
-            // With its session open, so that a seat which it does not know of shows.
-            sleep(IDLE).await;
+            self.finish().await;
         }
+        // It uses nothing any more, whether it says so or is gone.
+        let held = std::mem::take(&mut self.held);
+        let unused: Vec<_> =
+            held.into_iter().filter_map(|n| self.desk.give_up(self.index, n)).collect();
         if self.dice.random() {
             self.client.close().await;
         }
+        drop(unused);
+    }
+
+    /// Everybody returns what is lent, and whoever waits is served.
+    async fn finish(&mut self) {
+        while let Some(loan) = self.desk.end_loan(self.index) {
+            if self.client.return_borrowed(loan).await.is_ok() {
+                self.desk.returned(loan);
+            }
+        }
+        let mut left = TURN_LIMIT;
+        while !self.tickets.is_empty() || !self.held.is_empty() {
+            self.look_at_tickets();
+            self.give_back().await;
+            if left.is_zero() {
+                self.desk.waits_in_vain(self.index);
+                break;
+            }
+            let step = left.min(LOOK);
+            sleep(step).await;
+            left -= step;
+        }
+        // With its session open, so that a seat which it does not know of shows.
+        sleep(IDLE).await;
     }
 
     async fn rest(&mut self, ms: u64) {
@@ -99,13 +159,14 @@ impl Life {
             let step = rest.min(LOOK);
             sleep(step).await;
             rest -= step;
+            self.look_at_tickets();
         }
     }
 
     fn wish(&mut self) -> Vec<Item> {
         let mut wish = Vec::new();
         for (feature, seats) in FEATURES {
-            if self.dice.random_range(0..100) < 45 {
+            if self.dice.random_range(0..100) < 40 {
                 let seats = self.dice.random_range(1..=seats.min(2));
                 wish.push(Item { feature: feature.into(), version: String::new(), seats });
             }
@@ -120,26 +181,125 @@ impl Life {
     async fn take(&mut self) {
         let wish = self.wish();
         let answer = self.client.checkout_all(wish).await;
-        self.took(answer).await;
+        self.took(answer, "checkout").await;
     }
 
-    async fn took(&mut self, answer: Result<Checkout, Error>) {
-        match answer {
-            Ok(checkout) => self.held.push(self.desk.take(self.index, checkout)),
-            Err(Error::Denied(_)) => {
-                self.desk.denied(self.index);
-                sleep(TRY_AGAIN).await;
-            }
-            Err(_) => sleep(TRY_AGAIN).await,
+    async fn took(&mut self, answer: Result<Checkout, Error>, how: &str) {
+        if !self.note(answer, how) {
+            sleep(TRY_AGAIN).await;
         }
+    }
+
+    /// Notes what came of a request; false if no seats.
+    fn note(&mut self, answer: Result<Checkout, Error>, how: &str) -> bool {
+        let outcome = match &answer {
+            Ok(_) => "granted",
+            Err(Error::Denied(refusal)) if refusal.reason() == Reason::QueueTimedOut => "timed_out",
+            Err(Error::Denied(_)) => "denied",
+            Err(_) => "unanswered",
+        };
+        self.desk.figures.count(&format!("{how}.{outcome}"));
+        match answer {
+            Ok(checkout) => {
+                self.held.push(self.desk.take(self.index, checkout));
+                return true;
+            }
+            Err(Error::Denied(_)) => self.desk.denied(self.index),
+            Err(_) => {}
+        }
+        false
     }
 
     /// Asks, and does not wait for the answer.
     async fn change_its_mind(&mut self) {
         let wish = self.wish();
         let patience = Duration::from_millis(self.dice.random_range(1..60));
-        if let Ok(answer) = timeout(patience, self.client.checkout_all(wish)).await {
-            self.took(answer).await;
+        match timeout(patience, self.client.checkout_all(wish)).await {
+            Ok(answer) => self.took(answer, "checkout").await,
+            Err(_) => self.desk.figures.count("checkout.abandoned"),
+        }
+    }
+
+    fn queue_up(&mut self) {
+        let timeout_ms = self.dice.random_range(200..12_000);
+        let timeout = self.dice.random::<bool>().then(|| Duration::from_millis(timeout_ms));
+        let priority = self.dice.random_range(0..4);
+        let priority = self.dice.random::<bool>().then_some(priority);
+        let wish = self.wish();
+        if let Ok(ticket) = self.client.queue(wish, Wait { timeout, priority }) {
+            self.desk.figures.count("queue.asked");
+            self.tickets.push(ticket);
+        }
+    }
+
+    /// Takes what was granted to those of its requests that wait.
+    fn look_at_tickets(&mut self) {
+        for mut ticket in std::mem::take(&mut self.tickets) {
+            match ticket.granted().now_or_never() {
+                None => self.tickets.push(ticket),
+                Some(answer) => drop(self.note(answer, "queue")),
+            }
+        }
+    }
+
+    async fn wait_for_its_turn(&mut self) {
+        let Some(mut ticket) = self.tickets.pop() else { return };
+        let looks = self.dice.random_range(1..30);
+        for _ in 0..looks {
+            if let Ok(answer) = timeout(LOOK, ticket.granted()).await {
+                return self.took(answer, "queue").await;
+            }
+            if self.desk.phase() != Phase::Chaos {
+                break;
+            }
+        }
+        self.tickets.push(ticket);
+    }
+
+    fn give_up(&mut self) {
+        if self.tickets.pop().is_some() {
+            self.desk.figures.count("queue.given_up");
+        }
+    }
+
+    async fn borrow(&mut self) {
+        let seats = self.dice.random_range(1..3);
+        let item = Item { feature: LENT.into(), version: String::new(), seats };
+        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..8_000)));
+        match self.client.borrow(vec![item], end).await {
+            Ok(loan) => {
+                self.desk.figures.count("loans.granted");
+                self.desk.lent(self.index, &loan);
+            }
+            Err(Error::Denied(_)) => {
+                self.desk.figures.count("loans.denied");
+                self.desk.denied(self.index);
+            }
+            Err(_) => self.desk.figures.count("loans.unanswered"),
+        }
+    }
+
+    /// Gives back what is lent to it, or, once in a while, to somebody else.
+    async fn return_loan(&mut self) {
+        if self.dice.random_range(0..4) == 0 {
+            let drawn = self.dice.random();
+            if let Some(checkout) = self.desk.loan_of_another(self.index, drawn) {
+                // The model knows what to say to that.
+                drop(self.client.return_borrowed(checkout).await);
+            }
+            return;
+        }
+        let Some(loan) = self.desk.end_loan(self.index) else { return };
+        self.desk.figures.count("loans.returned");
+        if self.client.return_borrowed(loan).await.is_ok() {
+            self.desk.returned(loan);
+        }
+    }
+
+    fn lie_idle(&mut self) {
+        match self.dice.random() {
+            true => self.client.set_idle(Duration::from_millis(self.dice.random_range(0..3_000))),
+            false => self.client.set_active(),
         }
     }
 
@@ -154,12 +314,16 @@ impl Life {
     async fn give_back(&mut self) {
         let Some(checkout) = self.pick() else { return };
         let id = checkout.id();
+        self.desk.figures.count("checkout.returned");
         if checkout.give_back().await.is_ok() {
             self.desk.returned(id);
         }
     }
 
     fn drop_one(&mut self) {
-        drop(self.pick());
+        if let Some(checkout) = self.pick() {
+            self.desk.figures.count("checkout.dropped");
+            drop(checkout);
+        }
     }
 }

@@ -1,25 +1,33 @@
-//! The administrator of the simulated site: installs the license, hands
-//! leadership around, and compares what nodes say with what it must be.
+//! The administrator of the simulated site: compares what nodes say with what it
+//! must be, changes license and policy, takes seats back, hands leadership
+//! around, and puts new nodes in the place of lost ones.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{sleep, timeout};
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 use triad_proto::net::{ChannelParameters, Connector, SharedNetwork, Traffic, channel};
 use triad_proto::v1;
+use triad_proto::v1::JoinStage;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
 
-use crate::cluster::{NODES, TOKEN, license};
+use crate::cluster::{FEATURES, NODES, TOKEN, license};
+use crate::desk::{Desk, Phase};
 use crate::oracle::Oracle;
+use crate::run::APPLICATIONS;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Short, so that a leader is asked while it does not know yet that it is none.
-const PAUSE: Duration = Duration::from_millis(24);
+/// How long one attempt to change the members may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(4);
+/// In some runs nodes are asked so often that a leader is asked while it does
+/// not know yet that it is none; in the others there is time for other things.
+const PAUSES_MS: [u64; 4] = [24, 60, 150, 250];
 
 /// What the auditor and the run tell each other.
 #[derive(Default)]
@@ -28,15 +36,27 @@ pub struct Blackboard {
     pub is_licensed: AtomicBool,
     /// Leadership is to be handed over.
     pub transfer: AtomicBool,
+    /// The node that takes another's place.
+    pub replacement: Mutex<Option<Replacement>>,
     /// When a node last gave a confirmed answer, ms.
     pub confirmed_ms: AtomicU64,
     pub now_ms: AtomicU64,
+}
+
+/// A node in the place of one that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The machine, counted from 1.
+    pub place: u64,
+    pub old_id: u64,
+    pub new_id: u64,
 }
 
 pub struct Auditor {
     pub seed: u64,
     pub network: SharedNetwork,
     pub oracle: Arc<Oracle>,
+    pub desk: Arc<Desk>,
     pub board: Arc<Blackboard>,
 }
 
@@ -46,18 +66,22 @@ impl Auditor {
     /// Asks each node for ever, and none the later because another is silent.
     pub async fn work(self) {
         let mut dice = StdRng::seed_from_u64(self.seed);
-        let asking = NODES.map(|node| self.ask(node, StdRng::seed_from_u64(dice.random())));
-        futures::future::join_all(asking).await;
+        let pause = *PAUSES_MS.choose(&mut dice).expect("there are some");
+        let pause = Duration::from_millis(pause);
+        let asking = NODES.map(|node| self.ask(node, pause, StdRng::seed_from_u64(dice.random())));
+        let asking = futures::future::join_all(asking);
+        let changing = self.change(StdRng::seed_from_u64(dice.random()));
+        futures::join!(asking, changing, self.replace());
     }
 
-    async fn ask(&self, node: u64, mut dice: StdRng) {
+    async fn ask(&self, node: u64, pause: Duration, mut dice: StdRng) {
         let mut admin = None;
         loop {
             let outcome = timeout(CALL_TIMEOUT, self.visit(node, &mut admin, &mut dice)).await;
             if !matches!(outcome, Ok(Ok(()))) {
                 admin = None;
             }
-            sleep(PAUSE).await;
+            sleep(pause).await;
         }
     }
 
@@ -66,20 +90,25 @@ impl Auditor {
         node: u64,
         admin: &mut Option<Admin>,
         dice: &mut StdRng,
-    ) -> Result<(), tonic::Status> {
+    ) -> Result<(), Status> {
         if admin.is_none() {
             *admin = Some(self.dial(node).await?);
         }
         let admin = admin.as_mut().expect("just dialled");
         if !self.board.is_licensed.load(Ordering::Relaxed) {
-            return self.install(admin).await;
+            let text = license(1, &FEATURES);
+            admin.apply_license(request(v1::ApplyLicenseRequest { text })).await?;
+            self.board.is_licensed.store(true, Ordering::Relaxed);
+            return Ok(());
         }
         let newest = self.oracle.last_command();
+        let invoked = self.oracle.now();
         let status = admin.status(request(v1::StatusRequest {})).await?.into_inner();
         let freshness = status.freshness.unwrap_or_default();
         if freshness.linearizable {
             let now = self.board.now_ms.load(Ordering::Relaxed);
             self.board.confirmed_ms.store(now, Ordering::Relaxed);
+            self.oracle.read(invoked, freshness.index);
             if freshness.index < newest {
                 self.oracle.violated(format!(
                     "P6: node {node} calls its answer linearizable at {}, and {newest} was \
@@ -97,13 +126,100 @@ impl Auditor {
         Ok(())
     }
 
-    async fn install(&self, admin: &mut Admin) -> Result<(), tonic::Status> {
-        admin.apply_license(request(v1::ApplyLicenseRequest { text: license() })).await?;
-        self.board.is_licensed.store(true, Ordering::Relaxed);
+    /// Changes rights and rules now and then, as long as faults happen.
+    async fn change(&self, mut dice: StdRng) {
+        let mut serial = 1;
+        let longest = dice.random_range(1_500..15_000);
+        loop {
+            sleep(Duration::from_millis(dice.random_range(500..longest))).await;
+            if self.desk.phase() != Phase::Chaos || !self.board.is_licensed.load(Ordering::Relaxed)
+            {
+                continue;
+            }
+            let change = match dice.random_range(0..10) {
+                0..4 => {
+                    serial += 1;
+                    let seats = |(name, seats): (&'static str, u32)| {
+                        (name, dice.random_range(seats - 1..seats + 2))
+                    };
+                    Change::License(license(serial, &FEATURES.map(seats)))
+                }
+                4..8 => Change::Policy(policy(&mut dice)),
+                _ => match self.oracle.some_checkout(dice.random()) {
+                    Some(checkout_id) => Change::Revocation(checkout_id),
+                    None => continue,
+                },
+            };
+            for node in NODES {
+                let tried = timeout(CALL_TIMEOUT, self.apply(node, &change)).await;
+                if let Ok(Ok(())) = tried {
+                    self.desk.figures.count(change.name());
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, node: u64, change: &Change) -> Result<(), Status> {
+        let mut admin = self.dial(node).await?;
+        match change.clone() {
+            Change::License(text) => {
+                admin.apply_license(request(v1::ApplyLicenseRequest { text })).await?;
+            }
+            Change::Policy(text) => {
+                let policy = v1::ApplyPolicyRequest { text, base_version: None };
+                admin.apply_policy(request(policy)).await.inspect_err(|status| {
+                    let reason = v1::Refusal::from_status(status).reason();
+                    assert_ne!(reason, v1::Reason::PolicyMalformed, "{status}");
+                })?;
+            }
+            Change::Revocation(checkout_id) => {
+                let reason = "wanted elsewhere".into();
+                let revoke = v1::RevokeCheckoutRequest { checkout_id, reason, block_ms: 0 };
+                admin.revoke_checkout(request(revoke)).await?;
+            }
+        }
         Ok(())
     }
 
-    async fn dial(&self, node: u64) -> Result<Admin, tonic::Status> {
+    /// Has a new node take the place of a lost one, as long as that takes.
+    async fn replace(&self) {
+        loop {
+            sleep(Duration::from_millis(200)).await;
+            let Some(wanted) = *self.board.replacement.lock().expect("no panic while held") else {
+                continue;
+            };
+            for node in NODES {
+                let changed = timeout(CHANGE_TIMEOUT, self.change_members(node, wanted)).await;
+                if matches!(changed, Ok(Ok(true))) {
+                    self.desk.figures.count("nodes.replaced");
+                    *self.board.replacement.lock().expect("no panic while held") = None;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// True once it is done.
+    async fn change_members(&self, node: u64, wanted: Replacement) -> Result<bool, Status> {
+        let mut admin = self.dial(node).await?;
+        let Replacement { place, old_id, new_id } = wanted;
+        let add = v1::NewMember {
+            node_id: new_id,
+            name: format!("node-{place}"),
+            client_address: format!("node-{place}:27070"),
+            peer_address: format!("node-{place}:27071"),
+        };
+        let change = v1::ChangeMembersRequest { add: Some(add), remove_node_id: old_id };
+        let mut tidings = admin.change_members(request(change)).await?.into_inner();
+        let mut is_done = false;
+        while let Some(tiding) = tidings.message().await? {
+            is_done = tiding.stage() == JoinStage::Done;
+        }
+        Ok(is_done)
+    }
+
+    async fn dial(&self, node: u64) -> Result<Admin, Status> {
         let parameters = ChannelParameters {
             host_port: format!("node-{node}:27070"),
             connector: Connector::new(self.network.clone(), None),
@@ -111,9 +227,60 @@ impl Auditor {
             call_timeout: None,
         };
         let channel = channel(parameters).await;
-        let channel = channel.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Admin::new(channel))
     }
+}
+
+/// What an administrator does.
+#[derive(Clone)]
+enum Change {
+    License(String),
+    Policy(String),
+    Revocation(u64),
+}
+
+impl Change {
+    fn name(&self) -> &'static str {
+        match self {
+            Change::License(_) => "admin.licenses",
+            Change::Policy(_) => "admin.policies",
+            Change::Revocation(_) => "admin.revocations",
+        }
+    }
+}
+
+/// A policy with some rules for some users.
+fn policy(dice: &mut StdRng) -> String {
+    let mut text = String::from("# simulated\n");
+    let mut rule = |table: &str, keys: &str| text += &format!("[[{table}]]\n{keys}\n");
+    for (feature, seats) in FEATURES {
+        if dice.random_range(0..3) == 0 {
+            let max = dice.random_range(1..3);
+            rule("max", &format!("feature = \"{feature}\"\neach = \"user\"\nseats = {max}"));
+        }
+        if dice.random_range(0..4) == 0 {
+            let (max, user) = (dice.random_range(0..3), dice.random_range(0..APPLICATIONS));
+            let keys = format!("feature = \"{feature}\"\nuser = \"user-{user}\"\nseats = {max}");
+            rule("max", &keys);
+        }
+        if seats > 2 && dice.random_range(0..3) == 0 {
+            let (kept, user) = (dice.random_range(1..3), dice.random_range(0..APPLICATIONS));
+            let keys = format!("feature = \"{feature}\"\nuser = \"user-{user}\"\nseats = {kept}");
+            rule("reserve", &keys);
+        }
+        if dice.random_range(0..3) == 0 {
+            let after = dice.random_range(500..5_000);
+            rule("timeout", &format!("feature = \"{feature}\"\nafter = \"{after}ms\""));
+        }
+    }
+    for user in 0..APPLICATIONS {
+        if dice.random_range(0..3) == 0 {
+            let level = dice.random_range(1..6);
+            rule("priority", &format!("user = \"user-{user}\"\nlevel = {level}"));
+        }
+    }
+    text
 }
 
 fn request<T>(message: T) -> Request<T> {

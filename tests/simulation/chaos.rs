@@ -8,8 +8,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use crate::auditor::Blackboard;
-use crate::cluster::{CLIENTS_PORT, NodeState, PEERS_PORT};
+use crate::auditor::{Blackboard, Replacement};
+use crate::cluster::{CLIENTS_PORT, NODES, NodeState, PEERS_PORT};
+use crate::figures::Figures;
 use crate::run::Site;
 use crate::world::MachineId;
 use crate::world::network::Link;
@@ -53,14 +54,28 @@ pub enum Fault {
     ResetApplication,
     /// All nodes at once, as when they share a host that is suspended.
     FreezeAll,
+    /// Syncs of one node take up to seconds, or of two.
+    SlowDisk,
+    /// Little gets through to one node, and from it.
+    NarrowLinks,
+    /// Two wall clocks at once: the date may be anything, and nothing else.
+    TwoWallClocks,
+    /// What was synced is altered on the disk of one node.
+    Damage,
+    /// The others believe that the leader is dead. It alone is reached by an
+    /// application, which a moment later reaches nobody.
+    StrandedApplication,
 }
+
+/// For how long a leader believes what a clock showed.
+const CLOCK_REMEMBERED: Duration = Duration::from_secs(6);
 
 /// What breaks a promise today, and is known to: a client takes a refused port
 /// for a dead process, and believes in its seats for longer than the leader,
 /// which lives, keeps them. Only with `--known`.
 const KNOWN: [Fault; 1] = [Fault::ClientPortRefuses];
 
-const ALL: [Fault; 25] = [
+const ALL: [Fault; 30] = [
     Fault::Isolate,
     Fault::IsolateFromPeers,
     Fault::Bridge,
@@ -86,6 +101,11 @@ const ALL: [Fault; 25] = [
     Fault::SlowThenCutApplication,
     Fault::ResetApplication,
     Fault::FreezeAll,
+    Fault::SlowDisk,
+    Fault::NarrowLinks,
+    Fault::TwoWallClocks,
+    Fault::Damage,
+    Fault::StrandedApplication,
 ];
 
 /// See the module.
@@ -98,14 +118,22 @@ pub struct Chaos {
     next: Duration,
     /// What is to be done or undone, and when.
     pending: Vec<(Duration, Later)>,
+    /// A node that was lost waits for this before another takes its place.
+    replace_at: Option<Duration>,
+    /// Until when each clock counts as wrong: what it showed is remembered.
+    clocks_wrong_until: [Duration; NODES.len()],
+    next_id: u64,
+    figures: Figures,
     pub count: u64,
 }
 
 enum Later {
     Cut(Vec<(MachineId, MachineId)>),
+    Reset(MachineId),
     Links(Vec<(MachineId, MachineId)>),
     Clock(usize),
     Disk(usize),
+    SlowDisk(usize),
     Refusing(usize, u16),
     Application(usize),
 }
@@ -115,7 +143,7 @@ fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
 }
 
 impl Chaos {
-    pub fn new(mut dice: StdRng, with_known: bool) -> Self {
+    pub fn new(mut dice: StdRng, with_known: bool, figures: Figures) -> Self {
         let mut kinds = ALL.to_vec();
         kinds.shuffle(&mut dice);
         kinds.truncate(dice.random_range(3..12));
@@ -123,7 +151,18 @@ impl Chaos {
             kinds.extend(KNOWN);
         }
         let pause_max = ms(&mut dice, 300, 4_000);
-        Chaos { dice, kinds, pause_max, next: Duration::ZERO, pending: Vec::new(), count: 0 }
+        Chaos {
+            dice,
+            kinds,
+            pause_max,
+            next: Duration::ZERO,
+            pending: Vec::new(),
+            replace_at: None,
+            clocks_wrong_until: Default::default(),
+            next_id: NODES.len() as u64 + 1,
+            figures,
+            count: 0,
+        }
     }
 
     pub fn kinds(&self) -> &[Fault] {
@@ -142,9 +181,49 @@ impl Chaos {
         }
         if now >= self.next {
             let fault = *self.kinds.choose(&mut self.dice).expect("there are some");
-            self.begin(site, fault, now, board);
+            if self.begin(site, fault, now, board) {
+                self.count += 1;
+                self.figures.count(&format!("faults.{fault:?}"));
+            }
             self.next = now + self.dice.random_range(Duration::from_millis(50)..self.pause_max);
         }
+    }
+
+    /// Sooner or later a new node takes the place of one that was lost.
+    pub fn replace_lost(&mut self, site: &mut Site, board: &Blackboard, soon: bool) {
+        let now = site.world.now();
+        let lost = site.nodes.iter().position(|node| node.state == NodeState::Lost);
+        let Some(lost) = lost else { return };
+        let wait = if soon { Duration::ZERO } else { ms(&mut self.dice, 500, 15_000) };
+        let at = *self.replace_at.get_or_insert(now + wait);
+        if now < at && !soon {
+            return;
+        }
+        let mut wanted = board.replacement.lock().expect("no panic while held");
+        if wanted.is_some() {
+            return;
+        }
+        self.replace_at = None;
+        let machine = site.nodes[lost].machine;
+        if site.world.machines[machine.0].is_running() {
+            site.world.power_off(machine);
+        }
+        let node = &mut site.nodes[lost];
+        let (old_id, new_id) = (node.id, self.next_id);
+        self.next_id += 1;
+        node.renew(new_id);
+        tracing::info!(old_id, new_id, "a new node takes the place of a lost one");
+        *wanted = Some(Replacement { place: node.place, old_id, new_id });
+        drop(wanted);
+        site.start_node(lost);
+    }
+
+    /// Whether all nodes are there, and nobody takes another's place: one more may
+    /// be lost for good.
+    fn may_lose_one(site: &Site, board: &Blackboard) -> bool {
+        let replacing = board.replacement.lock().expect("no panic while held").is_some();
+        let lost = |node: &crate::cluster::Node| node.state == NodeState::Lost || node.is_damaged;
+        !replacing && !site.nodes.iter().any(lost)
     }
 
     /// All is well again: what is pending is undone now, what is down started.
@@ -152,12 +231,13 @@ impl Chaos {
         let now = site.world.now();
         site.world.network.heal();
         for (_, undo) in std::mem::take(&mut self.pending) {
-            if !matches!(undo, Later::Cut(_)) {
+            if !matches!(undo, Later::Cut(_) | Later::Reset(_)) {
                 self.undo(site, undo);
             }
         }
         for node in &mut site.nodes {
             node.disk.keep_power();
+            node.disk.slow_down(Duration::ZERO);
             if let NodeState::Down(until) = &mut node.state {
                 *until = now;
             }
@@ -172,6 +252,7 @@ impl Chaos {
     fn undo(&mut self, site: &mut Site, undo: Later) {
         match undo {
             Later::Cut(links) => self.cut(site, links, site.world.now()),
+            Later::Reset(machine) => site.world.network.reset(machine),
             Later::Links(links) => {
                 for (from, to) in links {
                     site.world.network.link(from, to, |link| *link = Default::default());
@@ -181,6 +262,7 @@ impl Chaos {
                 site.nodes[node].clock.offset_ms.store(0, Ordering::Relaxed);
             }
             Later::Disk(node) => site.nodes[node].disk.fill(false),
+            Later::SlowDisk(node) => site.nodes[node].disk.slow_down(Duration::ZERO),
             Later::Refusing(node, port) => {
                 site.world.network.accept_again(site.nodes[node].machine, port);
             }
@@ -188,8 +270,14 @@ impl Chaos {
         }
     }
 
-    fn begin(&mut self, site: &mut Site, fault: Fault, now: Duration, board: &Arc<Blackboard>) {
-        self.count += 1;
+    /// False if it could not be now.
+    fn begin(
+        &mut self,
+        site: &mut Site,
+        fault: Fault,
+        now: Duration,
+        board: &Arc<Blackboard>,
+    ) -> bool {
         let node = self.dice.random_range(0..site.nodes.len());
         let application = self.dice.random_range(0..site.applications.len());
         tracing::info!(?fault, node = node + 1, application, "fault");
@@ -221,20 +309,29 @@ impl Chaos {
             }
             Fault::Slow | Fault::Lossy => {
                 let links = site.around(site.nodes[node].machine, true);
-                self.spoil(site, links, fault == Fault::Lossy, now);
+                let loss_percent =
+                    if fault == Fault::Lossy { self.dice.random_range(2..30) } else { 0 };
+                self.spoil(site, links, loss_percent, u64::MAX, now);
+            }
+            Fault::NarrowLinks => {
+                let links = site.around(site.nodes[node].machine, true);
+                let bytes_per_ms = self.dice.random_range(1..20);
+                self.spoil(site, links, 0, bytes_per_ms, now);
             }
             Fault::SlowApplication => {
                 let links = site.around(site.applications[application], true);
                 let lossy = self.dice.random();
-                self.spoil(site, links, lossy, now);
+                let loss_percent = if lossy { self.dice.random_range(2..30) } else { 0 };
+                self.spoil(site, links, loss_percent, u64::MAX, now);
             }
             Fault::Kill => {
-                if site.is_up(node) {
-                    site.world.kill(site.nodes[node].machine);
-                    site.nodes[node].state = NodeState::Down(now + ms(&mut self.dice, 1, 4_000));
+                if !site.is_up(node) {
+                    return false;
                 }
+                site.world.kill(site.nodes[node].machine);
+                site.nodes[node].state = NodeState::Down(now + ms(&mut self.dice, 1, 4_000));
             }
-            Fault::PowerCut => self.cut_power(site, node, now),
+            Fault::PowerCut => return self.cut_power(site, node, now),
             Fault::PowerCutAll => {
                 for node in 0..site.nodes.len() {
                     self.cut_power(site, node, now);
@@ -244,19 +341,32 @@ impl Chaos {
                 let until = now + ms(&mut self.dice, 50, 7_000);
                 site.world.machine(site.nodes[node].machine).freeze(until);
             }
-            Fault::WallClock => self.turn_clock(site, node, now),
+            Fault::WallClock => return self.turn_clock(site, node, now, 0),
+            Fault::TwoWallClocks => return self.turn_clock(site, node, now, 1),
             Fault::Transfer => board.transfer.store(true, Ordering::Relaxed),
             Fault::PlannedStop => {
-                if site.is_up(node)
-                    && let Some(stop) = site.nodes[node].stop.take()
-                {
-                    let _ = stop.send(());
-                }
+                let Some(stop) = site.nodes[node].stop.take().filter(|_| site.is_up(node)) else {
+                    return false;
+                };
+                let _ = stop.send(());
             }
             Fault::DiskFull => {
                 site.nodes[node].disk.fill(true);
                 self.pending.push((now + ms(&mut self.dice, 500, 6_000), Later::Disk(node)));
             }
+            Fault::SlowDisk => {
+                let both: bool = self.dice.random();
+                for node in
+                    [node, (node + 1) % site.nodes.len()].into_iter().take(1 + usize::from(both))
+                {
+                    let longest =
+                        *[30, 300, 2_500, 8_000].choose(&mut self.dice).expect("there are some");
+                    site.nodes[node].disk.slow_down(ms(&mut self.dice, 5, longest));
+                    let later = now + ms(&mut self.dice, 500, 9_000);
+                    self.pending.push((later, Later::SlowDisk(node)));
+                }
+            }
+            Fault::Damage => return self.damage(site, node, now, board),
             Fault::FalseAlarm | Fault::ClientPortRefuses => {
                 let for_peers = fault == Fault::FalseAlarm;
                 let port = if for_peers { PEERS_PORT } else { CLIENTS_PORT };
@@ -268,7 +378,7 @@ impl Chaos {
                 self.pending
                     .push((now + ms(&mut self.dice, 20, 3_000), Later::Refusing(node, port)));
             }
-            Fault::Wipe => self.wipe(site, node, now),
+            Fault::Wipe => return self.wipe(site, node, now, board),
             Fault::KillApplication | Fault::ApplicationVanishes => {
                 let vanishes = fault == Fault::ApplicationVanishes;
                 site.stop_application(application, vanishes);
@@ -288,7 +398,25 @@ impl Chaos {
                     });
                 }
                 let later = now + ms(&mut self.dice, 1_000, 3_000);
+                if self.dice.random() {
+                    self.pending.push((later, Later::Reset(site.applications[application])));
+                }
                 self.pending.push((later, Later::Cut(links)));
+            }
+            Fault::StrandedApplication => {
+                let Some(leader) = site.leader().filter(|leader| site.is_up(*leader)) else {
+                    return false;
+                };
+                let leader = (leader, site.nodes[leader].machine);
+                let links = site.around(site.applications[application], true);
+                let to_others = links.iter().filter(|(a, b)| ![*a, *b].contains(&leader.1));
+                for (from, to) in to_others {
+                    site.world.network.link(*from, *to, |link| link.is_cut = true);
+                }
+                site.world.network.refuse(leader.1, PEERS_PORT, true);
+                let later = now + ms(&mut self.dice, 20, 3_000);
+                self.pending.push((later, Later::Refusing(leader.0, PEERS_PORT)));
+                self.pending.push((now + ms(&mut self.dice, 20, 700), Later::Cut(links)));
             }
             Fault::ResetApplication => {
                 site.world.network.reset(site.applications[application]);
@@ -308,6 +436,7 @@ impl Chaos {
                 self.cut(site, links, now);
             }
         }
+        true
     }
 
     fn cut(&mut self, site: &Site, links: Vec<(MachineId, MachineId)>, now: Duration) {
@@ -323,57 +452,80 @@ impl Chaos {
         &mut self,
         site: &Site,
         links: Vec<(MachineId, MachineId)>,
-        lossy: bool,
+        loss_percent: u32,
+        bytes_per_ms: u64,
         now: Duration,
     ) {
         let latency_max = ms(&mut self.dice, 5, 400);
-        let loss_percent = if lossy { self.dice.random_range(2..30) } else { 0 };
         for (from, to) in &links {
             site.world.network.link(*from, *to, |link| {
-                *link = Link { latency_max, loss_percent, is_cut: link.is_cut, ..Link::default() };
+                let is_cut = link.is_cut;
+                let bytes_per_ms = bytes_per_ms.min(Link::default().bytes_per_ms);
+                *link = Link { latency_max, loss_percent, bytes_per_ms, is_cut, ..Link::default() };
             });
         }
         self.pending.push((now + ms(&mut self.dice, 200, 8_000), Later::Links(links)));
     }
 
     /// At once, or in the middle of what the disk does next.
-    fn cut_power(&mut self, site: &mut Site, node: usize, now: Duration) {
+    fn cut_power(&mut self, site: &mut Site, node: usize, now: Duration) -> bool {
         let down = NodeState::Down(now + ms(&mut self.dice, 100, 5_000));
         if !site.is_up(node) {
-            return;
+            return false;
         }
         if self.dice.random() {
             site.power_off(node, down);
-            return;
+            return true;
         }
         let operations = self.dice.random_range(0..40);
         let (network, machine) = (site.world.network.clone(), site.nodes[node].machine);
         // From the moment of the cut on it sends nothing.
         let then = move || network.set_power(machine, false);
         site.nodes[node].disk.cut_after(operations, then);
+        true
     }
 
-    /// One wrong clock at a time: of more than that nobody can make sense.
-    fn turn_clock(&mut self, site: &Site, node: usize, now: Duration) {
-        let wrong = |node: &crate::cluster::Node| node.clock.offset_ms.load(Ordering::Relaxed) != 0;
-        if site.nodes.iter().any(wrong) {
-            return;
+    /// Turns a clock while so many others are wrong.
+    fn turn_clock(&mut self, site: &Site, node: usize, now: Duration, wrong_max: usize) -> bool {
+        let wrong = self.clocks_wrong_until.iter().filter(|until| now < **until).count();
+        if wrong > wrong_max || now < self.clocks_wrong_until[node] {
+            return false;
+        }
+        if wrong > 0 {
+            site.lose_date();
         }
         const HOUR_MS: i64 = 3_600_000;
         let by = [-HOUR_MS, HOUR_MS, 24 * HOUR_MS, 87_600 * HOUR_MS, -2_000];
         let by = *by.choose(&mut self.dice).expect("there are some");
         site.nodes[node].clock.offset_ms.store(by, Ordering::Relaxed);
-        self.pending.push((now + ms(&mut self.dice, 1_000, 20_000), Later::Clock(node)));
+        let until = now + ms(&mut self.dice, 1_000, 20_000);
+        self.clocks_wrong_until[node] = until + CLOCK_REMEMBERED;
+        self.pending.push((until, Later::Clock(node)));
+        true
     }
 
-    /// Once in a run, since only one node of three may be lost.
-    fn wipe(&mut self, site: &mut Site, node: usize, now: Duration) {
-        if site.nodes.iter().any(|node| node.state == NodeState::Lost) || !site.is_up(node) {
-            return;
+    /// Only one node of three may be lost at a time.
+    fn wipe(&mut self, site: &mut Site, node: usize, now: Duration, board: &Blackboard) -> bool {
+        if !Self::may_lose_one(site, board) || !site.is_up(node) {
+            return false;
         }
         site.power_off(node, NodeState::Down(now));
         site.nodes[node].disk.wipe();
         site.nodes[node].state = NodeState::Lost;
+        // It is started once, to see that it refuses.
         site.start_node(node);
+        true
+    }
+
+    /// Its power goes, and what it had synced is not what it finds.
+    fn damage(&mut self, site: &mut Site, node: usize, now: Duration, board: &Blackboard) -> bool {
+        if !Self::may_lose_one(site, board) || !site.is_up(node) {
+            return false;
+        }
+        site.power_off(node, NodeState::Down(now + ms(&mut self.dice, 1, 2_000)));
+        let Some((path, at)) = site.nodes[node].disk.corrupt(&mut self.dice) else { return false };
+        tracing::info!(node = node + 1, path = %path.display(), at, "damaged");
+        site.nodes[node].is_damaged = true;
+        true
     }
 }

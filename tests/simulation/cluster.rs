@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -17,8 +17,13 @@ use triad_server::{Config, ServeError, ServeOptions, serve_until};
 use crate::oracle::Oracle;
 use crate::world::{MachineId, SimulatedDisk, World};
 
-/// What the license grants.
+/// What the first license grants.
 pub const FEATURES: [(&str, u32); 3] = [("solver", 3), ("mesher", 2), ("viewer", 5)];
+/// The feature that may be borrowed.
+pub const LENT: &str = "viewer";
+/// The feature whose right never ends.
+const PERMANENT: &str = "solver";
+const LOAN_MAX: Duration = Duration::from_secs(3_600);
 pub const SERVERS: &str = "node-1:27070,node-2:27070,node-3:27070";
 pub const NODES: [u64; 3] = [1, 2, 3];
 pub const CLIENTS_PORT: u16 = 27070;
@@ -37,13 +42,21 @@ const DATA: &str = "/data";
 
 /// A node, with what outlives its process.
 pub struct Node {
+    /// Its id in the cluster; a node that takes another's place has a new one.
     pub id: u64,
+    /// Its machine, counted from 1.
+    pub place: u64,
     pub machine: MachineId,
     pub disk: SimulatedDisk,
     pub clock: Arc<NodeClock>,
     /// Asks the process to stop in good order.
     pub stop: Option<oneshot::Sender<()>>,
     pub state: NodeState,
+    /// Something that was synced was altered: it may refuse to start, and is
+    /// lost then.
+    pub is_damaged: bool,
+    /// It did refuse.
+    has_refused: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +94,33 @@ impl Node {
         let machine = world.add(&format!("node-{id}"));
         let disk = SimulatedDisk::default();
         disk.put(&Path::new(DATA).join("newborn"), b"");
-        let clock = Arc::default();
-        Node { id, machine, disk, clock, stop: None, state: NodeState::Up }
+        let (clock, has_refused) = Default::default();
+        Node {
+            id,
+            place: id,
+            machine,
+            disk,
+            clock,
+            stop: None,
+            state: NodeState::Up,
+            is_damaged: false,
+            has_refused,
+        }
+    }
+
+    /// It did not start on what it found on its disk, or stopped over it.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused.load(Ordering::Relaxed)
+    }
+
+    /// Its disk is new, and it is to join as another node.
+    pub fn renew(&mut self, id: u64) {
+        self.disk.wipe();
+        self.disk.put(&Path::new(DATA).join("joining"), b"");
+        self.id = id;
+        self.is_damaged = false;
+        self.has_refused = Arc::default();
+        self.state = NodeState::Up;
     }
 
     /// Starts the process.
@@ -99,10 +137,11 @@ impl Node {
             disk: Some(Arc::new(self.disk.clone())),
             simulation: Some(simulation),
         };
-        let config = config(self.id, snapshot_entries);
+        let config = config(self.id, self.place, snapshot_entries);
         let network = world.network.of(self.machine);
         let (id, oracle, disk) = (self.id, oracle.clone(), self.disk.clone());
         let may_fail = self.state == NodeState::Lost;
+        let (is_damaged, has_refused) = (self.is_damaged, self.has_refused.clone());
         self.disk.forgive();
         if !may_fail {
             self.state = NodeState::Up;
@@ -121,9 +160,12 @@ impl Node {
                 Err(ServeError::DataMissing { .. }) => may_fail,
                 Err(_) => disk.has_failed(),
             };
+            if is_damaged && outcome.is_err() && !disk.has_failed() {
+                has_refused.store(true, Ordering::Relaxed);
+            }
             if let Err(error) = outcome {
                 tracing::info!(node = id, %error, "the process ended");
-                if !expected {
+                if !expected && !is_damaged {
                     oracle.violated(format!("P8: node {id} stops: {error}"));
                 }
             }
@@ -132,14 +174,15 @@ impl Node {
     }
 }
 
-fn config(node_id: u64, snapshot_entries: u64) -> Config {
-    let entry = |id: &u64| {
+fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
+    let entry = |other: &u64| {
         let member = Member {
-            name: format!("node-{id}"),
-            peer_address: format!("node-{id}:27071"),
-            client_address: format!("node-{id}:27070"),
+            name: format!("node-{other}"),
+            peer_address: format!("node-{other}:27071"),
+            client_address: format!("node-{other}:27070"),
         };
-        (*id, NodeEntry { member, hostid: None })
+        let id = if *other == place { node_id } else { *other };
+        (id, NodeEntry { member, hostid: None })
     };
     let mut publishers = Keyring::new();
     publishers.trust(publisher().public()).expect("the ring is empty");
@@ -147,12 +190,12 @@ fn config(node_id: u64, snapshot_entries: u64) -> Config {
         file: PathBuf::from("triad.toml"),
         cluster_id: ClusterId::of_public_key_digest(&CLUSTER_ID),
         node_id,
-        name: format!("node-{node_id}"),
+        name: format!("node-{place}"),
         data_dir: PathBuf::from(DATA),
         publishers,
         admin_token_sha256: admin_token_hash(TOKEN),
-        listen_clients: format!("node-{node_id}:27070"),
-        listen_peers: format!("node-{node_id}:27071"),
+        listen_clients: format!("node-{place}:27070"),
+        listen_peers: format!("node-{place}:27071"),
         tls: None,
         nodes: BTreeMap::from_iter(NODES.iter().map(entry)),
         sessions: SessionTimes {
@@ -175,23 +218,28 @@ fn publisher() -> PublisherKey {
     PublisherKey::generate([9; 32])
 }
 
-/// The license of the simulated site, signed.
-pub fn license() -> String {
+/// A license of the simulated site, signed.
+pub fn license(serial: u64, seats: &[(&str, u32)]) -> String {
     let day = Day::in_utc(EPOCH_MS);
     let feature = |(name, seats): &(&str, u32)| {
         let mut feature = DraftFeature::new(*name, "2026.1", *seats);
-        feature.expires = day.and_then(Day::tomorrow).and_then(Day::tomorrow);
+        if *name != PERMANENT {
+            feature.expires = day.and_then(Day::tomorrow).and_then(Day::tomorrow);
+        }
+        if *name == LENT {
+            feature.terms.borrow_max_ms = Some(LOAN_MAX.as_millis() as u64);
+        }
         feature
     };
     let draft = Draft {
         license: "simulated".into(),
         publisher: "Triad tests".into(),
-        serial: 1,
+        serial,
         zone: None,
         issued: day,
         notice: None,
         binding: Binding::Cluster(ClusterId::of_public_key_digest(&CLUSTER_ID).to_string()),
-        features: FEATURES.iter().map(feature).collect(),
+        features: seats.iter().map(feature).collect(),
     };
     issue(&draft.to_toml(), &[&publisher()]).expect("the draft is good")
 }

@@ -5,6 +5,7 @@
 //! simulate --seed 7                 one seed, in a process of its own
 //! simulate --seeds 1000 --from 1    many, two at a time
 //! simulate --seeds 60 --bug NAME    until the bug that was put in is found
+//! simulate --seeds 9 --json FILE    and what all of them came to, for programs
 //! ```
 //!
 //! See docs/how-to/simulate.md.
@@ -17,7 +18,7 @@ mod auditor;
 mod chaos;
 mod cluster;
 mod desk;
-mod model;
+mod figures;
 mod oracle;
 mod run;
 mod seeded_bugs;

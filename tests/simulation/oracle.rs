@@ -1,16 +1,34 @@
 //! The oracle: sees what every node applies and what every application believes,
 //! and says which promise is broken. It asks the system nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use triad_ledger::{StateHash, encode_commands};
+use triad_ledger::names::SessionId;
+use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Outcome, StateHash};
+use triad_ledger::{Silence, encode_commands};
 use triad_raft::{Observed, Observer};
+use triad_tests::history::{Entry, History, Model, Read, Recorder, Reply, Settled};
 
+use crate::application::user;
+use crate::cluster::{EPOCH_MS, LEASE};
 use crate::desk::Desk;
-use crate::model::Model;
+use crate::figures::Figures;
 use crate::world::Machine;
+
+/// Stamps are ahead of the right time by this at most: clocks drift.
+const AHEAD_MAX: Duration = Duration::from_millis(1_500);
+/// A new leader begins where the entries that it has applied ended.
+const CLOCK_LOST_MAX: Duration = Duration::from_secs(10);
+/// An entry is stamped when it is proposed, and may wait for a quorum.
+const BEHIND_MAX: Duration = Duration::from_secs(40);
+/// What a client believes for longer than a lease, since clocks drift.
+const BELIEF_MARGIN: Duration = Duration::from_millis(200);
+/// What is due by cluster time is done within this.
+const DUE_WITHIN: Duration = Duration::from_millis(2_500);
+/// A loan that is over is noticed within this.
+const LOAN_ENDS_WITHIN: Duration = Duration::from_secs(4);
 
 /// See the module.
 pub struct Oracle(Mutex<Seen>);
@@ -19,17 +37,28 @@ struct Seen {
     now: Duration,
     model: Model,
     /// The log as the first node that applied each entry saw it.
-    log: BTreeMap<u64, Entry>,
+    log: BTreeMap<u64, Applied>,
+    /// The same, for the history.
+    entries: Vec<Entry>,
+    reads: Vec<Read>,
     /// The last entry with commands in it.
     last_command: u64,
+    last_checkout: u64,
+    /// The newest cluster time, and when that was.
+    last_stamp: (u64, Duration),
     applied: BTreeMap<u64, u64>,
     first_to_apply: Option<u64>,
+    /// Seats that were taken back while their client may not have heard of it.
+    taken_back: BTreeMap<u64, Duration>,
+    /// More clocks than one were wrong: the date may be anything.
+    date_is_lost: bool,
+    figures: Figures,
     trace: Trace,
     violations: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry {
+struct Applied {
     term: u64,
     content: u64,
     hash: StateHash,
@@ -59,24 +88,22 @@ impl Trace {
     }
 }
 
-/// What a run came to, in numbers.
-pub struct Summary {
-    pub entries: u64,
-    pub grants: u64,
-    pub denials: u64,
-    pub ends: u64,
-    pub trace: u64,
-}
-
 impl Oracle {
-    pub fn new(licensed: &[(&str, u32)]) -> Arc<Self> {
+    pub fn new(figures: Figures) -> Arc<Self> {
         Arc::new(Oracle(Mutex::new(Seen {
             now: Duration::ZERO,
-            model: Model::new(licensed),
+            model: Model::default(),
             log: BTreeMap::new(),
+            entries: Vec::new(),
+            reads: Vec::new(),
             last_command: 0,
+            last_checkout: 0,
+            last_stamp: (0, Duration::ZERO),
             applied: BTreeMap::new(),
             first_to_apply: None,
+            taken_back: BTreeMap::new(),
+            date_is_lost: false,
+            figures,
             trace: Trace::default(),
             violations: Vec::new(),
         })))
@@ -95,11 +122,18 @@ impl Oracle {
         self.seen().now = now;
     }
 
+    pub fn now(&self) -> Duration {
+        self.seen().now
+    }
+
+    /// Two wall clocks are wrong at once.
+    pub fn lose_date(&self) {
+        self.seen().date_is_lost = true;
+    }
+
     /// Something is wrong.
     pub fn violated(&self, what: impl Into<String>) {
-        let mut seen = self.seen();
-        let at = seen.now;
-        seen.violations.push(format!("at {at:?}: {}", what.into()));
+        self.seen().fail(what.into());
     }
 
     pub fn first_violation(&self) -> Option<String> {
@@ -125,9 +159,23 @@ impl Oracle {
         self.seen().last_command
     }
 
+    /// A node called an answer linearizable.
+    pub fn read(&self, invoked: Duration, index: u64) {
+        let mut seen = self.seen();
+        let returned = seen.now;
+        seen.reads.push(Read { invoked, returned, index });
+    }
+
+    /// Some checkout that is held, drawn by a number.
+    pub fn some_checkout(&self, drawn: u64) -> Option<u64> {
+        let seen = self.seen();
+        let held = seen.model.held();
+        held.keys().nth(drawn as usize % held.len().max(1)).copied()
+    }
+
     /// Compares what the applications believe with what the log says.
     pub fn compare(&self, desk: &Desk, applications: &[(usize, &Machine)]) {
-        let mut seen = self.seen();
+        let seen = &mut *self.seen();
         let (answers, returned) = desk.news();
         let now = seen.now.as_millis() as u64;
         for (application, checkout) in answers {
@@ -135,37 +183,35 @@ impl Oracle {
             seen.trace.numbers(&[now, application as u64, checkout]);
         }
         for checkout in returned {
-            if seen.model.is_open(checkout) {
-                let what = format!("P2: checkout {checkout} was returned, and is still held");
-                seen.fail(what);
+            if seen.model.held().contains_key(&checkout) {
+                seen.fail(format!("P2: checkout {checkout} was returned, and is still held"));
             }
         }
-        let mut believed: BTreeMap<String, u64> = BTreeMap::new();
         for (index, machine) in applications {
+            let right_date_ms = EPOCH_MS + now;
+            for loan in desk.lent_at(*index, right_date_ms + AHEAD_MAX.as_millis() as u64) {
+                if !seen.date_is_lost {
+                    seen.must_hold(*index, loan, "was lent");
+                }
+            }
             // Frozen, it can use nothing, and looks at its clock when it wakes.
             if machine.is_frozen() {
                 continue;
             }
             let Some(_clock) = machine.enter() else { continue };
-            for own in desk.believed(*index) {
-                if !seen.model.is_open(own.checkout) {
-                    let what = format!(
-                        "P2/P4/P5: {} believes in checkout {}, which the ledger does not have",
-                        machine.name, own.checkout
-                    );
-                    seen.fail(what);
-                }
-                for (feature, seats) in own.items {
-                    *believed.entry(feature).or_default() += u64::from(seats);
-                }
+            for checkout in desk.believed(*index) {
+                seen.must_hold(*index, checkout, "believes in");
             }
         }
-        for (feature, seats) in believed {
-            let licensed = seen.model.licensed(&feature);
-            if seats > licensed {
-                let what = format!("P1: {seats} of {licensed} seats of {feature} are believed");
-                seen.fail(what);
-            }
+        // While the date may be anything, so may the end of a loan.
+        let lent = seen.model.held().values().any(|held| held.lent_until_ms.is_some());
+        let excused = seen.date_is_lost && lent;
+        if let Some(index) = desk.who_waits_in_vain().filter(|_| !excused) {
+            let (held, waiting) = (seen.holders(), seen.model.waiting());
+            seen.fail(format!(
+                "P12: application {index} waits for seats that all have returned; {waiting} wait, \
+                 and held are: {held}"
+            ));
         }
     }
 
@@ -183,23 +229,54 @@ impl Oracle {
         format!("the log ends at {last}, the nodes at {:?}", seen.applied)
     }
 
-    pub fn holders(&self) -> String {
-        self.seen().model.holders()
-    }
-
-    pub fn seats_held(&self) -> u64 {
-        self.seen().model.held()
-    }
-
-    pub fn summary(&self) -> Summary {
+    /// What is held that nobody knows of, if anything is; or that was lent, and
+    /// is over.
+    pub fn unknown_holders(&self, known: &BTreeSet<u64>) -> Option<String> {
         let seen = self.seen();
-        Summary {
-            entries: seen.log.len() as u64,
-            grants: seen.model.grants,
-            denials: seen.model.denials,
-            ends: seen.model.ends,
-            trace: seen.trace.0,
+        let now_ms = EPOCH_MS + seen.now.as_millis() as u64;
+        let is_over = |until: u64| {
+            !seen.date_is_lost && until + (LOAN_ENDS_WITHIN.as_millis() as u64) < now_ms
+        };
+        let unknown = seen.model.held().iter().filter(|(id, held)| match held.lent_until_ms {
+            None => !known.contains(id),
+            Some(until) => is_over(until),
+        });
+        let unknown: Vec<_> = unknown.map(|(id, held)| format!("{id}: {held:?}")).collect();
+        (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+
+    /// What a leader that is well should have noticed by now, if it has not.
+    pub fn overdue(&self) -> Option<String> {
+        let seen = self.seen();
+        let (stamped, since) = (seen.last_stamp.0, seen.now - seen.last_stamp.1);
+        // The leader's clock may be a little slow.
+        let cluster_ms = stamped + since.as_millis() as u64 * 99 / 100;
+        seen.model.overdue(cluster_ms.saturating_sub(DUE_WITHIN.as_millis() as u64))
+    }
+
+    /// Checks what clients were told from the beginning to the end.
+    pub fn check_history(&self, recorder: &Recorder) {
+        let seen = &mut *self.seen();
+        let history = History {
+            operations: recorder.operations(),
+            reads: std::mem::take(&mut seen.reads),
+            log: std::mem::take(&mut seen.entries),
+        };
+        match history.check() {
+            Ok(checked) => {
+                seen.figures.add("history.answered", checked.answered as u64);
+                seen.figures.add("history.unknown", checked.unknown as u64);
+                seen.figures.add("history.reads", checked.reads as u64);
+            }
+            Err(violations) => {
+                seen.violations.extend(violations.iter().map(|what| format!("history: {what}")));
+            }
         }
+    }
+
+    /// What a run came to: its trace, which every run of the seed has.
+    pub fn trace(&self) -> u64 {
+        self.seen().trace.0
     }
 }
 
@@ -209,12 +286,40 @@ impl Seen {
         self.violations.push(format!("at {at:?}: {what}"));
     }
 
+    fn holders(&self) -> String {
+        let held = self.model.held().iter().map(|(id, held)| format!("{id}: {held:?}"));
+        held.collect::<Vec<_>>().join(", ")
+    }
+
+    /// An application uses these seats, so they must be its own.
+    fn must_hold(&mut self, application: usize, checkout: u64, how: &str) {
+        let Some(held) = self.model.held().get(&checkout) else {
+            // What an administrator or a rule took back, its client hears of with
+            // the next message of its stream, or never and its lease ends.
+            let told_by = self.taken_back.get(&checkout).map(|at| *at + LEASE + BELIEF_MARGIN);
+            if told_by.is_none_or(|told_by| told_by < self.now) {
+                self.fail(format!(
+                    "P2/P4/P5: application {application} {how} checkout {checkout}, which the \
+                     ledger does not have"
+                ));
+            }
+            return;
+        };
+        if held.user != user(application) {
+            let whose = held.user.clone();
+            self.fail(format!(
+                "P4: application {application} {how} checkout {checkout}, which is {whose}'s"
+            ));
+        }
+    }
+
     fn applied(&mut self, node: u64, observed: &Observed<'_>) {
-        let Observed { at, commands, answers, events: _, hash } = *observed;
-        let (term, index) = (at.term, at.index);
+        let Observed { at, commands, answers, events, hash } = *observed;
+        let At { index, term, .. } = at;
         let mut content = Trace::default();
         content.note(&encode_commands(commands));
-        let entry = Entry { term, content: content.0, hash };
+        content.numbers(&[at.cluster_ms, at.date_ms]);
+        let entry = Applied { term, content: content.0, hash };
         self.applied.insert(node, index);
         let now = self.now.as_millis() as u64;
         tracing::debug!(now, node, index, term, ?commands, ?answers, "applied");
@@ -222,15 +327,15 @@ impl Seen {
         self.trace.note(&hash.0);
         match self.log.get(&index) {
             None => {
+                let last = self.log.last_key_value().map_or(0, |(_, last)| last.term);
+                if term > last {
+                    self.figures.count("cluster.terms");
+                }
                 self.log.insert(index, entry);
                 self.first_to_apply = Some(node);
                 if !commands.is_empty() {
                     self.last_command = self.last_command.max(index);
-                }
-                for (command, answer) in commands.iter().zip(answers) {
-                    if let Err(what) = self.model.apply(command, answer) {
-                        self.fail(what);
-                    }
+                    self.follow(at, commands, answers, events);
                 }
             }
             Some(first) if (first.term, first.content) != (term, entry.content) => {
@@ -249,13 +354,124 @@ impl Seen {
         }
     }
 
+    /// What the ledger did, against what the rules say.
+    fn follow(&mut self, at: At, commands: &[Command], answers: &[Answer], events: &[Event]) {
+        let index = at.index;
+        self.check_stamp(at);
+        self.last_stamp = (at.cluster_ms, self.now);
+        self.entries.push(Entry { at, commands: commands.to_vec() });
+        let mut expected = Vec::new();
+        for (command, answer) in commands.iter().zip(answers) {
+            let right = self.model.apply(at, command);
+            expected.extend(self.model.take_settled());
+            let told = Reply::of_answer(answer);
+            if told != right {
+                self.fail(format!(
+                    "P1/P3: {right:?} is the right answer to {command:?} at {index}, and it is \
+                     {told:?}"
+                ));
+            }
+            self.check_seats(answer, index);
+            self.count(command, answer);
+        }
+        let settled: Vec<Settled> = events.iter().filter_map(settled).collect();
+        if settled != expected {
+            self.fail(format!(
+                "P1/P3: {expected:?} is what those who wait are to be told at {index}, and it is \
+                 {settled:?}"
+            ));
+        }
+        for event in events {
+            if let Happening::Returned { checkout, reason, .. } = &event.what {
+                match reason {
+                    EndReason::Idle => self.figures.count("ends.idle"),
+                    EndReason::BorrowEnded => self.figures.count("ends.loans"),
+                    EndReason::Revoked => self.figures.count("ends.revoked"),
+                    EndReason::Expired => self.figures.count("ends.expired"),
+                    _ => continue,
+                }
+                self.taken_back.insert(checkout.0, self.now);
+            }
+        }
+    }
+
+    /// P1, whatever the model believes.
+    fn check_seats(&mut self, answer: &Answer, index: u64) {
+        let grant = match answer {
+            Ok(Outcome::Granted(grant)) => grant,
+            Ok(Outcome::Borrowed { grant, .. }) => grant,
+            _ => return,
+        };
+        for item in &grant.items {
+            let (held, licensed) = self.model.seats(item.feature.as_str());
+            // A retry is told what was granted before the license shrank.
+            if held > licensed && grant.checkout.0 > self.last_checkout {
+                let feature = &item.feature;
+                self.fail(format!("P1: {held} of {licensed} seats of {feature} held at {index}"));
+            }
+        }
+        self.last_checkout = self.last_checkout.max(grant.checkout.0);
+    }
+
+    /// P9: cluster time and date are those of the world, whatever one wall clock
+    /// says.
+    fn check_stamp(&mut self, at: At) {
+        let now_ms = self.now.as_millis() as u64;
+        let (ahead_ms, behind_ms) = (AHEAD_MAX.as_millis() as u64, BEHIND_MAX.as_millis() as u64);
+        // Drift adds up.
+        let ahead_ms = ahead_ms + now_ms / 100;
+        if at.cluster_ms > now_ms + ahead_ms {
+            let cluster_ms = at.cluster_ms;
+            self.fail(format!("P9: cluster time is {cluster_ms} ms after {now_ms} ms"));
+        }
+        let (last_ms, lost_ms) = (self.last_stamp.0, CLOCK_LOST_MAX.as_millis() as u64);
+        if at.cluster_ms + lost_ms < last_ms {
+            let cluster_ms = at.cluster_ms;
+            self.fail(format!("P9: cluster time is {cluster_ms} ms after {last_ms} ms before"));
+        }
+        let right_ms = EPOCH_MS + now_ms;
+        let is_right = at.date_ms <= right_ms + ahead_ms && at.date_ms + behind_ms >= right_ms;
+        if !self.date_is_lost && !is_right {
+            let date_ms = at.date_ms;
+            self.fail(format!("P9: the date is {date_ms} where {right_ms} is right"));
+        }
+    }
+
+    fn count(&self, command: &Command, answer: &Answer) {
+        let name = match (command, answer) {
+            (_, Err(_)) => "ledger.denials",
+            (_, Ok(Outcome::Granted(_))) => "ledger.grants",
+            (_, Ok(Outcome::Queued { .. })) => "ledger.queued",
+            (_, Ok(Outcome::Borrowed { .. })) => "ledger.loans",
+            (_, Ok(Outcome::Returned { .. })) => "ledger.returns",
+            (Command::End { silence: Silence::Lease, .. }, Ok(Outcome::Ended { .. })) => {
+                "ledger.ends_by_lease"
+            }
+            (Command::End { .. }, Ok(Outcome::Ended { .. })) => "ledger.ends_by_disconnect",
+            (Command::End { .. }, Ok(_)) => "ledger.void_ends",
+            _ => "ledger.others",
+        };
+        self.figures.count(name);
+    }
+
     fn installed(&mut self, node: u64, index: u64, hash: StateHash) {
         self.applied.insert(node, index);
+        self.figures.count("cluster.snapshots_installed");
         let now = self.now.as_millis() as u64;
         self.trace.numbers(&[now, node, index]);
         if self.log.get(&index).is_some_and(|entry| entry.hash != hash) {
             self.fail(format!("P7: the snapshot at {index} for node {node} is another ledger"));
         }
+    }
+}
+
+fn settled(event: &Event) -> Option<Settled> {
+    match &event.what {
+        Happening::Settled { session, request, answer } => {
+            let session: SessionId = *session;
+            Some(Settled { session, request: request.0, reply: Reply::of_answer(answer) })
+        }
+        _ => None,
     }
 }
 

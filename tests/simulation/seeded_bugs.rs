@@ -32,6 +32,14 @@ pub fn put_in(name: &str) -> Result<(), String> {
         "end-without-term" => ledger::switch_on(ledger::Mutation::EndWithoutTerm),
         "forget-receipts" => ledger::switch_on(ledger::Mutation::ForgetReceipts),
         "receipts-not-recorded" => ledger::switch_on(ledger::Mutation::ReceiptsNotRecorded),
+        "overtake-queue" => ledger::switch_on(ledger::Mutation::OvertakeQueue),
+        "lost-wakeup" => ledger::switch_on(ledger::Mutation::LostWakeup),
+        "loans-end-with-session" => ledger::switch_on(ledger::Mutation::LoansEndWithSession),
+        "late-answer-forgotten" => ledger::switch_on(ledger::Mutation::LateAnswerForgotten),
+        "due-loans-forgotten" => server::switch_on(server::Mutation::DueLoansForgotten),
+        "unknown-end-is-refused" => server::switch_on(server::Mutation::UnknownEndIsRefused),
+        "own-clock-is-date" => raft::switch_on(raft::Mutation::OwnClockIsDate),
+        "kept-though-ended" => client::switch_on(client::Mutation::KeptThoughEnded),
         _ => return Err(format!("no seeded bug is called {name}")),
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! What the command line of the simulation says.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the faults go on, unless told otherwise.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub known: bool,
     /// What the nodes and clients log, for reading a failure.
     pub log: Option<String>,
+    /// Where to write what all seeds came to.
+    pub json: Option<PathBuf>,
 }
 
 impl Settings {
@@ -33,6 +36,7 @@ impl Settings {
             here: false,
             known: false,
             log: None,
+            json: None,
         };
         let mut arguments = arguments;
         while let Some(flag) = arguments.next() {
@@ -54,6 +58,7 @@ impl Settings {
                 "--seconds" => settings.chaos = Duration::from_secs(number()?),
                 "--bug" => settings.bug = Some(value),
                 "--log" => settings.log = Some(value),
+                "--json" => settings.json = Some(value.into()),
                 _ => return Err(format!("{flag} is unknown; see docs/how-to/simulate.md")),
             }
         }

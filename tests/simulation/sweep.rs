@@ -2,14 +2,27 @@
 //! depend on those before it, through counters that never begin anew.
 
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
+use triad_tests::clock;
+
+use crate::figures::{Counts, read};
 use crate::settings::Settings;
+
+/// What all seeds came to.
+#[derive(Default)]
+struct Sum {
+    run: u64,
+    failed: Vec<u64>,
+    counts: Counts,
+}
 
 /// Runs all seeds that are asked for, and says which failed.
 pub fn sweep(settings: &Settings) -> ExitCode {
+    let begun = clock::now();
     let mut seeds = settings.from..settings.from + settings.seeds;
     let mut running: Vec<(u64, Child)> = Vec::new();
-    let mut failed = Vec::new();
+    let mut sum = Sum::default();
     loop {
         while running.len() < settings.jobs
             && let Some(seed) = seeds.next()
@@ -21,7 +34,12 @@ pub fn sweep(settings: &Settings) -> ExitCode {
         }
         let (seed, child) = running.remove(0);
         let output = child.wait_with_output().expect("a child can be waited for");
-        print!("{}", String::from_utf8_lossy(&output.stdout));
+        sum.run += 1;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            if !read(line, &mut sum.counts) {
+                println!("{line}");
+            }
+        }
         if !output.status.success() {
             if settings.bug.is_some() {
                 // One is enough; those that run are not waited for.
@@ -30,14 +48,57 @@ pub fn sweep(settings: &Settings) -> ExitCode {
                     let _ = other.kill().and_then(|()| other.wait());
                 }
             }
-            failed.push(seed);
+            sum.failed.push(seed);
             println!("replay: {}", settings.replay(seed));
         }
     }
     if settings.seeds > 1 {
-        println!("{} seeds, {} failed {failed:?}", settings.seeds, failed.len());
+        println!("{} seeds, {} failed {:?}", settings.seeds, sum.failed.len(), sum.failed);
     }
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if let Some(file) = &settings.json {
+        let took = clock::now().duration_since(begun).unwrap_or_default();
+        let written = std::fs::write(file, sum.to_json(settings, took));
+        if let Err(error) = written {
+            eprintln!("{}: {error}", file.display());
+            return ExitCode::from(2);
+        }
+    }
+    if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Sum {
+    /// Numbers and plain names only, so nothing needs an escape.
+    fn to_json(&self, settings: &Settings, took: Duration) -> String {
+        let simulated_ms = self.counts.get("simulated_ms").copied().unwrap_or(0);
+        let failed: Vec<String> = self.failed.iter().map(u64::to_string).collect();
+        let counts: Vec<String> =
+            self.counts.iter().map(|(name, count)| format!("    \"{name}\": {count}")).collect();
+        format!(
+            "{{\n  \"commit\": \"{}\",\n  \"from_seed\": {},\n  \"seeds\": {},\n  \
+             \"chaos_seconds\": {},\n  \"simulated_seconds\": {},\n  \"cluster_hours\": {:.2},\n  \
+             \"violations\": {},\n  \"failed_seeds\": [{}],\n  \"wall_seconds\": {},\n  \
+             \"jobs\": {},\n  \"counts\": {{\n{}\n  }}\n}}\n",
+            commit(),
+            settings.from,
+            self.run,
+            settings.chaos.as_secs(),
+            simulated_ms / 1_000,
+            simulated_ms as f64 / 3_600_000.0,
+            self.failed.len(),
+            failed.join(", "),
+            took.as_secs(),
+            settings.jobs,
+            counts.join(",\n")
+        )
+    }
+}
+
+/// The state of the code, `-dirty` if it is none that was committed.
+fn commit() -> String {
+    let arguments = ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"];
+    let output = Command::new("git").args(arguments).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn start(settings: &Settings, seed: u64) -> Child {

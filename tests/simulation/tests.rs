@@ -7,13 +7,29 @@
 use std::process::{Command, Output};
 
 /// Seeds of the sweep where nothing else is asked for: about a minute of one
-/// core in a debug build.
+/// core in an unoptimised build.
 const SEEDS_DEFAULT: u64 = 8;
 
-/// The bugs that can be put in: a seed that found it when this was written, and
-/// how many seeds from 1 on it may take if that one no longer does. Any change
-/// of the product changes what happens in a seed.
-const BUGS: [(&str, u64, u64); 0] = [];
+/// Bugs that can be put in and are found soon: a seed that found it when this was
+/// written, and how many seeds from 1 on it may take if that one no longer does.
+/// Any change of the product changes what happens in a seed.
+const BUGS: [(&str, u64, u64); 15] = [
+    ("answer-before-commit", 1, 5),
+    ("answer-before-sync", 2, 10),
+    ("expire-by-wall-clock", 2, 20),
+    ("forget-vote", 4, 20),
+    ("late-answer-forgotten", 1, 10),
+    ("late-heartbeat-revives", 1, 10),
+    ("lease-read", 9, 40),
+    ("loans-end-with-session", 2, 10),
+    ("lost-wakeup", 4, 20),
+    ("no-grace-on-promotion", 1, 10),
+    ("overtake-queue", 1, 5),
+    ("own-clock-is-date", 3, 20),
+    ("release-on-timeout", 5, 20),
+    ("skip-fsync", 2, 10),
+    ("wiped-node-votes", 1, 10),
+];
 
 fn simulate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_simulate"));

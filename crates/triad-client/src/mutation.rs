@@ -13,6 +13,8 @@ pub enum Mutation {
     CloseIsNoSign,
     /// What is granted to nobody is not returned.
     KeepAbandonedGrant,
+    /// What the server does not name any more is believed in.
+    KeptThoughEnded,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

@@ -393,7 +393,7 @@ impl Session {
         // What the server does not name was ended while we were away.
         let kept: HashSet<u64> = open.opened.checkout_ids.iter().copied().collect();
         self.held.retain(|id, mark| {
-            let keep = kept.contains(id);
+            let keep = kept.contains(id) || mutation::is_on(Mutation::KeptThoughEnded);
             if !keep {
                 let _ = mark.set("the server ended the checkout meanwhile".into());
             }

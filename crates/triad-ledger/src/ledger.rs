@@ -463,7 +463,11 @@ impl Ledger {
         let Some(open) = self.sessions.get(&id) else {
             return Outcome::Ended { was_open: false };
         };
-        let held: Vec<CheckoutId> = open.checkouts.iter().copied().collect();
+        let mut held: Vec<CheckoutId> = open.checkouts.iter().copied().collect();
+        if mutation::is_on(Mutation::LoansEndWithSession) {
+            let own = self.checkouts.iter().filter(|(_, checkout)| checkout.session == id);
+            held = own.map(|(id, _)| *id).collect();
+        }
         let checkouts = held.len() as u64;
         for checkout in held {
             self.let_go(checkout, reason);
@@ -471,7 +475,9 @@ impl Ledger {
         for ticket in self.queue.of_session(id) {
             let Waiting { items, lines, .. } = self.queue.leave(ticket);
             self.records.touch(RecordKey::Waiting(ticket));
-            self.freed.features.extend(lines);
+            if !mutation::is_on(Mutation::LostWakeup) {
+                self.freed.features.extend(lines);
+            }
             // The one final outcome of this request.
             let feature = items.first().expect("a request has items").feature.clone();
             let denial = Denial::Cancelled { feature };

@@ -11,6 +11,14 @@ pub enum Mutation {
     ForgetReceipts,
     /// Receipts are left out of records, and so of snapshots.
     ReceiptsNotRecorded,
+    /// Who does not wait gets a free seat before those who do.
+    OvertakeQueue,
+    /// A session that ends does not wake those who wait behind its requests.
+    LostWakeup,
+    /// What a session has borrowed ends with it.
+    LoansEndWithSession,
+    /// The answer to a request that waited is not remembered.
+    LateAnswerForgotten,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

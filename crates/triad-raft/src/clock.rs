@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::mutation::{self, Mutation};
 use crate::types::Stamp;
 
 /// Where a node's wall clock is read. The system's in production; something
@@ -36,8 +37,10 @@ impl<T: WallClock + ?Sized> WallClock for Arc<T> {
     }
 }
 
-/// How long a peer's clock reading counts.
-const READING_AGE_MAX: Duration = Duration::from_secs(60);
+/// How long a peer's clock reading counts. What a peer showed before that may have
+/// been wrong, and mended since; together with another clock that is wrong now it
+/// would outvote the one that is right. The log's own reckoning is better.
+const READING_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// What this node knows of the peers' wall clocks.
 #[derive(Debug)]
@@ -108,7 +111,10 @@ impl TermClock {
     /// The stamp for an entry proposed now.
     pub(crate) fn stamp(&self, now: Instant, clocks: &PeerClocks) -> Stamp {
         let elapsed_ms = (now - self.began).as_millis() as u64;
-        let peers_ms: Vec<u64> = clocks.peers_ms(now).into_values().collect();
+        let mut peers_ms: Vec<u64> = clocks.peers_ms(now).into_values().collect();
+        if mutation::is_on(Mutation::OwnClockIsDate) {
+            peers_ms = vec![clocks.wall_ms(); 2];
+        }
         // What the date would be if only the log were asked. A new log has no
         // opinion.
         let log_ms = (self.log.date_ms > 0).then_some(self.log.date_ms + elapsed_ms);
@@ -181,6 +187,21 @@ mod tests {
         assert_eq!(term.stamp(later, &clocks).date_ms, start + 20);
         let offset = 20 - 87_600 * HOUR as i64;
         assert_eq!(clocks.offsets(later), BTreeMap::from([(2, offset), (3, offset)]));
+    }
+
+    #[test]
+    fn what_a_peer_showed_long_ago_is_no_opinion() {
+        let start = 1_000 * HOUR;
+        let own = Arc::new(AtomicU64::new(start));
+        let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
+        let now = Instant::now();
+        let term = TermClock::new(Stamp { cluster_ms: 0, date_ms: start }, now);
+        // One was wrong when it was last heard; another is wrong now.
+        clocks.heard(2, start + HOUR, now);
+        let later = now + Duration::from_secs(10);
+        clocks.heard(3, start + HOUR, later);
+        own.store(start + 10_000, Ordering::Relaxed);
+        assert_eq!(term.stamp(later, &clocks).date_ms, start + 10_000);
     }
 
     #[test]

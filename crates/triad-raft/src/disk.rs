@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// A file system, seen from a node. Names become durable only through [`Disk::sync_dir`], bytes
 /// only through [`DiskFile::sync_data`].
@@ -32,6 +33,12 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Makes the names in `folder` durable: files made, renamed and removed.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
+
+    /// How much longer a sync takes now than the call that asks for it. For simulated disks,
+    /// whose calls take no time at all.
+    fn sync_delay(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Takes `folder` for this process alone, through the lock file `name` in it, until the
     /// returned guard is dropped. Fails with [`io::ErrorKind::WouldBlock`] when another has it.

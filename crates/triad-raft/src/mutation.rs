@@ -15,6 +15,8 @@ pub enum Mutation {
     LeaseRead,
     /// The log is purged up to what the image is going to have.
     PurgeBeyondImage,
+    /// The leader's own wall clock is the date.
+    OwnClockIsDate,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

@@ -132,6 +132,7 @@ async fn serve(node: &Arc<Node>, term: u64) {
             });
             let cluster_ms = node.consensus.cluster_ms();
             let unwritten = Duration::from_millis(cluster_ms.saturating_sub(written_ms));
+            let by_date = by_date.filter(|_| !mutation::is_on(Mutation::DueLoansForgotten));
             let is_due = by_date.is_some_and(|due| due <= node.consensus.date_ms())
                 || by_time.is_some_and(|due| due <= cluster_ms || unwritten >= CLOCK_UNWRITTEN_MAX);
             if is_due {
@@ -196,7 +197,8 @@ async fn end(node: Arc<Node>, term: u64, silent: Vec<(SessionId, Silence)>) {
             }
         }
         // Perhaps applied: they stay unacknowledged, and are proposed again.
-        Err(error) if error.outcome_unknown() => {}
+        Err(error)
+            if error.outcome_unknown() && !mutation::is_on(Mutation::UnknownEndIsRefused) => {}
         Err(_) => silent.iter().for_each(|(session, _)| sessions.end_refused(*session, now)),
     });
     tracing::debug!(term, sessions = silent.len(), "ended silent sessions");

@@ -25,6 +25,10 @@ pub enum Mutation {
     LateHeartbeatRevives,
     /// The close of an old stream counts, although a newer one is open.
     OldStreamEndsSession,
+    /// Nobody looks whether a loan is over.
+    DueLoansForgotten,
+    /// An end of unknown outcome counts as refused.
+    UnknownEndIsRefused,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

@@ -1,18 +1,22 @@
 //! A disk that keeps, at a power cut, what was synced, and of the rest each
-//! sector and each name by the dice; and that can be full.
+//! sector and each name by the dice; and that can be full, slow, or damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use triad_raft::disk::{DirectoryLock, Disk, DiskFile};
 
 /// What a device writes in one piece.
 const SECTOR_BYTES: usize = 512;
+/// How often a byte is looked for that is worth altering.
+const CORRUPTION_TRIES: usize = 2_000;
 
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
@@ -29,6 +33,8 @@ struct State {
     fuse: Option<(u64, Box<dyn FnOnce() + Send>)>,
     is_off: bool,
     capacity_bytes: Option<usize>,
+    /// How long a sync of the log takes.
+    sync_delay: Duration,
     /// Something was refused since the disk was last mended.
     has_failed: bool,
 }
@@ -144,6 +150,36 @@ impl SimulatedDisk {
         let mut state = self.state();
         let used = state.names.values().map(|content| bytes_of(content).live.len()).sum();
         state.capacity_bytes = full.then_some(used);
+    }
+
+    /// Syncs take so long from now on.
+    pub fn slow_down(&self, sync_delay: Duration) {
+        self.state().sync_delay = sync_delay;
+    }
+
+    /// Alters bits of one byte that was synced, most likely of one that means
+    /// something. Says where.
+    pub fn corrupt(&self, dice: &mut StdRng) -> Option<(PathBuf, usize)> {
+        let state = self.state();
+        let files: Vec<_> = state.durable_names.iter().collect();
+        for _ in 0..CORRUPTION_TRIES {
+            let (path, content) = *files.choose(dice)?;
+            let mut content = bytes_of(content);
+            if content.durable.is_empty() {
+                continue;
+            }
+            let at = dice.random_range(0..content.durable.len());
+            if content.durable[at] == 0 && dice.random_range(0..50) > 0 {
+                continue;
+            }
+            let flipped = dice.random_range(1..=255_u8);
+            content.durable[at] ^= flipped;
+            if let Some(live) = content.live.get_mut(at) {
+                *live ^= flipped;
+            }
+            return Some((path.clone(), at));
+        }
+        None
     }
 
     /// A process begins on it: what was refused before is no excuse any more.
@@ -281,6 +317,10 @@ impl Disk for SimulatedDisk {
             change.apply(&mut state.durable_names);
         }
         Ok(())
+    }
+
+    fn sync_delay(&self) -> Duration {
+        self.state().sync_delay
     }
 
     fn lock_dir(&self, folder: &Path, _name: &str) -> io::Result<Box<dyn DirectoryLock>> {

@@ -8,7 +8,6 @@ use tokio::runtime::{Builder, EnterGuard, RngSeed, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
 
-use super::TICK;
 use super::network::MachineId;
 
 #[cfg(not(tokio_unstable))]
@@ -88,11 +87,11 @@ impl Machine {
     }
 
     /// Lets one tick pass.
-    pub fn tick(&mut self, now: Duration) {
+    pub fn tick(&mut self, now: Duration, tick: Duration) {
         let Some(runtime) = &self.runtime else { return };
         if let Some(until) = self.frozen_until {
             if now < until {
-                self.frozen += TICK;
+                self.frozen += tick;
                 return;
             }
             // It wakes up, and the first thing it sees is that it is late.
@@ -100,7 +99,7 @@ impl Machine {
             let late = std::mem::take(&mut self.frozen);
             runtime.block_on(advance(late));
         }
-        let tick_ns = TICK.as_nanos() as i64;
+        let tick_ns = tick.as_nanos() as i64;
         self.owed_ns += tick_ns + tick_ns * self.drift_ppm / 1_000_000;
         let whole_ms = self.owed_ns / 1_000_000;
         self.owed_ns -= whole_ms * 1_000_000;

@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 pub use disk::SimulatedDisk;
 pub use machine::Machine;
 pub use network::{MachineId, Network};
 
-/// The step of the world. Messages travel at least this long, so a smaller one
-/// finds finer races and costs more time.
-pub const TICK: Duration = Duration::from_millis(4);
+/// The steps of a world: messages travel at least this long, so a smaller one
+/// finds finer races and costs more time. Each seed has one of them.
+const TICKS_MS: [u64; 8] = [2, 4, 4, 4, 4, 8, 8, 8];
 
 /// All machines and what connects them.
 pub struct World {
@@ -28,13 +28,16 @@ pub struct World {
     pub machines: Vec<Machine>,
     pub dice: StdRng,
     now: Duration,
+    tick: Duration,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let network = Network::new(StdRng::seed_from_u64(dice.random()));
-        World { network, machines: Vec::new(), dice, now: Duration::ZERO }
+        let tick = *TICKS_MS.choose(&mut dice).expect("there are some");
+        let (machines, tick) = (Vec::new(), Duration::from_millis(tick));
+        World { network, machines, dice, now: Duration::ZERO, tick }
     }
 
     /// Adds a machine; nothing runs on it yet.
@@ -58,9 +61,9 @@ impl World {
         let mut order: Vec<usize> = (0..self.machines.len()).collect();
         order.shuffle(&mut self.dice);
         for machine in order {
-            self.machines[machine].tick(self.now);
+            self.machines[machine].tick(self.now, self.tick);
         }
-        self.now += TICK;
+        self.now += self.tick;
     }
 
     /// The process dies, and its kernel closes what it had open.

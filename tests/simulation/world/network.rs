@@ -39,8 +39,13 @@ pub struct Link {
     pub latency_max: Duration,
     /// Of a hundred segments so many are lost at first.
     pub loss_percent: u32,
+    /// How many bytes get through in a millisecond.
+    pub bytes_per_ms: u64,
     pub is_cut: bool,
 }
+
+/// A network that nobody has to wait for.
+const BYTES_PER_MS: u64 = 125_000;
 
 impl Default for Link {
     fn default() -> Self {
@@ -48,6 +53,7 @@ impl Default for Link {
             latency_min: Duration::from_micros(100),
             latency_max: Duration::from_millis(3),
             loss_percent: 0,
+            bytes_per_ms: BYTES_PER_MS,
             is_cut: false,
         }
     }
@@ -225,6 +231,9 @@ impl State {
             again *= 2;
         }
         for flight in flights.collect::<Vec<_>>() {
+            if let Segment::Data(bytes) = &flight.segment {
+                delay += Duration::from_millis(bytes.len() as u64 / link.bytes_per_ms);
+            }
             self.fly(flight, delay);
         }
     }

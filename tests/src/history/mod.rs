@@ -181,10 +181,9 @@ impl fmt::Display for Violation {
 struct Decided {
     /// The first command that asks it.
     command: Option<Command>,
-    /// The places at which it is asked, the first of which decides.
-    asked_at: Vec<Place>,
-    /// What it was told then.
-    first: Option<Reply>,
+    /// The places at which it is asked, and what it is told at each. The first
+    /// decides.
+    told_at: Vec<(Place, Reply)>,
     /// Its final answer, if it waited for one.
     settled: Option<(Place, Reply)>,
 }
@@ -240,9 +239,9 @@ impl History {
                 }
                 let Some(key) = request_of(command) else { continue };
                 let decided = decisions.entry(key).or_default();
-                decided.asked_at.push(place);
+                decided.told_at.push((place, reply));
                 match &decided.command {
-                    None => (decided.command, decided.first) = (Some(command.clone()), Some(reply)),
+                    None => decided.command = Some(command.clone()),
                     Some(first) if !asks_the_same(first, command) => {
                         let what = format!("{first:?} and {command:?} at {place:?}");
                         violations.push(Violation::Reused(what));
@@ -260,44 +259,20 @@ impl History {
         decided: Option<&Decided>,
         violations: &mut Vec<Violation>,
     ) {
-        let mut is_over = false;
         for answered in &operation.answers {
             // Refused before it came to the log: it changed nothing.
             let Some(place) = answered.place else { continue };
-            let Some(decided) = decided else {
-                violations.push(Violation::Lost(format!("{answered:?} of {operation:?}")));
-                continue;
-            };
-            let is_asked_there = decided.asked_at.contains(&place);
-            let settled = decided.settled.as_ref();
-            let is_settled_there = settled.is_some_and(|(at, _)| *at == place);
-            if !is_asked_there && !is_settled_there {
+            let told_at = decided.map_or(&[][..], |decided| &decided.told_at);
+            let settled = decided.and_then(|decided| decided.settled.as_ref());
+            let told = told_at.iter().chain(settled).filter(|(at, _)| *at == place);
+            let told: Vec<&Reply> = told.map(|(_, reply)| reply).collect();
+            if told.is_empty() {
                 let what = format!("no entry {place:?} has it: {answered:?} of {operation:?}");
                 violations.push(Violation::Lost(what));
-                continue;
-            }
-            if !answered.reply.is_final() {
-                // A place in the queue changes with each retry; that it waits
-                // still may be said until it has its answer.
-                let waited = matches!(decided.first, Some(Reply::Queued { .. }));
-                let over = settled.is_some_and(|(at, _)| at.index < place.index);
-                if !waited || over {
-                    let what = format!("it did not wait: {answered:?} of {operation:?}");
-                    violations.push(Violation::Reply(what));
-                }
-                continue;
-            }
-            let expected = match (settled, &decided.first) {
-                (Some((_, reply)), _) => Some(reply),
-                (None, first) => first.as_ref(),
-            };
-            // What was acknowledged is forgotten; who asks again knows it.
-            let forgotten = Reply::Denied(v1::Reason::RequestForgotten);
-            if expected != Some(&answered.reply) && !(is_over && answered.reply == forgotten) {
-                let what = format!("{expected:?} is right, {answered:?} was told: {operation:?}");
+            } else if !told.contains(&&answered.reply) {
+                let what = format!("{told:?} is right, {answered:?} was told: {operation:?}");
                 violations.push(Violation::Reply(what));
             }
-            is_over = true;
         }
     }
 
@@ -337,7 +312,8 @@ impl History {
                 Moment::OperationBegins(number) => {
                     let operation = &self.operations[number];
                     let decided = decisions.get(&(operation.session, operation.request));
-                    let first = decided.and_then(|decided| decided.asked_at.first());
+                    let first = decided.and_then(|decided| decided.told_at.first());
+                    let first = first.map(|(place, _)| place);
                     if let Some(place) = first.filter(|place| place.index <= known) {
                         let what = format!(
                             "{known} was known at {at:?}, and what began then is decided at \

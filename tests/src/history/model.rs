@@ -33,6 +33,10 @@ pub struct Model {
     /// In the order of their arrival.
     waiting: BTreeMap<u64, Waits>,
     last_ticket: u64,
+    /// Lines in which somebody may be served since they were last looked at. Who
+    /// waits for his own MAX was found to do so when his line was looked at, so
+    /// when that is done matters.
+    freed: BTreeSet<String>,
     settled: Vec<Settled>,
 }
 
@@ -41,6 +45,12 @@ struct Feature {
     seats: u64,
     expires_ms: Option<u64>,
     borrow_max_ms: Option<u64>,
+}
+
+impl Feature {
+    fn ended_between(&self, before_ms: u64, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|end| before_ms < end && end <= now_ms)
+    }
 }
 
 #[derive(Clone)]
@@ -89,20 +99,14 @@ pub struct Settled {
     pub reply: Reply,
 }
 
-/// What became of one who was looked at.
-enum Turn {
-    Settled,
-    HeldBack,
-    Waits,
-}
-
 impl Model {
     /// Follows one command; what it must have been answered. Requests that
     /// waited and are answered by it are in [`Model::take_settled`].
     pub fn apply(&mut self, at: At, command: &Command) -> Reply {
+        let before_ms = self.date_ms;
         self.cluster_ms = self.cluster_ms.max(at.cluster_ms);
         self.date_ms = self.date_ms.max(at.date_ms);
-        self.end_what_is_due();
+        self.end_what_is_due(before_ms);
         self.serve();
         let reply = self.obey(at.term, command);
         self.serve();
@@ -125,6 +129,24 @@ impl Model {
         let (ticket, _) =
             all.find(|(_, waits)| (waits.session, waits.request) == (session, request))?;
         Some(self.position(*ticket))
+    }
+
+    /// Something that should have ended by this cluster time, if nothing but the
+    /// clock were needed for it.
+    pub fn overdue(&self, cluster_ms: u64) -> Option<String> {
+        let waits = self.waiting.iter().find_map(|(ticket, waits)| {
+            let until = waits.until_ms.filter(|until| *until <= cluster_ms)?;
+            Some(format!("request {} (ticket {ticket}) waits until {until}", waits.request))
+        });
+        let idle = || {
+            self.held.iter().find_map(|(id, held)| {
+                let since = self.sessions.get(&held.session)?.idle_since_ms?;
+                let until = since + self.idle_timeout_ms(&held.items)?;
+                let is_over = held.lent_until_ms.is_none() && until <= cluster_ms;
+                is_over.then(|| format!("checkout {id} lies idle, and ends at {until}"))
+            })
+        };
+        waits.or_else(idle)
     }
 
     /// How many wait.
@@ -189,7 +211,7 @@ impl Model {
                 None => Reply::Denied(Reason::CheckoutUnknown),
                 Some(Held { lent_until_ms: Some(_), .. }) => Reply::Denied(Reason::BorrowedAway),
                 Some(_) => {
-                    self.held.remove(&checkout.0);
+                    self.release(checkout.0);
                     Reply::Returned { was_held: true }
                 }
             },
@@ -201,7 +223,7 @@ impl Model {
 
     /// Rights that are over, loans that come back, seats that lie idle, and
     /// requests that have waited long enough.
-    fn end_what_is_due(&mut self) {
+    fn end_what_is_due(&mut self, before_ms: u64) {
         let (now_ms, date_ms) = (self.cluster_ms, self.date_ms);
         let over = |(name, _): &(String, u64)| {
             let right = self.features.get(name);
@@ -221,7 +243,7 @@ impl Model {
                 || idle(id, held)
         });
         for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.held.remove(&id);
+            self.release(id);
         }
         let late = self
             .waiting
@@ -232,10 +254,21 @@ impl Model {
         for (_, ticket) in late {
             self.settle(ticket, Reply::Denied(Reason::QueueTimedOut));
         }
-        self.deny_the_hopeless(|model, waits| {
-            let over = waits.items.iter().any(|(name, _)| model.is_expired(name));
-            model.never(&waits.user, &waits.items).filter(|_| over)
-        });
+        if self.features.values().any(|right| right.ended_between(before_ms, date_ms)) {
+            self.rights_have_changed();
+        }
+    }
+
+    /// Some may wait in vain from now on, and others may be served.
+    fn rights_have_changed(&mut self) {
+        self.deny_the_hopeless(|model, waits| model.never(&waits.user, &waits.items));
+        self.freed.extend(self.features.keys().cloned());
+    }
+
+    fn release(&mut self, checkout: u64) {
+        if let Some(held) = self.held.remove(&checkout) {
+            self.freed.extend(held.items.into_iter().map(|(feature, _)| feature));
+        }
     }
 
     fn is_expired(&self, feature: &str) -> bool {
@@ -307,7 +340,14 @@ impl Model {
             return Reply::Ended { was_open: false };
         }
         self.ended.insert(id);
-        self.held.retain(|_, held| held.session != id || held.lent_until_ms.is_some());
+        let own = self.held.iter().filter(|(_, held)| held.session == id);
+        let own = own.filter(|(_, held)| held.lent_until_ms.is_none()).map(|(id, _)| *id);
+        for checkout in own.collect::<Vec<_>>() {
+            self.release(checkout);
+        }
+        for waits in self.waiting.values().filter(|waits| waits.session == id) {
+            self.freed.extend(waits.items.iter().map(|(feature, _)| feature.clone()));
+        }
         self.waiting.retain(|_, waits| waits.session != id);
         Reply::Ended { was_open: true }
     }
@@ -382,6 +422,12 @@ impl Model {
             open.idle_since_ms = None;
         }
         let (user, host) = (open.user.clone(), open.host.clone());
+        for (feature, _) in &items {
+            // Who draws from a reservation is reckoned anew, and may leave more.
+            if self.is_reserved(feature) {
+                self.freed.insert(feature.clone());
+            }
+        }
         let held = Held { session, user, host, items: items.clone(), lent_until_ms };
         self.held.insert(checkout, held);
         match lent_until_ms {
@@ -397,7 +443,7 @@ impl Model {
             Some(_) => held.user == open.user && held.host == open.host,
         });
         if was_held {
-            self.held.remove(&checkout);
+            self.release(checkout);
         }
         Reply::Returned { was_held }
     }
@@ -438,7 +484,7 @@ impl Model {
         let lines = license.lines.iter();
         self.features =
             lines.map(|line| (line.feature.as_str().to_owned(), feature(line))).collect();
-        self.deny_the_hopeless(|model, waits| model.never(&waits.user, &waits.items));
+        self.rights_have_changed();
         Reply::InForce { changed: true, overage: self.overage() }
     }
 
@@ -452,7 +498,7 @@ impl Model {
             }
         }
         self.policy = Some(policy.clone());
-        self.deny_the_hopeless(|model, waits| model.never(&waits.user, &waits.items));
+        self.rights_have_changed();
         Reply::InForce { changed: true, overage: 0 }
     }
 
@@ -628,7 +674,9 @@ impl Model {
     }
 
     fn settle(&mut self, ticket: u64, reply: Reply) {
-        let Waits { session, request, .. } = self.waiting.remove(&ticket).expect("it waits");
+        let waits = self.waiting.remove(&ticket).expect("it waits");
+        let Waits { session, request, items, .. } = waits;
+        self.freed.extend(items.into_iter().map(|(feature, _)| feature));
         let open = self.sessions.get_mut(&session).expect("who waits is there");
         open.told.insert(request, reply.clone());
         self.settled.push(Settled { session, request, reply });
@@ -646,66 +694,53 @@ impl Model {
         1 + own.items.iter().map(ahead).max().unwrap_or(0)
     }
 
+    fn is_reserved(&self, feature: &str) -> bool {
+        self.reserved(feature).iter().any(|(_, seats)| *seats > 0)
+    }
+
     /// Grants what is free to those who wait for it: line by line, in the order
     /// of each, until nobody can be served.
     fn serve(&mut self) {
-        'again: loop {
-            if self.waiting.is_empty() {
-                return;
-            }
-            for feature in self.features.keys().cloned().collect::<Vec<_>>() {
-                let line = self.waiting.iter().filter(|(_, waits)| wants(&waits.items, &feature));
-                let mut line: Vec<_> =
-                    line.map(|(ticket, waits)| (waits.priority, *ticket)).collect();
-                line.sort_by_key(|(priority, ticket)| (std::cmp::Reverse(*priority), *ticket));
-                let passing =
-                    self.rules(&feature).any(|(kind, _)| matches!(kind, RuleKind::Reserve(_)));
-                let mut moved = false;
-                for place in line {
-                    match self.look_at(place) {
-                        Turn::Settled => moved = true,
-                        Turn::HeldBack => {}
-                        Turn::Waits if passing => {}
-                        Turn::Waits => break,
-                    }
-                }
-                if moved {
-                    continue 'again;
+        if self.waiting.is_empty() {
+            self.freed.clear();
+        }
+        while let Some(feature) = self.freed.pop_first() {
+            let line = self.waiting.iter().filter(|(_, waits)| wants(&waits.items, &feature));
+            let mut line: Vec<_> = line.map(|(ticket, waits)| (waits.priority, *ticket)).collect();
+            line.sort_by_key(|(priority, ticket)| (std::cmp::Reverse(*priority), *ticket));
+            let passing = self.is_reserved(&feature);
+            for place in line {
+                if !self.look_at(place) && !passing {
+                    break;
                 }
             }
-            return;
         }
     }
 
-    fn look_at(&mut self, place: (u32, u64)) -> Turn {
+    /// False if it waits for a seat, and so do those behind it.
+    fn look_at(&mut self, place: (u32, u64)) -> bool {
         let (_, ticket) = place;
         let waits = self.waiting[&ticket].clone();
-        match self.may_have(&waits.user, &waits.items, Some(place)) {
+        let reason = match self.may_have(&waits.user, &waits.items, Some(place)) {
             Ok(()) => {
                 let reply = self.grant(waits.session, waits.items, None);
                 self.settle(ticket, reply);
-                Turn::Settled
+                return true;
             }
-            Err(reason) if may_pass(reason) => {
-                if let Some(never) = self.never(&waits.user, &waits.items) {
-                    self.settle(ticket, Reply::Denied(never));
-                    return Turn::Settled;
-                }
-                let held_back = reason == Reason::PolicyMax;
-                let changed = held_back && !waits.held_back;
-                self.waiting.get_mut(&ticket).expect("it waits").held_back = held_back;
-                match (changed, held_back) {
-                    // It has stepped aside: those behind it are to be looked at.
-                    (true, _) => Turn::Settled,
-                    (false, true) => Turn::HeldBack,
-                    (false, false) => Turn::Waits,
-                }
-            }
-            Err(reason) => {
-                self.settle(ticket, Reply::Denied(reason));
-                Turn::Settled
-            }
+            Err(reason) => reason,
+        };
+        let never = self.never(&waits.user, &waits.items);
+        if let Some(reason) = never.or((!may_pass(reason)).then_some(reason)) {
+            self.settle(ticket, Reply::Denied(reason));
+            return true;
         }
+        let held_back = reason == Reason::PolicyMax;
+        self.waiting.get_mut(&ticket).expect("it waits").held_back = held_back;
+        if held_back && !waits.held_back {
+            // It has stepped aside: those behind it are to be looked at.
+            self.freed.extend(waits.items.into_iter().map(|(feature, _)| feature));
+        }
+        held_back
     }
 }
 

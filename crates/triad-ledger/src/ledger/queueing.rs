@@ -10,6 +10,7 @@ use crate::choice::Choice;
 use crate::command::{Answer, Holder, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait};
 use crate::denial::{Bound, Denial};
 use crate::events::Happening;
+use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, RequestId, SessionId};
 use crate::queue::{Place, Waiting};
 use crate::record::RecordKey;
@@ -104,7 +105,8 @@ impl Ledger {
             let mut asking = ledger.asking(&holder);
             asking.borrow_until_ms = borrow_until_ms;
             let choices = asking.choose(items)?;
-            if !ledger.queue.is_empty() && !comes_back {
+            let overtakes = comes_back || mutation::is_on(Mutation::OvertakeQueue);
+            if !ledger.queue.is_empty() && !overtakes {
                 ledger.in_turn(items, &choices, place)?;
             }
             Ok(choices)
@@ -230,7 +232,9 @@ impl Ledger {
             self.denied(session, &items, denial);
         }
         let open = self.sessions.get_mut(&session).expect("who waits has a session");
-        open.receipts.remember(request, answer.clone());
+        if !mutation::is_on(Mutation::LateAnswerForgotten) {
+            open.receipts.remember(request, answer.clone());
+        }
         let holder = open.holder.clone();
         self.records.touch(RecordKey::Session(session));
         self.happened_to(&holder, [], Happening::Settled { session, request, answer });

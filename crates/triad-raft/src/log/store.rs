@@ -4,12 +4,14 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use super::entries::EntryReader;
 use super::error::LogError;
@@ -43,7 +45,77 @@ pub struct LogStore {
 #[derive(Debug)]
 enum Door {
     Thread(Sender<Command>),
-    Inline(Box<Mutex<Writer>>),
+    Inline(Arc<Inline>),
+}
+
+/// The writer of a simulation: each call does its own work, unless the disk is slow. Then
+/// everything queues, in order, until the disk is done with what came first.
+struct Inline {
+    writer: Mutex<Writer>,
+    disk: Arc<dyn Disk>,
+    behind: Mutex<Behind>,
+}
+
+/// What a slow disk has not done yet.
+#[derive(Default)]
+struct Behind {
+    queue: Vec<Command>,
+    is_working: bool,
+}
+
+/// How often it is looked whether a slow sync is over.
+const SYNC_LOOK: Duration = Duration::from_millis(5);
+
+impl Debug for Inline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inline").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+impl Inline {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().expect("nothing panics while it writes")
+    }
+
+    fn behind(&self) -> MutexGuard<'_, Behind> {
+        self.behind.lock().expect("nothing panics while it queues")
+    }
+
+    fn send(self: &Arc<Self>, command: Command) {
+        let mut behind = self.behind();
+        if behind.is_working {
+            return behind.queue.push(command);
+        }
+        if self.disk.sync_delay().is_zero() {
+            return self.write(vec![command]);
+        }
+        behind.queue.push(command);
+        behind.is_working = true;
+        tokio::spawn(self.clone().catch_up());
+    }
+
+    fn write(&self, commands: Vec<Command>) {
+        let mut writer = self.writer();
+        commands.into_iter().for_each(|command| writer.take(command));
+        writer.finish();
+    }
+
+    async fn catch_up(self: Arc<Self>) {
+        loop {
+            let begun = Instant::now();
+            while begun.elapsed() < self.disk.sync_delay() {
+                sleep(SYNC_LOOK).await;
+            }
+            let mut behind = self.behind();
+            let commands = std::mem::take(&mut behind.queue);
+            behind.is_working = !commands.is_empty();
+            if !behind.is_working {
+                return;
+            }
+            drop(behind);
+            self.write(commands);
+        }
+    }
 }
 
 impl LogStore {
@@ -56,12 +128,15 @@ impl LogStore {
     ) -> Result<Self, LogError> {
         options.prepare_in_background &= !inline;
         let folder = options.folder.clone();
-        let log = Log::open(disk, options)?;
+        let log = Log::open(disk.clone(), options)?;
         let (on_disk, entry_max_bytes) = (log.reader(), log.entry_max_bytes());
         let shared = Arc::new(Shared::new(read_view(&log)?));
         let writer = Writer::new(log, shared.clone());
         let door = match inline {
-            true => Door::Inline(Box::new(Mutex::new(writer))),
+            true => {
+                let (writer, behind) = (Mutex::new(writer), Mutex::default());
+                Door::Inline(Arc::new(Inline { writer, disk, behind }))
+            }
             false => {
                 let (sender, queue) = mpsc::channel();
                 let thread = thread::Builder::new().name("triad-log".into());
@@ -114,10 +189,8 @@ impl LogStore {
     fn send(&self, command: Command) -> Result<(), LogError> {
         match &*self.door {
             Door::Thread(sender) => sender.send(command).map_err(|_| self.closed()),
-            Door::Inline(writer) => {
-                let mut writer = writer.lock().expect("nothing panics while it writes");
-                writer.take(command);
-                writer.finish();
+            Door::Inline(inline) => {
+                inline.send(command);
                 self.failure().map_or(Ok(()), Err)
             }
         }
