@@ -32,7 +32,7 @@ async fn a_forged_event_is_found_by_the_audit() {
     let leader = cluster.settled().await;
     let forged = cluster.others(leader)[0];
     assert_eq!(cluster.nodes[forged].sigterm().await.code(), Some(0));
-    let number = forge_event(&cluster.nodes[forged].data(), &cluster.id(), |event| {
+    let number = forge_event(&cluster.nodes[forged].data(), cluster.id(), |event| {
         let mut forged = event.clone();
         let holder = Arc::make_mut(forged.holder.as_mut()?);
         holder.user = Label::parse("alice").unwrap();

@@ -225,11 +225,6 @@ impl Cluster {
         licenses::draft(self.created.cluster_id.as_str(), &self.options.features)
     }
 
-    /// Its id.
-    pub fn id(&self) -> String {
-        self.created.cluster_id.to_string()
-    }
-
     /// The directory of the whole cluster.
     pub fn folder(&self) -> PathBuf {
         self.created.admin_token.parent().expect("a file stands in a directory").to_owned()
