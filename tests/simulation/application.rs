@@ -70,6 +70,8 @@ impl Application {
                 .user(user(self.index))
                 .host(format!("application-{}", self.index))
                 .project("simulation")
+                // Else a seed would be another on each machine that runs it.
+                .hostids(Vec::new())
                 .pid(self.index as u32)
                 .build()
                 .expect("the settings are good");

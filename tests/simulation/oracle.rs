@@ -43,7 +43,6 @@ struct Seen {
     reads: Vec<Read>,
     /// The last entry with commands in it.
     last_command: u64,
-    last_checkout: u64,
     /// The newest cluster time, and when that was.
     last_stamp: (u64, Duration),
     applied: BTreeMap<u64, u64>,
@@ -97,7 +96,6 @@ impl Oracle {
             entries: Vec::new(),
             reads: Vec::new(),
             last_command: 0,
-            last_checkout: 0,
             last_stamp: (0, Duration::ZERO),
             applied: BTreeMap::new(),
             first_to_apply: None,
@@ -362,6 +360,7 @@ impl Seen {
         self.entries.push(Entry { at, commands: commands.to_vec() });
         let mut expected = Vec::new();
         for (command, answer) in commands.iter().zip(answers) {
+            let before = self.model.last_checkout();
             let right = self.model.apply(at, command);
             expected.extend(self.model.take_settled());
             let told = Reply::of_answer(answer);
@@ -371,7 +370,7 @@ impl Seen {
                      {told:?}"
                 ));
             }
-            self.check_seats(answer, index);
+            self.check_seats(answer, index, before);
             self.count(command, answer);
         }
         let settled: Vec<Settled> = events.iter().filter_map(settled).collect();
@@ -396,7 +395,7 @@ impl Seen {
     }
 
     /// P1, whatever the model believes.
-    fn check_seats(&mut self, answer: &Answer, index: u64) {
+    fn check_seats(&mut self, answer: &Answer, index: u64, last_checkout: u64) {
         let grant = match answer {
             Ok(Outcome::Granted(grant)) => grant,
             Ok(Outcome::Borrowed { grant, .. }) => grant,
@@ -405,12 +404,11 @@ impl Seen {
         for item in &grant.items {
             let (held, licensed) = self.model.seats(item.feature.as_str());
             // A retry is told what was granted before the license shrank.
-            if held > licensed && grant.checkout.0 > self.last_checkout {
+            if held > licensed && grant.checkout.0 > last_checkout {
                 let feature = &item.feature;
                 self.fail(format!("P1: {held} of {licensed} seats of {feature} held at {index}"));
             }
         }
-        self.last_checkout = self.last_checkout.max(grant.checkout.0);
     }
 
     /// P9: cluster time and date are those of the world, whatever one wall clock

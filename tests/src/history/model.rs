@@ -165,6 +165,12 @@ impl Model {
         self.features.keys().map(String::as_str)
     }
 
+    /// The number of the last checkout that was granted, to be told what is new
+    /// from what is told again.
+    pub fn last_checkout(&self) -> u64 {
+        self.last_checkout
+    }
+
     /// Whether the session is open.
     pub fn is_open(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
