@@ -36,7 +36,7 @@ use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
 use crate::runtime;
 use crate::simulation::Simulation;
-use crate::types::Member;
+use crate::types::{LogId, Member};
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
 /// sixth of a second; longer queues only make everybody late.
@@ -49,6 +49,8 @@ pub const SNAPSHOT_ENTRIES_DEFAULT: u64 = 20_000;
 const PURGE_ENTRIES: u64 = 1_000;
 /// A peer this far behind is sent a snapshot instead of entries.
 const LAG_MAX: u64 = 100_000;
+/// How long stopping waits for the image to have everything.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long stopping waits for Raft, and then for the image.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -573,7 +575,18 @@ impl Consensus {
     /// Stops taking part and closes the data.
     pub async fn stop(&self) {
         // Flushing the image now spares the next start the replay.
+        let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index());
+        let mut metrics = self.0.raft.metrics();
+        let applied = index(&metrics.borrow_watched().last_applied);
         let _ = self.0.raft.trigger().snapshot().await;
+        let flushed = async {
+            while index(&metrics.borrow_watched().snapshot) < applied {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(FLUSH_TIMEOUT, flushed).await;
         let _ = timeout(STOP_TIMEOUT, self.0.raft.shutdown()).await;
         let _ = timeout(STOP_TIMEOUT, self.0.image.settle()).await;
         let _ = self.0.log.close().await;

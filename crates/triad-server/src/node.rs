@@ -350,7 +350,7 @@ impl Node {
     /// This node does not lead. Says who does, or that nobody can.
     pub(crate) fn not_leader(&self) -> Refusal {
         let leadership = self.consensus.leadership();
-        if let Some(refusal) = self.pair.as_ref().and_then(|pair| pair.refusal(leadership.term)) {
+        if let Some(refusal) = self.pair.as_ref().and_then(|pair| pair.refusal(leadership)) {
             return refusal;
         }
         let own = self.consensus.node_id();

@@ -32,6 +32,8 @@ use triad_proto::net::{
 use triad_proto::v1::pair_service_client::PairServiceClient;
 use triad_proto::v1::{PairPhase, PairStatus, Reason, Refusal};
 
+use triad_raft::Leadership;
+
 use crate::config::{Config, PairConfig, PairRole};
 use crate::node::Node;
 
@@ -146,7 +148,7 @@ impl Pair {
 
     /// How a client that this server does not serve is told so, where the pair
     /// knows better than consensus.
-    pub(crate) fn refusal(&self, term: u64) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, leadership: Leadership) -> Option<Refusal> {
         self.note_wanted();
         match self.phase() {
             PairPhase::Over => {
@@ -162,9 +164,16 @@ impl Pair {
                     leader_address: self.partner.client_address.clone(),
                     leader_id: self.partner.node_id,
                     // What was closed here was closed by nobody who still ends sessions.
-                    leader_term: term + 1,
+                    leader_term: leadership.term + 1,
                     ..refusal
                 })
+            }
+            PairPhase::Following if leadership.leader.is_none() => {
+                let message = format!(
+                    "the main server {} is silent; its back-up serves when that has lasted for {:?}",
+                    self.partner.name, self.config.takeover_after
+                );
+                Some(Refusal::because(Reason::NotReady, message).retry_after(LOOK_INTERVAL))
             }
             PairPhase::Asking => {
                 let message = "the main server asks its back-up before it serves";
