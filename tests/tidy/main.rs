@@ -75,3 +75,13 @@ fn the_page_of_evidence_is_up_to_date() {
     let checked = checked.expect("it can be started");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
+
+/// `cargo run -- demo`, as the README says it, must know which program is meant.
+#[test]
+fn cargo_run_runs_triad() {
+    let tree = Tree::read();
+    let triad = tree.manifests.iter().find(|file| file.path.ends_with("crates/triad/Cargo.toml"));
+    let package = triad.and_then(|file| file.table.get("package"));
+    let program = package.and_then(|package| package.get("default-run"));
+    assert_eq!(program.and_then(toml::Value::as_str), Some("triad"), "see README.md");
+}
