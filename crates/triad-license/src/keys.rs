@@ -63,6 +63,17 @@ impl fmt::Debug for KeyId {
 /// A publisher's secret key. It is wiped from memory when dropped.
 pub struct PublisherKey(SigningKey);
 
+/// The one line that a file of a secret key holds, with its line feed.
+pub(crate) fn secret_line(prefix: &str, key: &SigningKey) -> Zeroizing<String> {
+    let secret = Zeroizing::new(key.to_bytes());
+    // Room for all of it at once: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 48));
+    text.push_str(prefix);
+    BASE64.encode_string(secret.as_slice(), &mut text);
+    text.push('\n');
+    text
+}
+
 impl PublisherKey {
     /// The key that `random` determines. Draw the bytes from the operating
     /// system: whoever can guess them can issue licenses.
@@ -100,13 +111,7 @@ impl PublisherKey {
     /// The one line that a secret key file holds, with its line feed. Keep it
     /// readable for its owner only.
     pub fn secret_text(&self) -> Zeroizing<String> {
-        let secret = Zeroizing::new(self.0.to_bytes());
-        // Room for all of it at once: a string that grows leaves copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(SECRET_PREFIX.len() + 48));
-        text.push_str(SECRET_PREFIX);
-        BASE64.encode_string(secret.as_slice(), &mut text);
-        text.push('\n');
-        text
+        secret_line(SECRET_PREFIX, &self.0)
     }
 
     /// The key that others need to verify what this one signs.

@@ -179,7 +179,7 @@ impl Consensus {
         if change.remove == Some(self.node_id()) {
             return Err(ChangeError::NotLeader);
         }
-        let mut voters = self.target_voters();
+        let mut voters = target_voters(self.raft());
         let before = voters.clone();
         if let Some(leaving) = change.remove {
             voters.remove(&leaving);
@@ -225,24 +225,7 @@ impl Consensus {
             ));
         }
         let leaves = change.remove.is_some_and(|id| view.members.iter().any(|m| m.node_id == id));
-        Ok((voters != before || leaves || self.is_joint()).then_some(voters))
-    }
-
-    /// Who votes, or will once the change under way is complete.
-    fn target_voters(&self) -> BTreeSet<u64> {
-        let metrics = self.raft().server_metrics();
-        let metrics = metrics.borrow_watched();
-        metrics
-            .membership_config
-            .membership()
-            .get_joint_config()
-            .last()
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    fn is_joint(&self) -> bool {
-        is_joint(self.raft())
+        Ok((voters != before || leaves || is_joint(self.raft())).then_some(voters))
     }
 }
 
@@ -300,6 +283,14 @@ async fn completed(writing: impl Future<Output = Written>) -> Result<(), ChangeE
     }
 }
 
+/// Who votes, or will once the change under way is complete.
+fn target_voters(raft: &Raft) -> BTreeSet<u64> {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let configs = metrics.membership_config.membership().get_joint_config();
+    configs.last().cloned().unwrap_or_default()
+}
+
 fn is_joint(raft: &Raft) -> bool {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
@@ -315,12 +306,7 @@ pub(crate) async fn complete_changes(raft: Raft, mut leadership: watch::Receiver
             // Whoever leads began it himself if he led when it began; he is given the time.
             sleep(LOOK_INTERVAL).await;
             if is_joint(&raft) {
-                let target = {
-                    let metrics = raft.server_metrics();
-                    let metrics = metrics.borrow_watched();
-                    let configs = metrics.membership_config.membership().get_joint_config();
-                    configs.last().cloned().unwrap_or_default()
-                };
+                let target = target_voters(&raft);
                 tracing::info!(voters = ?target, "completing a change of the nodes");
                 let change = ChangeMembers::ReplaceAllVoters(target);
                 let _ = completed(raft.change_membership(change, false)).await;

@@ -6,6 +6,7 @@ use crate::args::LeaderVerb;
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::members::find;
 use crate::settings::Settings;
 use crate::text::printable;
 
@@ -19,17 +20,7 @@ pub async fn run(settings: &Settings, verb: LeaderVerb) -> Result<Exit, Failure>
         .answer;
     let to_node_id = match &to {
         None => 0,
-        Some(name) => {
-            let named = |node: &&_| -> bool { is_named(node, name) };
-            let node = status.nodes.iter().find(named).ok_or_else(|| {
-                let names: Vec<_> = status.nodes.iter().map(|node| node.name.as_str()).collect();
-                Failure::Usage {
-                    what: format!("no node of the cluster is named {name:?}"),
-                    remedy: format!("its nodes are {}", names.join(", ")),
-                }
-            })?;
-            node.node_id
-        }
+        Some(name) => find(&status, name)?.node_id,
     };
     let request = TransferLeaderRequest { to_node_id };
     let answer = cluster
@@ -43,8 +34,4 @@ pub async fn run(settings: &Settings, verb: LeaderVerb) -> Result<Exit, Failure>
         format!("{} leads, term {}\n", printable(&leader), answer.term)
     })?;
     Ok(Exit::Ok)
-}
-
-fn is_named(node: &triad_proto::v1::NodeStatus, name: &str) -> bool {
-    node.name == name || node.node_id.to_string() == name
 }

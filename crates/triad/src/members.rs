@@ -187,7 +187,8 @@ async fn status(settings: &Settings) -> Result<StatusResponse, Failure> {
     Ok(asked.answer)
 }
 
-fn find<'a>(status: &'a StatusResponse, name: &str) -> Result<&'a NodeStatus, Failure> {
+/// The node of this name or id.
+pub fn find<'a>(status: &'a StatusResponse, name: &str) -> Result<&'a NodeStatus, Failure> {
     // While a node is replaced there may be two of one name; the older leaves.
     let named = status.nodes.iter().filter(|n| n.name == name || n.node_id.to_string() == name);
     named.min_by_key(|node| node.node_id).ok_or_else(|| {

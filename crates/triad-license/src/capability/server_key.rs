@@ -9,7 +9,7 @@ use ed25519_dalek::{SECRET_KEY_LENGTH, Signature, Signer as _, SigningKey, Verif
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::LicenseError;
-use crate::keys::KeyId;
+use crate::keys::{KeyId, secret_line};
 
 const SECRET_PREFIX: &str = "triad-server-secret-v1:";
 const PUBLIC_PREFIX: &str = "triad-server-public-v1:";
@@ -37,13 +37,7 @@ impl ServerKey {
 
     /// The one line of the key file. Keep it readable for its owner only.
     pub fn secret_text(&self) -> Zeroizing<String> {
-        let secret = Zeroizing::new(self.0.to_bytes());
-        // Room for all of it at once: a string that grows leaves copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(SECRET_PREFIX.len() + 48));
-        text.push_str(SECRET_PREFIX);
-        BASE64.encode_string(secret.as_slice(), &mut text);
-        text.push('\n');
-        text
+        secret_line(SECRET_PREFIX, &self.0)
     }
 
     /// The key that others need to verify what this one signs.

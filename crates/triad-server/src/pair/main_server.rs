@@ -64,7 +64,7 @@ async fn begin_epoch(node: &Arc<Node>) -> bool {
     if is_new {
         return true;
     }
-    let epoch = (epoch / 2 + 1) * 2;
+    let epoch = next_even(epoch);
     match node.propose(vec![Command::BeginEpoch { epoch, adopted: 0 }]).await {
         Ok(_) => true,
         Err(refusal) => {
@@ -72,6 +72,11 @@ async fn begin_epoch(node: &Arc<Node>) -> bool {
             false
         }
     }
+}
+
+/// Main servers take even epochs.
+fn next_even(epoch: u64) -> u64 {
+    (epoch / 2 + 1) * 2
 }
 
 /// Takes over what the back-up granted in its epoch, and lets it follow again.
@@ -100,8 +105,7 @@ async fn try_take_over(node: &Arc<Node>, pair: &Pair, theirs: u64) -> Result<(),
     let mut client = pair.partner.client.clone();
     let adopted = node.consensus.read(triad_ledger::Ledger::adopted_epoch);
     if adopted < theirs {
-        let (epoch, _) = node.consensus.read(|ledger| (ledger.epoch(), ()));
-        let epoch = (epoch.max(theirs) / 2 + 1) * 2;
+        let epoch = next_even(node.consensus.read(triad_ledger::Ledger::epoch).max(theirs));
         node.propose(vec![Command::BeginEpoch { epoch, adopted: 0 }]).await?;
         let mut parts = client.hand_back(HandBackRequest {}).await?.into_inner();
         let (mut checkouts, mut overage) = (0, 0);
