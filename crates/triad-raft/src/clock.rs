@@ -100,16 +100,18 @@ impl PeerClocks {
 pub(crate) struct TermClock {
     began: Instant,
     log: Stamp,
+    /// No other node belongs to this cluster, so nobody's clock is asked but ours.
+    is_single: bool,
 }
 
 impl TermClock {
     /// Starts from the last stamp of the log.
-    pub(crate) fn new(log: Stamp, now: Instant) -> Self {
-        TermClock { began: now, log }
+    pub(crate) fn new(log: Stamp, is_single: bool, now: Instant) -> Self {
+        TermClock { began: now, log, is_single }
     }
 
     /// The stamp for an entry proposed now.
-    pub(crate) fn stamp(&self, now: Instant, clocks: &PeerClocks) -> Stamp {
+    pub(crate) fn stamp(&mut self, now: Instant, clocks: &PeerClocks) -> Stamp {
         let elapsed_ms = (now - self.began).as_millis() as u64;
         let mut peers_ms: Vec<u64> = clocks.peers_ms(now).into_values().collect();
         if mutation::is_on(Mutation::OwnClockIsDate) {
@@ -118,10 +120,17 @@ impl TermClock {
         // What the date would be if only the log were asked. A new log has no
         // opinion.
         let log_ms = (self.log.date_ms > 0).then_some(self.log.date_ms + elapsed_ms);
-        Stamp {
-            cluster_ms: self.log.cluster_ms + elapsed_ms,
-            date_ms: date(clocks.wall_ms(), peers_ms, log_ms),
+        let has_majority = peers_ms.len() >= 2;
+        let own_ms = clocks.wall_ms();
+        let date_ms = match log_ms {
+            Some(log_ms) if self.is_single && peers_ms.is_empty() => own_ms.max(log_ms),
+            _ => date(own_ms, peers_ms, log_ms),
+        };
+        if log_ms.is_none() && has_majority {
+            // From here on two clocks of three are enough, in the first term too.
+            self.log.date_ms = date_ms.saturating_sub(elapsed_ms);
         }
+        Stamp { cluster_ms: self.log.cluster_ms + elapsed_ms, date_ms }
     }
 }
 
@@ -179,7 +188,7 @@ mod tests {
         let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
         let now = Instant::now();
         let log = Stamp { cluster_ms: 0, date_ms: start };
-        let term = TermClock::new(log, now);
+        let mut term = TermClock::new(log, false, now);
         clocks.heard(2, start, now);
         clocks.heard(3, start, now);
         own.store(start + 87_600 * HOUR, Ordering::Relaxed);
@@ -195,13 +204,49 @@ mod tests {
         let own = Arc::new(AtomicU64::new(start));
         let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
         let now = Instant::now();
-        let term = TermClock::new(Stamp { cluster_ms: 0, date_ms: start }, now);
+        let log = Stamp { cluster_ms: 0, date_ms: start };
+        let mut term = TermClock::new(log, false, now);
         // One was wrong when it was last heard; another is wrong now.
         clocks.heard(2, start + HOUR, now);
         let later = now + Duration::from_secs(10);
         clocks.heard(3, start + HOUR, later);
         own.store(start + 10_000, Ordering::Relaxed);
         assert_eq!(term.stamp(later, &clocks).date_ms, start + 10_000);
+    }
+
+    #[test]
+    fn in_the_first_term_two_clocks_are_enough_once_three_agreed() {
+        let start = 1_000 * HOUR;
+        let own = Arc::new(AtomicU64::new(start));
+        let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
+        let now = Instant::now();
+        let mut term = TermClock::new(Stamp { cluster_ms: 0, date_ms: 0 }, false, now);
+        clocks.heard(2, start, now);
+        clocks.heard(3, start, now);
+        assert_eq!(term.stamp(now, &clocks).date_ms, start);
+        // One goes away, and another is turned back.
+        let later = now + Duration::from_secs(10);
+        clocks.heard(2, start - HOUR, later);
+        own.store(start + 10_000, Ordering::Relaxed);
+        assert_eq!(term.stamp(later, &clocks).date_ms, start + 10_000);
+    }
+
+    #[test]
+    fn a_single_server_that_was_off_for_a_week_knows_the_date() {
+        let start = 1_000 * HOUR;
+        let own = Arc::new(AtomicU64::new(start + 168 * HOUR));
+        let clocks = PeerClocks::new(Box::new(Jumping(own.clone())));
+        let now = Instant::now();
+        let log = Stamp { cluster_ms: 0, date_ms: start };
+        let mut single = TermClock::new(log, true, now);
+        assert_eq!(single.stamp(now, &clocks).date_ms, start + 168 * HOUR);
+        // Turned back, its date goes on all the same.
+        own.store(0, Ordering::Relaxed);
+        assert_eq!(single.stamp(now + Duration::from_secs(1), &clocks).date_ms, start + 1_000);
+        // One of several that has heard of no other waits for the others.
+        let mut of_three = TermClock::new(log, false, now);
+        own.store(start + 168 * HOUR, Ordering::Relaxed);
+        assert_eq!(of_three.stamp(now, &clocks).date_ms, start);
     }
 
     #[test]

@@ -315,7 +315,9 @@ impl Consensus {
         tokio::spawn(leadership::follow(raft.clone(), options.node_id, heard.clone(), announce));
         tokio::spawn(membership::complete_changes(raft.clone(), leadership.clone()));
         let (requests, queue) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let timekeeper = Arc::new(Timekeeper::new(raft.clone(), shared.clone(), clocks.clone()));
+        let is_backup = options.origin == Origin::Alone;
+        let timekeeper = Timekeeper::new(raft.clone(), shared.clone(), clocks.clone(), is_backup);
+        let timekeeper = Arc::new(timekeeper);
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 

@@ -34,25 +34,39 @@ pub(crate) struct Timekeeper {
     raft: Raft,
     shared: Arc<Shared>,
     clocks: Arc<PeerClocks>,
+    is_backup: bool,
     term: Mutex<Option<(u64, TermClock)>>,
 }
 
 impl Timekeeper {
-    pub(crate) fn new(raft: Raft, shared: Arc<Shared>, clocks: Arc<PeerClocks>) -> Self {
-        Timekeeper { raft, shared, clocks, term: Mutex::new(None) }
+    pub(crate) fn new(
+        raft: Raft,
+        shared: Arc<Shared>,
+        clocks: Arc<PeerClocks>,
+        is_backup: bool,
+    ) -> Self {
+        Timekeeper { raft, shared, clocks, is_backup, term: Mutex::new(None) }
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
         let now = Instant::now();
         let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
         let mut kept = self.term.lock().expect("no panic while held");
-        let clock = match *kept {
+        let mut clock = match *kept {
             Some((of, clock)) if of == term => clock,
             // The ledger is asked once a term, not once a batch.
-            _ => TermClock::new(self.shared.state().stamp, now),
+            _ => TermClock::new(self.shared.state().stamp, self.is_single(), now),
         };
+        let stamp = clock.stamp(now, &self.clocks);
         *kept = Some((term, clock));
-        clock.stamp(now, &self.clocks)
+        stamp
+    }
+
+    /// A back-up that goes on alone is one of two.
+    fn is_single(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let nodes = metrics.borrow_watched().membership_config.nodes().count();
+        nodes == 1 && !self.is_backup
     }
 }
 
