@@ -25,3 +25,4 @@ mod retry;
 mod services;
 mod session_bounds;
 mod taking_back;
+mod tokens;

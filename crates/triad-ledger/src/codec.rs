@@ -9,6 +9,7 @@ mod parts;
 mod policies;
 mod records;
 mod terms;
+mod tokens;
 
 pub use commands::{decode_commands, encode_commands};
 pub use events::{decode_event, encode_event};
@@ -19,6 +20,7 @@ pub(crate) use records::{
     decode_checkout, decode_ended, decode_license, decode_meta, decode_pool, decode_session,
     encode_checkout, encode_ended, encode_license, encode_meta, encode_pool, encode_session,
 };
+pub(crate) use tokens::{decode_token, encode_token};
 
 use core::ops::RangeInclusive;
 
@@ -69,6 +71,10 @@ pub enum CodecError {
 
 type Result<T> = core::result::Result<T, CodecError>;
 
-fn counted(what: &'static str, found: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+pub(crate) fn counted(
+    what: &'static str,
+    found: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<()> {
     if allowed.contains(&found) { Ok(()) } else { Err(CodecError::Count { what, found, allowed }) }
 }

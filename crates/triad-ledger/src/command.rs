@@ -11,6 +11,7 @@ use crate::policy::Policy;
 use crate::record::StateHash;
 use crate::rights::License;
 use crate::takeover::Takeover;
+use crate::tokens::{Role, TokenHash, TokenId};
 
 /// The most items in one checkout.
 pub const ITEMS_MAX: usize = 64;
@@ -246,6 +247,45 @@ pub enum Command {
     Adopt {
         /// Which.
         takeover: Box<Takeover>,
+    },
+    /// The token with which the cluster was founded. Void once any is known.
+    FoundToken {
+        /// Its hash.
+        hash: TokenHash,
+    },
+    /// Makes a token known. The same again is void.
+    CreateToken {
+        /// Its hash; the token itself is with whoever has drawn it.
+        hash: TokenHash,
+        /// What it is good for.
+        role: Role,
+        /// Whose it is.
+        label: Label,
+        /// The first instant at which it is over, ms since 1970 UTC.
+        expires_ms: Option<u64>,
+    },
+    /// A token is good for nothing from now on.
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// A token was used to read.
+    NoteUse {
+        /// Which.
+        token: TokenId,
+    },
+    /// Something was done to the cluster that is no command by itself.
+    NoteDeed {
+        /// What, in words.
+        what: Label,
+    },
+    /// Somebody with a token asks for a command. It is denied unless the token is
+    /// known and good for it at that moment.
+    By {
+        /// The token that was shown.
+        token: TokenId,
+        /// What is asked for; none of these.
+        command: Box<Command>,
     },
     /// Lets time pass: what is due is done.
     Tick,

@@ -7,6 +7,7 @@ use crate::names::{
     CheckoutId, FeatureName, Label, LicenseId, RequestId, Seats, SessionId, Version,
 };
 use crate::policy::RuleId;
+use crate::tokens::{Role, TokenId};
 
 /// Why the ledger said no. An answer, not an error: it is replicated, and the
 /// same request gets it again.
@@ -274,6 +275,40 @@ pub enum Denial {
         /// Which.
         checkout: CheckoutId,
     },
+    /// Nobody made this token, or it was revoked.
+    #[error("token {token} is not known: it was revoked, or never made")]
+    TokenUnknown {
+        /// Which.
+        token: TokenId,
+    },
+    /// Its time is over.
+    #[error("token {token} has expired")]
+    TokenExpired {
+        /// Which.
+        token: TokenId,
+    },
+    /// The token is not good for this.
+    #[error("this needs the role {needed}, and token {token} has the role {shown}")]
+    RoleNeeded {
+        /// The token that was shown.
+        token: TokenId,
+        /// What is needed.
+        needed: Role,
+        /// What it has.
+        shown: Role,
+    },
+    /// Another token has this id.
+    #[error("token {token} exists, and is another one")]
+    TokenTaken {
+        /// Which.
+        token: TokenId,
+    },
+    /// Nobody could administer any more.
+    #[error("token {token} is the last with the role admin that does not expire")]
+    LastAdmin {
+        /// Which.
+        token: TokenId,
+    },
 }
 
 impl Denial {
@@ -363,6 +398,8 @@ pub enum Bound {
     Queue,
     /// Blocks after a revocation.
     Blocks,
+    /// Tokens of administrators.
+    Tokens,
 }
 
 impl fmt::Display for Bound {
@@ -375,6 +412,7 @@ impl fmt::Display for Bound {
             Bound::Licenses => "licenses",
             Bound::Queue => "waiting requests",
             Bound::Blocks => "blocks after a revocation",
+            Bound::Tokens => "administrator tokens",
         })
     }
 }

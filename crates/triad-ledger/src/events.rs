@@ -9,6 +9,7 @@ use crate::denial::Denial;
 use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::Pool;
 use crate::rights::Share;
+use crate::tokens::{Actor, Role, TokenId};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Event {
     pub sequence: u64,
     /// When, and at which log index.
     pub at: At,
+    /// The administrator who asked for it, where one did.
+    pub by: Option<Actor>,
     /// Who asked, or whose seats it is about; `None` where [`Event::what`] says
     /// it, or it is about nobody.
     pub holder: Option<Arc<Holder>>,
@@ -228,6 +231,36 @@ pub enum Happening {
         session: SessionId,
         /// Which.
         checkout: CheckoutId,
+    },
+    /// A token was made.
+    TokenCreated {
+        /// Which.
+        token: TokenId,
+        /// What it is good for.
+        role: Role,
+        /// Whose it is.
+        label: Label,
+        /// When it ends, ms since 1970 UTC.
+        expires_ms: Option<u64>,
+    },
+    /// A token is good for nothing any more.
+    TokenRevoked {
+        /// Which.
+        token: TokenId,
+        /// Whose it was.
+        label: Label,
+    },
+    /// A token was used, for the first time in a day.
+    TokenUsed {
+        /// Which.
+        token: TokenId,
+        /// Whose it is.
+        label: Label,
+    },
+    /// An administrator did something to the cluster.
+    Administered {
+        /// What, in words.
+        what: Label,
     },
 }
 

@@ -1,5 +1,6 @@
 //! The ledger: applies commands in order, and keeps count.
 
+mod administering;
 mod adopting;
 mod explaining;
 mod moving;
@@ -7,6 +8,7 @@ mod queueing;
 mod reading;
 mod recording;
 mod stays;
+mod telling;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -36,6 +38,7 @@ use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
 use crate::rulebook::Rulebook;
 use crate::sessions::{Receipts, Seen, Session};
 use crate::shares::{ClaimId, Weight};
+use crate::tokens::{Actor, Tokens};
 
 /// Seats that a session holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +149,9 @@ pub struct Ledger {
     stays: Stays,
     /// When the next right begins or ends; derived from the pools.
     next_turn_ms: Option<u64>,
+    tokens: Tokens,
+    /// Who asked for what is being done.
+    acting: Option<Actor>,
     records: Records,
     events: Vec<Event>,
 }
@@ -217,6 +223,17 @@ impl Ledger {
             Command::MarkLost { checkout } => self.mark_lost(*checkout),
             Command::BeginEpoch { epoch, adopted } => Ok(self.begin_epoch(*epoch, *adopted)),
             Command::Adopt { takeover } => self.adopt(takeover),
+            Command::FoundToken { hash } => Ok(self.found_token(*hash)),
+            Command::CreateToken { hash, role, label, expires_ms } => {
+                self.create_token(*hash, *role, label, *expires_ms)
+            }
+            Command::RevokeToken { token } => self.revoke_token(*token),
+            Command::NoteUse { token } => self.note_use(*token),
+            Command::NoteDeed { what } => {
+                self.happened(Happening::Administered { what: what.clone() });
+                Ok(Outcome::Noted)
+            }
+            Command::By { token, command } => self.obey_for(*token, command),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }
     }
@@ -618,45 +635,6 @@ impl Ledger {
             let installed = Happening::Installed { license, serial, overage };
             self.happened_with(None, rebuilt.to_vec(), installed);
         }
-    }
-
-    /// The pools of which a checkout holds seats.
-    fn touched(&self, checkout: &Checkout) -> Vec<(PoolId, FeatureName)> {
-        let pools = checkout.claims(CheckoutId(0)).map(|(pool, _)| pool);
-        pools.map(|pool| (pool, self.pools.held(pool).key.feature.clone())).collect()
-    }
-
-    fn happened(&mut self, what: Happening) {
-        self.happened_with(None, Vec::new(), what);
-    }
-
-    /// Notes what happened to somebody, and how the pools stand that it touched.
-    fn happened_to(
-        &mut self,
-        holder: &Arc<Holder>,
-        touched: impl Into<Vec<(PoolId, FeatureName)>>,
-        what: Happening,
-    ) {
-        self.happened_with(Some(holder.clone()), touched.into(), what);
-    }
-
-    fn happened_with(
-        &mut self,
-        holder: Option<Arc<Holder>>,
-        mut touched: Vec<(PoolId, FeatureName)>,
-        what: Happening,
-    ) {
-        touched.sort_unstable();
-        touched.dedup();
-        let stands = |(id, feature): (PoolId, FeatureName)| match self.pools.pool(id) {
-            Some(pool) => PoolUse::of(id, pool),
-            None => PoolUse::gone(id, feature),
-        };
-        let pools = touched.into_iter().map(stands).collect();
-        self.meta.last_event += 1;
-        let event = Event { sequence: self.meta.last_event, at: self.meta.at, holder, pools, what };
-        self.meta.chain = self.meta.chain.extend(&codec::encode_event(&event));
-        self.events.push(event);
     }
 }
 

@@ -39,6 +39,7 @@ mod rulebook;
 mod sessions;
 mod shares;
 mod takeover;
+mod tokens;
 
 pub use audit::{Audit, Auditor, FAULTS_MAX};
 pub use codec::{CodecError, decode_commands, decode_event, encode_commands, encode_event};
@@ -56,3 +57,4 @@ pub use queue::Waiting;
 pub use record::{Change, RecordKey, StateHash};
 pub use sessions::Session;
 pub use takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
+pub use tokens::{Actor, Role, TOKENS_MAX, Token, TokenHash, TokenId};

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::names::{CheckoutId, LicenseId, PoolId, SessionId};
+use crate::tokens::TokenId;
 
 /// The name of one record. Records sort by kind, then by id; that order is the
 /// order of a snapshot.
@@ -29,6 +30,8 @@ pub enum RecordKey {
     Waiting(u64),
     /// What was taken back and is blocked, by the checkout that it was.
     Block(CheckoutId),
+    /// A token of an administrator.
+    Token(TokenId),
 }
 
 impl RecordKey {
@@ -44,6 +47,7 @@ impl RecordKey {
             RecordKey::Policy => (6, &[]),
             RecordKey::Waiting(ticket) => (7, &ticket.to_be_bytes()),
             RecordKey::Block(id) => (8, &id.0.to_be_bytes()),
+            RecordKey::Token(id) => (9, &id.0),
         };
         let mut bytes = Vec::with_capacity(1 + id.len());
         bytes.push(kind);
@@ -64,6 +68,7 @@ impl RecordKey {
             6 if id.is_empty() => RecordKey::Policy,
             7 => RecordKey::Waiting(u64::from_be_bytes(id.try_into().ok()?)),
             8 => RecordKey::Block(CheckoutId(u64::from_be_bytes(id.try_into().ok()?))),
+            9 => RecordKey::Token(TokenId(id.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -171,6 +176,7 @@ mod tests {
             RecordKey::Policy,
             RecordKey::Waiting(5),
             RecordKey::Block(CheckoutId(300)),
+            RecordKey::Token(TokenId([0; 6])),
         ];
         for key in &keys {
             assert_eq!(RecordKey::from_bytes(&key.to_bytes()).as_ref(), Some(key));

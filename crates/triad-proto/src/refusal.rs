@@ -23,7 +23,7 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 
 impl Reason {
     /// Every reason that can be sent.
-    pub const ALL: [Reason; 50] = [
+    pub const ALL: [Reason; 53] = [
         Reason::NotLeader,
         Reason::NoQuorum,
         Reason::NotReady,
@@ -66,6 +66,9 @@ impl Reason {
         Reason::NotAuthenticated,
         Reason::ProtocolVersion,
         Reason::WrongCluster,
+        Reason::RoleNeeded,
+        Reason::TokenUnknown,
+        Reason::LastAdmin,
         Reason::LicenseMalformed,
         Reason::LicenseTampered,
         Reason::LicenseForeign,
@@ -91,18 +94,21 @@ impl Reason {
             | Reason::QueueNonempty
             | Reason::BorrowLowwater
             | Reason::LimitReached => Code::ResourceExhausted,
-            Reason::FeatureUnknown | Reason::SessionUnknown | Reason::CheckoutUnknown => {
-                Code::NotFound
-            }
+            Reason::FeatureUnknown
+            | Reason::SessionUnknown
+            | Reason::CheckoutUnknown
+            | Reason::TokenUnknown => Code::NotFound,
             Reason::Excluded
             | Reason::NotIncluded
             | Reason::NotNamed
+            | Reason::RoleNeeded
             | Reason::BorrowNotAllowed => Code::PermissionDenied,
             Reason::VersionNotLicensed
             | Reason::FeatureExpired
             | Reason::NotYetValid
             | Reason::RequestForgotten
             | Reason::WrongCluster
+            | Reason::LastAdmin
             | Reason::NodeRemoved
             | Reason::FailoverOver
             | Reason::LicenseTampered

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use triad_ledger::names::{CheckoutId, PoolId, SessionId};
 use triad_ledger::policy::{RuleId, Subject};
@@ -18,9 +17,9 @@ use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{ClusterView, MemberView, ProposeError};
 
 use crate::convert;
-use crate::init::admin_token_hash;
 use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
+use crate::tokens::{Principal, Role, role_to_wire};
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
@@ -36,23 +35,6 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Refuses whoever does not bring the administrator's token.
-    fn administrator(&self, metadata: &MetadataMap) -> Result<(), Refusal> {
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let refused = |message| {
-            Refusal::because(Reason::NotAuthenticated, message).with_remedy(
-                "give the token that \"triad init\" wrote to admin.token: --token-file FILE",
-            )
-        };
-        if is_administrator(&self.node, header) {
-            return Ok(());
-        }
-        match header.and_then(bearer) {
-            None => Err(refused("this needs an administrator's token")),
-            Some(_) => Err(refused("this administrator's token is not known here")),
-        }
-    }
-
     /// Reads the ledger: as confirmed by a quorum if there is one, else as it
     /// stands on this node, and says which.
     pub(crate) async fn read<T>(&self, question: impl FnOnce(&Ledger) -> T) -> (v1::Freshness, T) {
@@ -69,8 +51,15 @@ impl Admin {
         (freshness, answer)
     }
 
-    async fn transfer(&self, to_node_id: u64) -> Result<v1::TransferLeaderResponse, Refusal> {
+    async fn transfer(
+        &self,
+        by: &Principal,
+        to_node_id: u64,
+    ) -> Result<v1::TransferLeaderResponse, Refusal> {
         let node = &self.node;
+        if node.leading_term().is_none() {
+            return Err(node.not_leader());
+        }
         let to = (to_node_id != 0).then_some(to_node_id);
         if let Some(to) = to
             && !node.consensus.view().members.iter().any(|member| member.node_id == to)
@@ -83,6 +72,8 @@ impl Admin {
             let term = node.consensus.leadership().term;
             return Ok(v1::TransferLeaderResponse { leader_id: to_node_id, term });
         }
+        let next = to.map_or_else(|| "another node".to_owned(), |to| node.name_of(to));
+        self.note_deed(by, format!("leader transfer to {next}")).await?;
         let deadline = Instant::now() + TRANSFER_TIMEOUT;
         let moved = node.consensus.transfer(to, deadline).await;
         let moved = moved.map_err(|error| match error {
@@ -108,17 +99,6 @@ fn nobody_took_over(to: Option<u64>) -> Refusal {
         TRANSFER_TIMEOUT.as_secs()
     );
     Refusal::because(Reason::NotReady, message).with_remedy("see \"triad node list\"")
-}
-
-fn bearer(header: &str) -> Option<&str> {
-    header.strip_prefix("Bearer ")
-}
-
-/// Whether an `authorization` header has the administrator's token. Digests are
-/// compared, so the time it takes tells nothing useful.
-pub(crate) fn is_administrator(node: &Node, header: Option<&str>) -> bool {
-    let token = header.and_then(bearer);
-    token.is_some_and(|token| admin_token_hash(token) == node.config.admin_token_sha256)
 }
 
 impl Node {
@@ -321,7 +301,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         let request = request.into_inner();
         let after = session_token(&request.page_token)?;
         let rows = page_rows(request.page_size);
@@ -351,7 +331,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListCheckoutsRequest>,
     ) -> Result<Response<v1::ListCheckoutsResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         let request = request.into_inner();
         let after = match request.page_token.as_str() {
             "" => 0,
@@ -387,7 +367,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListLicensesRequest>,
     ) -> Result<Response<v1::ListLicensesResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         let (freshness, licenses) = self
             .read(|ledger| {
                 let info = |license: &triad_ledger::rights::License| v1::LicenseInfo {
@@ -406,16 +386,16 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ApplyLicenseRequest>,
     ) -> Result<Response<v1::ApplyLicenseResponse>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(licenses::apply(&self.node, &request.into_inner().text).await?))
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(licenses::apply(&self.node, &request.into_inner().text, Some(&by)).await?))
     }
 
     async fn transfer_leader(
         &self,
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(self.transfer(request.into_inner().to_node_id).await?))
+        let by = self.demand(request.metadata(), Role::Operator)?;
+        Ok(Response::new(self.transfer(&by, request.into_inner().to_node_id).await?))
     }
 
     type ChangeMembersStream = BoxStream<'static, Result<v1::ChangeMembersResponse, Status>>;
@@ -424,15 +404,15 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ChangeMembersRequest>,
     ) -> Result<Response<Self::ChangeMembersStream>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(self.change(request.into_inner()).await?))
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(self.change(by, request.into_inner()).await?))
     }
 
     async fn get_policy(
         &self,
         request: Request<v1::GetPolicyRequest>,
     ) -> Result<Response<v1::GetPolicyResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.policy_in_force().await))
     }
 
@@ -440,7 +420,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::CheckPolicyRequest>,
     ) -> Result<Response<v1::CheckPolicyResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.policy_checked(&request.into_inner().text).await))
     }
 
@@ -448,15 +428,15 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ApplyPolicyRequest>,
     ) -> Result<Response<v1::ApplyPolicyResponse>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(self.policy_applied(request.into_inner()).await?))
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(self.policy_applied(&by, request.into_inner()).await?))
     }
 
     async fn explain(
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.explained(request.into_inner()).await?))
     }
 
@@ -464,7 +444,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListQueueRequest>,
     ) -> Result<Response<v1::ListQueueResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.queue(request.into_inner()).await?))
     }
 
@@ -472,24 +452,57 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RevokeCheckoutRequest>,
     ) -> Result<Response<v1::RevokeCheckoutResponse>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(self.revoked(request.into_inner()).await?))
+        let by = self.demand(request.metadata(), Role::Operator)?;
+        Ok(Response::new(self.revoked(&by, request.into_inner()).await?))
     }
 
     async fn mark_lost(
         &self,
         request: Request<v1::MarkLostRequest>,
     ) -> Result<Response<v1::MarkLostResponse>, Status> {
-        self.administrator(request.metadata())?;
-        Ok(Response::new(self.marked_lost(request.into_inner()).await?))
+        let by = self.demand(request.metadata(), Role::Operator)?;
+        Ok(Response::new(self.marked_lost(&by, request.into_inner()).await?))
     }
 
     async fn verify_history(
         &self,
         request: Request<v1::VerifyHistoryRequest>,
     ) -> Result<Response<v1::VerifyHistoryResponse>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.history_verified().await?))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(self.token_created(&by, request.into_inner()).await?))
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        self.demand(request.metadata(), Role::Viewer)?;
+        Ok(Response::new(self.tokens().await))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(self.token_revoked(&by, request.into_inner()).await?))
+    }
+
+    async fn who_am_i(
+        &self,
+        request: Request<v1::WhoAmIRequest>,
+    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        let me = self.demand(request.metadata(), Role::Viewer)?;
+        let role = role_to_wire(me.role).into();
+        Ok(Response::new(v1::WhoAmIResponse { token_id: me.id, label: me.label, role }))
     }
 
     type ListEventsStream = BoxStream<'static, Result<v1::ListEventsResponse, Status>>;
@@ -498,7 +511,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<Self::ListEventsStream>, Status> {
-        self.administrator(request.metadata())?;
+        self.demand(request.metadata(), Role::Viewer)?;
         Ok(Response::new(self.events(request.into_inner()).await?))
     }
 }

@@ -14,6 +14,8 @@ use triad_license::{Diagnostic, HostId, LicenseError};
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
+use crate::tokens::role_needed;
+
 /// A request that is not well formed.
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::because(Reason::InvalidRequest, message)
@@ -112,6 +114,14 @@ pub(crate) fn address(text: &str) -> Result<Option<IpAddr>, Refusal> {
 /// Words of an administrator, for the history.
 pub(crate) fn reason(text: &str) -> Result<Label, Refusal> {
     Label::parse(text).map_err(|error| name("reason", &error))
+}
+
+/// Whose a token is to be.
+pub(crate) fn label(text: &str) -> Result<Label, Refusal> {
+    if text.trim().is_empty() {
+        return Err(invalid("label: it is empty; say whose the token is"));
+    }
+    Label::parse(text).map_err(|error| name("label", &error))
 }
 
 /// What one item asks for.
@@ -220,7 +230,8 @@ pub(crate) fn denial(denial: &Denial) -> Refusal {
             Bound::CheckoutsPerSession
             | Bound::Unacknowledged
             | Bound::Licenses
-            | Bound::Blocks => refusal(Reason::LimitReached),
+            | Bound::Blocks
+            | Bound::Tokens => refusal(Reason::LimitReached),
         },
         Denial::RequestForgotten { .. } => refusal(Reason::RequestForgotten)
             .with_remedy("number each request one higher than the last"),
@@ -323,6 +334,12 @@ fn policy_denial(denial: &Denial) -> Refusal {
         Denial::CheckoutUnknown { .. } => refusal(Reason::CheckoutUnknown),
         Denial::BorrowedAway { .. } => refusal(Reason::BorrowedAway),
         Denial::NotBorrowed { .. } => refusal(Reason::NotBorrowed),
+        Denial::TokenUnknown { .. } => refusal(Reason::TokenUnknown),
+        Denial::TokenExpired { .. } => refusal(Reason::NotAuthenticated),
+        Denial::RoleNeeded { needed, .. } => role_needed(refusal(Reason::RoleNeeded), *needed),
+        Denial::TokenTaken { .. } => refusal(Reason::InvalidRequest),
+        Denial::LastAdmin { .. } => refusal(Reason::LastAdmin)
+            .with_remedy("make its successor first: triad token create --role admin"),
         // Named here and not by a wildcard, so that a new denial does not
         // compile without its reason.
         Denial::SessionUnknown { .. }

@@ -18,8 +18,8 @@ use tonic::codegen::{Bytes, Service, http};
 use tonic::server::NamedService;
 use triad_proto::v1::{Reason, Refusal};
 
-use crate::admin_service::is_administrator;
 use crate::node::Node;
+use crate::tokens::{bearer, not_authenticated, recognize};
 use crate::unfinished::FinishedBody;
 
 /// From the head of a request to its last byte: a license file over a bad line.
@@ -65,7 +65,8 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Guarded<S
         }
         let is_bounded = self.administered.as_ref().is_some_and(|node| {
             let header = request.headers().get(http::header::AUTHORIZATION);
-            !is_administrator(node, header.and_then(|value| value.to_str().ok()))
+            let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
+            token.is_none_or(|token| recognize(node, token).is_none())
         });
         let left = if is_bounded { WITHOUT_TOKEN_BYTES_MAX } else { usize::MAX };
         let deadline = Box::pin(sleep(ARRIVAL_TIMEOUT));
@@ -117,11 +118,9 @@ fn too_slow() -> Status {
 
 fn too_long() -> Status {
     let message = format!(
-        "more than {WITHOUT_TOKEN_BYTES_MAX} bytes, and no administrator's token that is known here"
+        "more than {WITHOUT_TOKEN_BYTES_MAX} bytes, and no administrator token that is known here"
     );
-    Refusal::because(Reason::NotAuthenticated, message)
-        .with_remedy("give the token that \"triad init\" wrote to admin.token: --token-file FILE")
-        .into_status()
+    not_authenticated(&message).into_status()
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ use std::collections::VecDeque;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tonic::Status;
-use triad_ledger::{Event, Happening, PoolUse, decode_event};
+use triad_ledger::names::Label;
+use triad_ledger::{Event, Happening, PoolUse, TokenId, decode_event};
 use triad_proto::v1;
 use triad_proto::v1::{EventKind, Reason, Refusal};
 use triad_raft::{History, HistoryBounds};
 
 use crate::admin_service::Admin;
 use crate::convert;
+use crate::tokens::role_to_wire;
 
 /// Events that are read from disk in one go.
 const PAGE_EVENTS: usize = 1_024;
@@ -199,6 +201,7 @@ fn event_to_wire(event: &Event) -> v1::HistoryEvent {
         date_ms: event.at.date_ms,
         holder: event.whose().map(convert::holder_to_wire),
         r#use: event.pools.iter().map(pool_use).collect(),
+        by: event.by.as_ref().map(|actor| token_ref(actor.token, &actor.label)),
         ..v1::HistoryEvent::default()
     };
     let kind = match &event.what {
@@ -282,10 +285,35 @@ fn event_to_wire(event: &Event) -> v1::HistoryEvent {
             (wire.session_id, wire.checkout_id) = (session.to_string(), checkout.0);
             EventKind::MarkedLost
         }
+        Happening::TokenCreated { token, role, label, expires_ms } => {
+            wire.token = Some(token_ref(*token, label));
+            wire.role = role_to_wire(*role).into();
+            wire.until_ms = expires_ms.unwrap_or(0);
+            EventKind::TokenCreated
+        }
+        Happening::TokenRevoked { token, label } => {
+            wire.token = Some(token_ref(*token, label));
+            EventKind::TokenRevoked
+        }
+        Happening::TokenUsed { token, label } => {
+            wire.token = Some(token_ref(*token, label));
+            EventKind::TokenUsed
+        }
+        Happening::Administered { what } => {
+            wire.reason = what.to_string();
+            EventKind::Administered
+        }
     };
     wire.kind = kind.into();
     wire.text = in_words(&wire);
+    if let Some(by) = &wire.by {
+        wire.text += &format!(", by {} (token {})", by.label, by.token_id);
+    }
     wire
+}
+
+fn token_ref(token: TokenId, label: &Label) -> v1::TokenRef {
+    v1::TokenRef { token_id: token.to_string(), label: label.to_string() }
 }
 
 fn pool_use(pool: &PoolUse) -> v1::PoolUse {
@@ -317,6 +345,10 @@ fn in_words(event: &v1::HistoryEvent) -> String {
         let reason = event.end_reason();
         reason.as_str_name().trim_start_matches("END_REASON_").to_lowercase().replace('_', " ")
     };
+    let token = || {
+        let token = event.token.clone().unwrap_or_default();
+        (token.token_id, token.label)
+    };
     let id = event.checkout_id;
     match event.kind() {
         EventKind::Opened => format!("{whose} connected"),
@@ -347,6 +379,13 @@ fn in_words(event: &v1::HistoryEvent) -> String {
         }
         EventKind::Adopted => format!("checkout {id} of {whose}, granted by the back-up, goes on"),
         EventKind::MarkedLost => format!("checkout {id}, borrowed by {whose}, is lost"),
+        EventKind::TokenCreated => {
+            let role = event.role().as_str_name().trim_start_matches("TOKEN_ROLE_").to_lowercase();
+            format!("token {} was made for {}, role {role}", token().0, token().1)
+        }
+        EventKind::TokenRevoked => format!("token {} of {} was revoked", token().0, token().1),
+        EventKind::TokenUsed => format!("token {} of {} is in use", token().0, token().1),
+        EventKind::Administered => event.reason.clone(),
         EventKind::Unspecified => String::new(),
     }
 }

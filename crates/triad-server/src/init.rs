@@ -115,9 +115,7 @@ pub fn init_cluster(
     options: &InitOptions,
 ) -> Result<Created, InitError> {
     check(nodes, options)?;
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(InitError::Random)?;
-    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let token = draw_token()?;
     let authority = Authority::create(options.now)?;
 
     let mut entries = authority_entries(directory, &authority);
@@ -152,11 +150,27 @@ pub fn init_cluster(
     Ok(Created { cluster_id, ca: directory.join("ca/ca.pem"), admin_token, nodes: created })
 }
 
+/// Draws an administrator's token.
+///
+/// # Errors
+///
+/// The system gave no random bytes.
+pub fn draw_token() -> Result<String, InitError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(InitError::Random)?;
+    Ok(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
+}
+
 /// The hash of an administrator's token as nodes keep it: SHA-256 of its
-/// text without blanks around it, in hexadecimal. A token has 256 random
-/// bits, so that a slow hash would protect nothing more.
+/// text without blanks around it. A token has 256 random bits, so that a slow
+/// hash would protect nothing more.
+pub fn token_digest(token: &str) -> [u8; 32] {
+    sha256(token.trim().as_bytes())
+}
+
+/// The same in hexadecimal, as it stands in `triad.toml`.
 pub fn admin_token_hash(token: &str) -> String {
-    sha256(token.trim().as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+    token_digest(token).iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a String takes every write");
         hex
     })

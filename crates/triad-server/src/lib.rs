@@ -37,6 +37,7 @@ mod seats_admin;
 mod serve;
 mod session_stream;
 pub mod sessions;
+mod tokens;
 mod unfinished;
 
 pub use config::{Config, ConfigError};

@@ -1,5 +1,5 @@
 //! Putting a license in force, whether an administrator brings it or the back
-//! office sends it; and the machines that it may be served on.
+//! office sends it (`by` nobody); and the machines that it may be served on.
 
 use triad_ledger::{Command, Outcome};
 use triad_license::{
@@ -14,6 +14,7 @@ use crate::convert;
 use crate::hostids;
 use crate::node::Node;
 use crate::session_stream::position;
+use crate::tokens::Principal;
 
 /// Verifies a license, or the response of a back office with a license in it,
 /// and puts it in force through the log.
@@ -21,7 +22,11 @@ use crate::session_stream::position;
 /// # Errors
 ///
 /// This node does not lead, or what is wrong with the document.
-pub(crate) async fn apply(node: &Node, text: &str) -> Result<v1::ApplyLicenseResponse, Refusal> {
+pub(crate) async fn apply(
+    node: &Node,
+    text: &str,
+    by: Option<&Principal>,
+) -> Result<v1::ApplyLicenseResponse, Refusal> {
     if node.leading_term().is_none() {
         return Err(node.not_leader());
     }
@@ -39,7 +44,11 @@ pub(crate) async fn apply(node: &Node, text: &str) -> Result<v1::ApplyLicenseRes
         .map_err(|error| convert::license_error(&error))?;
     let license = verified.into_license();
     let (license_id, serial) = (license.id.to_string(), license.serial);
-    let committed = node.propose(vec![Command::Install { license }]).await?;
+    let install = Command::Install { license };
+    let committed = match by {
+        Some(by) => node.propose_by(by, install).await?,
+        None => node.propose(vec![install]).await?,
+    };
     let position = position(&committed);
     let answer = committed.answers.into_iter().next();
     let answer =

@@ -12,6 +12,7 @@ use crate::admin_service::{Admin, TRANSFER_TIMEOUT};
 use crate::config::is_address;
 use crate::node::Node;
 use crate::node_spec::check_name;
+use crate::tokens::Principal;
 
 /// Tidings that wait for a slow administrator.
 const TIDINGS_WAITING_MAX: usize = 4;
@@ -22,6 +23,7 @@ impl Admin {
     /// Starts a change, and tells how far it is. It ends with the stream.
     pub(crate) async fn change(
         &self,
+        by: Principal,
         request: v1::ChangeMembersRequest,
     ) -> Result<BoxStream<'static, Result<v1::ChangeMembersResponse, Status>>, Refusal> {
         let node = self.node.clone();
@@ -36,6 +38,7 @@ impl Admin {
             moved.map_err(|error| node.refusal(&error))?;
             return Err(node.not_leader());
         }
+        self.note_deed(&by, in_words(&node, &change)).await?;
         let (tidings, told) = mpsc::channel(TIDINGS_WAITING_MAX);
         let mut stopping = node.watch_stopping();
         tokio::spawn(async move {
@@ -71,6 +74,16 @@ async fn changed(node: &Node, change: &MembersChange, tidings: &Tidings) {
         }
     };
     let _ = tidings.send(last).await;
+}
+
+fn in_words(node: &Node, change: &MembersChange) -> String {
+    let new = change.add.as_ref().map(|(id, member)| format!("{} (node {id})", member.name));
+    match (new, change.remove.map(|id| node.name_of(id))) {
+        (Some(new), Some(old)) => format!("node replace {old} with {new}"),
+        (Some(new), None) => format!("node add {new}"),
+        (None, Some(old)) => format!("node remove {old}"),
+        (None, None) => "no change of nodes".to_owned(),
+    }
 }
 
 fn tiding(progress: JoinProgress) -> v1::ChangeMembersResponse {

@@ -213,7 +213,7 @@ mod tests {
     fn settled(at_ms: u64, answer: Answer) -> Event {
         let at = At { cluster_ms: at_ms, ..At::default() };
         let what = Happening::Settled { session: ANN, request: RequestId(1), answer };
-        Event { sequence: 1, at, holder: None, pools: Vec::new(), what }
+        Event { sequence: 1, at, by: None, holder: None, pools: Vec::new(), what }
     }
 
     fn granted(feature: &str) -> Answer {

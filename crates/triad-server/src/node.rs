@@ -22,6 +22,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::pair::Pair;
 use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
+use crate::tokens::Telling;
 
 /// How long a request may take before its outcome is called unknown. Far
 /// longer than a commit, shorter than a client's patience.
@@ -81,6 +82,7 @@ pub(crate) struct Node {
     stopping: watch::Receiver<bool>,
     /// Set where this is a main server or its back-up.
     pub(crate) pair: Option<Arc<Pair>>,
+    pub(crate) telling: Arc<Telling>,
 }
 
 impl Node {
@@ -91,6 +93,7 @@ impl Node {
         signer: Option<Identity>,
         stopping: watch::Receiver<bool>,
         pair: Option<Arc<Pair>>,
+        telling: Telling,
     ) -> Arc<Self> {
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
@@ -103,6 +106,7 @@ impl Node {
             leaderless,
             stopping,
             pair,
+            telling: Arc::new(telling),
         });
         let mut leadership = node.consensus.watch_leadership();
         tokio::spawn(async move {
@@ -116,6 +120,13 @@ impl Node {
             }
         });
         node
+    }
+
+    /// What people call a node.
+    pub(crate) fn name_of(&self, node_id: u64) -> String {
+        let members = self.consensus.view().members;
+        let member = members.into_iter().find(|member| member.node_id == node_id);
+        member.map_or_else(|| format!("node {node_id}"), |member| member.member.name)
     }
 
     pub(crate) fn times(&self) -> SessionTimes {

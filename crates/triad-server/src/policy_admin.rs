@@ -13,6 +13,7 @@ use crate::admin_service::{Admin, checkout_info};
 use crate::convert;
 use crate::node::Now;
 use crate::session_stream::position;
+use crate::tokens::Principal;
 
 /// Holders that an explanation names.
 const HOLDERS_EXPLAINED_MAX: usize = 10;
@@ -48,6 +49,7 @@ impl Admin {
     /// Puts a policy in force. Applying the same text again changes nothing.
     pub(crate) async fn policy_applied(
         &self,
+        by: &Principal,
         request: v1::ApplyPolicyRequest,
     ) -> Result<v1::ApplyPolicyResponse, Refusal> {
         let node = &self.node;
@@ -73,7 +75,7 @@ impl Admin {
         // next, and loses against whoever was faster.
         let version = if old.text == request.text && current > 0 { current } else { current + 1 };
         let policy = document.into_policy(version);
-        let committed = node.propose(vec![Command::SetPolicy { policy }]).await?;
+        let committed = node.propose_by(by, Command::SetPolicy { policy }).await?;
         let position = Some(position(&committed));
         let answer = committed.answers.into_iter().next();
         let answer =

@@ -11,6 +11,7 @@ use crate::admin_service::{Admin, bad_token, page_rows};
 use crate::convert;
 use crate::node::Now;
 use crate::session_stream::position;
+use crate::tokens::Principal;
 
 impl Admin {
     pub(crate) async fn queue(
@@ -58,6 +59,7 @@ impl Admin {
 
     pub(crate) async fn revoked(
         &self,
+        by: &Principal,
         request: v1::RevokeCheckoutRequest,
     ) -> Result<v1::RevokeCheckoutResponse, Refusal> {
         let command = Command::Revoke {
@@ -65,22 +67,27 @@ impl Admin {
             reason: convert::reason(&request.reason)?,
             block_ms: request.block_ms,
         };
-        let position = self.done(command).await?;
+        let position = self.done(by, command).await?;
         Ok(v1::RevokeCheckoutResponse { position: Some(position) })
     }
 
     pub(crate) async fn marked_lost(
         &self,
+        by: &Principal,
         request: v1::MarkLostRequest,
     ) -> Result<v1::MarkLostResponse, Refusal> {
         let command = Command::MarkLost { checkout: CheckoutId(request.checkout_id) };
-        let position = self.done(command).await?;
+        let position = self.done(by, command).await?;
         Ok(v1::MarkLostResponse { position: Some(position) })
     }
 
     /// Proposes a command that is done or denied.
-    async fn done(&self, command: Command) -> Result<v1::LogPosition, Refusal> {
-        let committed = self.node.propose(vec![command]).await?;
+    pub(crate) async fn done(
+        &self,
+        by: &Principal,
+        command: Command,
+    ) -> Result<v1::LogPosition, Refusal> {
+        let committed = self.node.propose_by(by, command).await?;
         let position = position(&committed);
         let answer = committed.answers.into_iter().next();
         let answer = answer.ok_or_else(|| Refusal::because(Reason::Internal, "no answer"))?;

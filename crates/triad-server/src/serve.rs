@@ -42,6 +42,7 @@ use crate::news::NewsDesk;
 use crate::node::Node;
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
+use crate::tokens::Telling;
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -251,7 +252,8 @@ pub async fn serve_until(
     let signer = tls.as_ref().map(|tls| tls.identity.clone());
     let to_peers = tls.as_ref().map(|tls| &tls.to_peers);
     let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
-    let node = Node::new(config, consensus.clone(), desk, signer, stops, pair.clone());
+    let telling = Telling::new(network.clone(), to_peers.cloned());
+    let node = Node::new(config, consensus.clone(), desk, signer, stops, pair.clone(), telling);
     let duties = tokio::spawn(leader::run(node.clone()));
     let watching = pair.clone().map(|pair| tokio::spawn(pair::watch(node.clone(), pair)));
     let calls = office.map(|prepared| tokio::spawn(office::run(node.clone(), prepared, wall)));

@@ -8,6 +8,7 @@ pub mod license;
 pub mod nodes;
 pub mod policy;
 pub mod seats;
+pub mod tokens;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use self::license::LicenseVerb;
 use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
+use self::tokens::TokenVerb;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -193,6 +195,9 @@ pub enum Verb {
     /// The leader of the cluster
     #[command(subcommand)]
     Leader(LeaderVerb),
+    /// Who may administer: tokens with roles
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Why somebody is or is not granted a feature; or what an error code means
     Explain(ExplainArguments),
     /// The host ids of this machine, for licenses that are bound to machines
@@ -216,6 +221,7 @@ impl Verb {
             | Verb::Audit(AuditVerb::Verify)
             | Verb::License(LicenseVerb::List)
             | Verb::Node(NodeVerb::List)
+            | Verb::Token(TokenVerb::List)
             | Verb::Borrow(BorrowVerb::List(_)) => true,
             Verb::Checkouts(checkouts) => {
                 matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))

@@ -208,6 +208,34 @@ impl AdminService for Node {
         Err(not_asked())
     }
 
+    async fn create_token(
+        &self,
+        _: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn revoke_token(
+        &self,
+        _: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        Err(not_asked())
+    }
+
+    async fn who_am_i(
+        &self,
+        _: Request<v1::WhoAmIRequest>,
+    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        Err(not_asked())
+    }
+
     type ChangeMembersStream = tonic::codegen::BoxStream<v1::ChangeMembersResponse>;
 
     async fn change_members(

@@ -359,6 +359,9 @@ pub fn exit_of(reason: Reason) -> Exit {
         | Reason::NotAuthenticated
         | Reason::ProtocolVersion
         | Reason::WrongCluster
+        | Reason::RoleNeeded
+        | Reason::TokenUnknown
+        | Reason::LastAdmin
         | Reason::LicenseMalformed
         | Reason::LicenseTampered
         | Reason::LicenseForeign

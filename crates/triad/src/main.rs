@@ -47,6 +47,7 @@ mod signals;
 mod status;
 mod table;
 mod text;
+mod token;
 mod verdict;
 mod why;
 
@@ -126,6 +127,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Node(NodeVerb::Promote { node }) => members::promote(settings, &node).await,
         Verb::Node(NodeVerb::Remove(arguments)) => members::remove(settings, &arguments).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
+        Verb::Token(verb) => token::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,
         Verb::Hostid => hostid::run(settings),
         Verb::Completions { shell } => {

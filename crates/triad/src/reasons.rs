@@ -238,9 +238,30 @@ pub fn explanation(reason: Reason) -> Explanation {
         ),
         Reason::NotAuthenticated => (
             &[],
-            "This needs the administrator's token, and none was sent, or one that nobody issued.",
-            "Give the admin.token of this cluster with --token-file, TRIAD_TOKEN_FILE or \
-             TRIAD_TOKEN.",
+            "This needs an administrator token, and none was sent, or one that nobody made, or \
+             that was revoked, or that has expired.",
+            "Give a token of this cluster with --token-file, TRIAD_TOKEN_FILE or TRIAD_TOKEN: the \
+             admin.token that `triad init` wrote, or one of `triad token create`.",
+        ),
+        Reason::RoleNeeded => (
+            &[],
+            "The administrator token that was sent may not do this: it has a lower role. Viewers \
+             read; operators also take seats back, move leadership and drain nodes; admins change \
+             everything.",
+            "Use a token with the role that the message names, or ask an administrator for one: \
+             `triad token create --role ROLE --label NAME`.",
+        ),
+        Reason::TokenUnknown => (
+            &[],
+            "No administrator token has this id. It was revoked, or never made.",
+            "See the ids with `triad token list`.",
+        ),
+        Reason::LastAdmin => (
+            &[],
+            "It is the last administrator token with the role admin that does not expire. Without \
+             it nobody could administer the cluster any more.",
+            "Make its successor first, with `triad token create --role admin --label NAME`, then \
+             revoke the old one with the new one.",
         ),
         Reason::ProtocolVersion => (
             &[-83],

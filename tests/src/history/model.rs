@@ -223,6 +223,13 @@ impl Model {
             },
             // Of nodes that agree there are no epochs; those of a pair are checked elsewhere.
             Command::BeginEpoch { .. } | Command::Adopt { .. } => Reply::Noted,
+            // Administrators have the rights that they need; who has not is not asked about.
+            Command::By { command, .. } => self.obey(term, command),
+            Command::FoundToken { .. }
+            | Command::CreateToken { .. }
+            | Command::RevokeToken { .. }
+            | Command::NoteUse { .. }
+            | Command::NoteDeed { .. } => Reply::Noted,
             Command::MarkLost { .. } | Command::Tick | Command::Compare { .. } => Reply::Noted,
         }
     }

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::parts::{GrantedItemMessage, list, seats, session, unlist, version};
+use super::tokens::{role, role_code, token_id};
 use super::{CodecError, Result};
 use crate::command::{Answer, Grant, Outcome};
 use crate::denial::{Bound, Denial, FreeSeats};
@@ -146,6 +147,12 @@ pub(super) struct DenialMessage {
     duration_ms: u64,
     #[prost(uint64, tag = "23")]
     checkout: u64,
+    #[prost(bytes = "vec", tag = "24")]
+    token: Vec<u8>,
+    #[prost(uint32, tag = "25")]
+    role_needed: u32,
+    #[prost(uint32, tag = "26")]
+    role_shown: u32,
 }
 
 impl From<&Denial> for DenialMessage {
@@ -281,6 +288,14 @@ impl From<&Denial> for DenialMessage {
             Denial::NotBorrowed { checkout } => {
                 (m.kind, m.checkout) = (30, checkout.0);
             }
+            Denial::TokenUnknown { token } => (m.kind, m.token) = (31, token.0.to_vec()),
+            Denial::TokenExpired { token } => (m.kind, m.token) = (32, token.0.to_vec()),
+            Denial::RoleNeeded { token, needed, shown } => {
+                (m.kind, m.token) = (33, token.0.to_vec());
+                (m.role_needed, m.role_shown) = (role_code(*needed), role_code(*shown));
+            }
+            Denial::TokenTaken { token } => (m.kind, m.token) = (34, token.0.to_vec()),
+            Denial::LastAdmin { token } => (m.kind, m.token) = (35, token.0.to_vec()),
         }
         m
     }
@@ -366,6 +381,15 @@ impl TryFrom<DenialMessage> for Denial {
             28 => Denial::CheckoutUnknown { checkout: CheckoutId(m.checkout) },
             29 => Denial::BorrowedAway { checkout: CheckoutId(m.checkout) },
             30 => Denial::NotBorrowed { checkout: CheckoutId(m.checkout) },
+            31 => Denial::TokenUnknown { token: token_id(&m.token)? },
+            32 => Denial::TokenExpired { token: token_id(&m.token)? },
+            33 => Denial::RoleNeeded {
+                token: token_id(&m.token)?,
+                needed: role(m.role_needed)?,
+                shown: role(m.role_shown)?,
+            },
+            34 => Denial::TokenTaken { token: token_id(&m.token)? },
+            35 => Denial::LastAdmin { token: token_id(&m.token)? },
             _ => return Err(CodecError::Unknown("denial")),
         })
     }
@@ -380,6 +404,7 @@ fn bound_code(bound: Bound) -> u32 {
         Bound::Licenses => 5,
         Bound::Queue => 6,
         Bound::Blocks => 7,
+        Bound::Tokens => 8,
     }
 }
 
@@ -392,6 +417,7 @@ fn bound(code: u32) -> Result<Bound> {
         5 => Bound::Licenses,
         6 => Bound::Queue,
         7 => Bound::Blocks,
+        8 => Bound::Tokens,
         _ => return Err(CodecError::Unknown("bound")),
     })
 }

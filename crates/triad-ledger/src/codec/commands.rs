@@ -11,6 +11,7 @@ use super::policies::PolicyMessage;
 use super::records::{
     LicenseMessage, decode_checkout, decode_session, encode_checkout, encode_session,
 };
+use super::tokens::{role, role_code, token_hash, token_id};
 use super::{CodecError, Result, counted};
 use crate::command::{Command, HOSTIDS_MAX, ITEMS_MAX, QueueWait};
 use crate::ledger::Stay;
@@ -28,7 +29,10 @@ struct BatchMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CommandMessage {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(
+        oneof = "Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+    )]
     kind: Option<Kind>,
 }
 
@@ -67,6 +71,43 @@ enum Kind {
     BeginEpoch(BeginEpochMessage),
     #[prost(message, tag = "16")]
     Adopt(TakeoverMessage),
+    /// The hash.
+    #[prost(bytes = "vec", tag = "17")]
+    FoundToken(Vec<u8>),
+    #[prost(message, tag = "18")]
+    CreateToken(CreateTokenMessage),
+    /// The id.
+    #[prost(bytes = "vec", tag = "19")]
+    RevokeToken(Vec<u8>),
+    /// The id.
+    #[prost(bytes = "vec", tag = "20")]
+    NoteUse(Vec<u8>),
+    /// In words.
+    #[prost(string, tag = "21")]
+    NoteDeed(String),
+    #[prost(message, tag = "22")]
+    By(Box<ByMessage>),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateTokenMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    hash: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    role: u32,
+    #[prost(string, tag = "3")]
+    label: String,
+    #[prost(uint64, optional, tag = "4")]
+    expires_ms: Option<u64>,
+}
+
+/// A command with the token of who asks for it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ByMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    token: Vec<u8>,
+    #[prost(message, optional, boxed, tag = "2")]
+    command: Option<Box<CommandMessage>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -293,31 +334,39 @@ struct CompareMessage {
 /// must not get there; the edge refuses it.
 pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
     for command in commands {
-        match command {
-            Command::Checkout { items, .. } | Command::Borrow { items, .. } => {
-                assert!((1..=ITEMS_MAX).contains(&items.len()), "{} items", items.len());
-            }
-            Command::Install { license } => {
-                assert!(license.lines.len() <= LINES_MAX, "{} lines", license.lines.len());
-            }
-            Command::Open { holder, .. } => {
-                assert!(holder.hostids.len() <= HOSTIDS_MAX, "{} host ids", holder.hostids.len());
-            }
-            Command::Adopt { takeover } => {
-                let sessions = takeover.session_count();
-                assert!(sessions <= TAKEOVER_SESSIONS_MAX, "{sessions} sessions");
-            }
-            Command::SetPolicy { policy } => {
-                assert!(policy.rules.len() <= RULES_MAX, "{} rules", policy.rules.len());
-                let groups = policy.groups.len() + policy.host_groups.len();
-                assert!(groups <= GROUPS_MAX, "{groups} groups");
-                let members = policy.member_count();
-                assert!(members <= MEMBERS_MAX, "{members} members");
-            }
-            _ => {}
-        }
+        assert_readable(command);
     }
     BatchMessage { commands: list(commands) }.encode_to_vec()
+}
+
+fn assert_readable(command: &Command) {
+    match command {
+        Command::By { command, .. } => {
+            assert!(!matches!(**command, Command::By { .. }), "asked for in two names");
+            assert_readable(command);
+        }
+        Command::Checkout { items, .. } | Command::Borrow { items, .. } => {
+            assert!((1..=ITEMS_MAX).contains(&items.len()), "{} items", items.len());
+        }
+        Command::Install { license } => {
+            assert!(license.lines.len() <= LINES_MAX, "{} lines", license.lines.len());
+        }
+        Command::Open { holder, .. } => {
+            assert!(holder.hostids.len() <= HOSTIDS_MAX, "{} host ids", holder.hostids.len());
+        }
+        Command::Adopt { takeover } => {
+            let sessions = takeover.session_count();
+            assert!(sessions <= TAKEOVER_SESSIONS_MAX, "{sessions} sessions");
+        }
+        Command::SetPolicy { policy } => {
+            assert!(policy.rules.len() <= RULES_MAX, "{} rules", policy.rules.len());
+            let groups = policy.groups.len() + policy.host_groups.len();
+            assert!(groups <= GROUPS_MAX, "{groups} groups");
+            let members = policy.member_count();
+            assert!(members <= MEMBERS_MAX, "{members} members");
+        }
+        _ => {}
+    }
 }
 
 /// The inverse of [`encode_commands`].
@@ -399,6 +448,22 @@ impl From<&Command> for CommandMessage {
                 Kind::BeginEpoch(BeginEpochMessage { epoch: *epoch, adopted: *adopted })
             }
             Command::Adopt { takeover } => Kind::Adopt((&**takeover).into()),
+            Command::FoundToken { hash } => Kind::FoundToken(hash.0.to_vec()),
+            Command::CreateToken { hash, role, label, expires_ms } => {
+                Kind::CreateToken(CreateTokenMessage {
+                    hash: hash.0.to_vec(),
+                    role: role_code(*role),
+                    label: label.to_string(),
+                    expires_ms: *expires_ms,
+                })
+            }
+            Command::RevokeToken { token } => Kind::RevokeToken(token.0.to_vec()),
+            Command::NoteUse { token } => Kind::NoteUse(token.0.to_vec()),
+            Command::NoteDeed { what } => Kind::NoteDeed(what.to_string()),
+            Command::By { token, command } => Kind::By(Box::new(ByMessage {
+                token: token.0.to_vec(),
+                command: Some(Box::new((&**command).into())),
+            })),
             Command::Tick => Kind::Tick(TickMessage {}),
             Command::Compare { index, hash } => {
                 Kind::Compare(CompareMessage { index: *index, hash: hash.0.to_vec() })
@@ -472,6 +537,25 @@ impl TryFrom<CommandMessage> for Command {
             Kind::Install(m) => Command::Install { license: m.try_into()? },
             Kind::BeginEpoch(m) => Command::BeginEpoch { epoch: m.epoch, adopted: m.adopted },
             Kind::Adopt(m) => Command::Adopt { takeover: Box::new(m.try_into()?) },
+            Kind::FoundToken(hash) => Command::FoundToken { hash: token_hash(&hash)? },
+            Kind::CreateToken(m) => Command::CreateToken {
+                hash: token_hash(&m.hash)?,
+                role: role(m.role)?,
+                label: Label::parse(&m.label)?,
+                expires_ms: m.expires_ms,
+            },
+            Kind::RevokeToken(token) => Command::RevokeToken { token: token_id(&token)? },
+            Kind::NoteUse(token) => Command::NoteUse { token: token_id(&token)? },
+            Kind::NoteDeed(what) => Command::NoteDeed { what: Label::parse(&what)? },
+            Kind::By(m) => {
+                let token = token_id(&m.token)?;
+                let message = *m.command.ok_or(CodecError::Unknown("command"))?;
+                // One name is under a change, and reading goes no deeper.
+                if matches!(message.kind, Some(Kind::By(_))) {
+                    return Err(CodecError::Unknown("name under a change"));
+                }
+                Command::By { token, command: Box::new(message.try_into()?) }
+            }
             Kind::Tick(TickMessage {}) => Command::Tick,
             Kind::Compare(m) => Command::Compare {
                 index: m.index,

@@ -11,11 +11,13 @@ use super::parts::{
     AtMessage, GrantedItemMessage, HolderMessage, ItemMessage, list, reason, reason_code, session,
     unlist,
 };
+use super::tokens::{ActorMessage, role, role_code, token_id};
 use super::{CodecError, Result};
 use crate::command::Holder;
 use crate::events::{Event, Happening, PoolUse};
 use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId};
 use crate::rights::Share;
+use crate::tokens::{Actor, TokenId};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct EventMessage {
@@ -23,12 +25,17 @@ struct EventMessage {
     sequence: u64,
     #[prost(message, optional, tag = "2")]
     at: Option<AtMessage>,
-    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20")]
+    #[prost(
+        oneof = "Kind",
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 22, 23, 24, 25"
+    )]
     kind: Option<Kind>,
     #[prost(message, optional, tag = "17")]
     holder: Option<HolderMessage>,
     #[prost(message, repeated, tag = "18")]
     pools: Vec<PoolUseMessage>,
+    #[prost(message, optional, tag = "21")]
+    by: Option<ActorMessage>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -119,6 +126,39 @@ enum Kind {
     /// The same shape as a grant.
     #[prost(message, tag = "20")]
     Adopted(GrantedMessage),
+    #[prost(message, tag = "22")]
+    TokenCreated(TokenMessage),
+    /// Nothing but which and whose.
+    #[prost(message, tag = "23")]
+    TokenRevoked(TokenMessage),
+    #[prost(message, tag = "24")]
+    TokenUsed(TokenMessage),
+    /// In words.
+    #[prost(string, tag = "25")]
+    Administered(String),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TokenMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    token: Vec<u8>,
+    #[prost(string, tag = "2")]
+    label: String,
+    #[prost(uint32, tag = "3")]
+    role: u32,
+    #[prost(uint64, optional, tag = "4")]
+    expires_ms: Option<u64>,
+}
+
+impl TokenMessage {
+    fn of(token: TokenId, label: &Label) -> Self {
+        let (token, label) = (token.0.to_vec(), label.to_string());
+        TokenMessage { token, label, ..TokenMessage::default() }
+    }
+
+    fn read(&self) -> Result<(TokenId, Label)> {
+        Ok((token_id(&self.token)?, Label::parse(&self.label)?))
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -327,11 +367,24 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
             reason: String::new(),
             block_ms: 0,
         }),
+        Happening::TokenCreated { token, role, label, expires_ms } => {
+            Kind::TokenCreated(TokenMessage {
+                role: role_code(*role),
+                expires_ms: *expires_ms,
+                ..TokenMessage::of(*token, label)
+            })
+        }
+        Happening::TokenRevoked { token, label } => {
+            Kind::TokenRevoked(TokenMessage::of(*token, label))
+        }
+        Happening::TokenUsed { token, label } => Kind::TokenUsed(TokenMessage::of(*token, label)),
+        Happening::Administered { what } => Kind::Administered(what.to_string()),
     };
     let at = Some(event.at.into());
     let holder = event.holder.as_deref().map(HolderMessage::from);
+    let by = event.by.as_ref().map(ActorMessage::from);
     let (sequence, pools) = (event.sequence, list(&event.pools));
-    EventMessage { sequence, at, kind: Some(kind), holder, pools }.encode_to_vec()
+    EventMessage { sequence, at, kind: Some(kind), holder, pools, by }.encode_to_vec()
 }
 
 /// The inverse of [`encode_event`].
@@ -418,10 +471,24 @@ pub fn decode_event(bytes: &[u8]) -> Result<Event> {
             let (session, checkout) = (session(&m.session)?, CheckoutId(m.checkout));
             Happening::MarkedLost { session, checkout }
         }
+        Kind::TokenCreated(m) => {
+            let ((token, label), role) = (m.read()?, role(m.role)?);
+            Happening::TokenCreated { token, role, label, expires_ms: m.expires_ms }
+        }
+        Kind::TokenRevoked(m) => {
+            let (token, label) = m.read()?;
+            Happening::TokenRevoked { token, label }
+        }
+        Kind::TokenUsed(m) => {
+            let (token, label) = m.read()?;
+            Happening::TokenUsed { token, label }
+        }
+        Kind::Administered(what) => Happening::Administered { what: Label::parse(&what)? },
     };
     Ok(Event {
         sequence: m.sequence,
         at: m.at.unwrap_or_default().into(),
+        by: m.by.map(Actor::try_from).transpose()?,
         holder: m.holder.map(Holder::try_from).transpose()?.map(Arc::new),
         pools: unlist(m.pools)?,
         what,

@@ -1,6 +1,8 @@
 //! The ledger as records: written out, read in, and checked against itself.
 
 use super::*;
+use crate::codec::counted;
+use crate::tokens::{TOKENS_MAX, TokenId};
 
 /// The highest number that is believed of a counter. No ledger comes so far,
 /// and behind it counting goes on safely.
@@ -36,7 +38,8 @@ impl Ledger {
             .chain(self.ended.numbers().map(RecordKey::Ended))
             .chain(core::iter::once(RecordKey::Policy))
             .chain(self.queue.iter().map(|(ticket, _)| RecordKey::Waiting(ticket)))
-            .chain(self.stays.blocks().map(|(id, _)| RecordKey::Block(id)));
+            .chain(self.stays.blocks().map(|(id, _)| RecordKey::Block(id)))
+            .chain(self.tokens.iter().map(|(id, _)| RecordKey::Token(id)));
         keys.filter_map(|key| Some((key.to_bytes(), self.encode(&key)?)))
     }
 
@@ -55,6 +58,7 @@ impl Ledger {
             RecordKey::Policy => codec::encode_policy(self.rules.policy()?),
             RecordKey::Waiting(ticket) => codec::encode_waiting(self.queue.get(*ticket)?),
             RecordKey::Block(id) => codec::encode_block(self.stays.block(*id)?),
+            RecordKey::Token(id) => codec::encode_token(self.tokens.get(*id)?),
         })
     }
 
@@ -95,6 +99,13 @@ impl Ledger {
                 RecordKey::Block(id) => {
                     ledger.stays.restore_block(*id, codec::decode_block(&value)?)
                 }
+                RecordKey::Token(id) => {
+                    let token = codec::decode_token(&value)?;
+                    if TokenId::of(&token.hash) != *id {
+                        return Err(CodecError::Key);
+                    }
+                    ledger.tokens.insert(token);
+                }
                 RecordKey::Ended(number) => {
                     if !ledger.ended.restore(*number, codec::decode_ended(&value)?) {
                         return Err(CodecError::Ended);
@@ -106,6 +117,7 @@ impl Ledger {
         if any && !meta {
             return Err(CodecError::NoMeta);
         }
+        counted("administrator tokens", ledger.tokens.len(), 0..=TOKENS_MAX)?;
         if ledger.sessions.keys().any(|id| ledger.ended.contains(*id)) {
             return Err(CodecError::Ended);
         }

@@ -17,6 +17,8 @@
 //! | `1: seen 3` | it has the final answer to request 3, which waited |
 //! | `1: cancel 3`, `1: borrow cad days=7`, `1: idle 600000`, `1: busy` | idle: for so many ms already |
 //! | `1: explain cad 2.0 seats=2` | what the ledger would say, and by which rule |
+//! | `token operator ann expires=2026-12-31`, `untoken ann`, `founding zoe`, `uses ann` | tokens by their labels |
+//! | `by ann`, `deed "drained b"` | the next command is asked for by the one with that token |
 //! | `revoke 4 because=maintenance block_ms=600000`, `lost 4` | what an administrator does |
 //! | `group stats ann bob`, `hosts lab desk1 10.1.*.*`, `case_rule off` | the words of the next policy |
 //! | `rule max=2 cad group=stats`, `rule exclude cad@2 user=bob` | its rules; `policy 2` puts it in force |
@@ -40,7 +42,9 @@ use triad_ledger::policy::{
 };
 use triad_ledger::rights::{About, License, Line, Share, Terms, TokenCost};
 use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Holder, Item, Ledger};
-use triad_ledger::{ChainHash, QueueWait, Silence, Waiting, encode_event};
+use triad_ledger::{
+    ChainHash, QueueWait, Role, Silence, TokenHash, TokenId, Waiting, encode_event,
+};
 
 use crate::calendar::{DAY_MS, day_starts_ms, instant};
 use crate::words;
@@ -56,6 +60,8 @@ pub struct Conversation {
     policy: Policy,
     chain: ChainHash,
     sequence: u64,
+    /// Who asks for the next command.
+    acting: Option<TokenId>,
 }
 
 #[derive(Default)]
@@ -75,6 +81,7 @@ impl Default for Conversation {
             policy: Policy::default(),
             chain: ChainHash::default(),
             sequence: 0,
+            acting: None,
         }
     }
 }
@@ -243,6 +250,30 @@ impl Conversation {
             "lost" => {
                 Ok(self.apply(Command::MarkLost { checkout: CheckoutId(first.word(0)?.parse()?) }))
             }
+            "token" => {
+                let role = Role::ALL.into_iter().find(|role| role.as_str() == first.words[0]);
+                let (role, label) = (role.ok_or("no such role")?, first.word(1)?);
+                let expires = first.keys.get("expires");
+                let expires_ms = expires.map(|day| day_starts_ms(day)).transpose()?;
+                let expires_ms = expires_ms.map(|day| day + DAY_MS);
+                let times: u32 = first.keys.get("times").map_or(Ok(1), |text| text.parse())?;
+                let mut answer = String::new();
+                for time in 1..=times {
+                    let mut hash = token_hash(label);
+                    hash.0[4..6].copy_from_slice(&(time as u16 - 1).to_be_bytes());
+                    let label = Label::parse(label)?;
+                    answer = self.apply(Command::CreateToken { hash, role, label, expires_ms });
+                }
+                Ok(if times > 1 { format!("{times} times, the last: {answer}") } else { answer })
+            }
+            "untoken" => Ok(self.apply(Command::RevokeToken { token: token_id(first.word(0)?) })),
+            "founding" => Ok(self.apply(Command::FoundToken { hash: token_hash(first.word(0)?) })),
+            "uses" => Ok(self.apply(Command::NoteUse { token: token_id(first.word(0)?) })),
+            "deed" => Ok(self.apply(Command::NoteDeed { what: Label::parse(first.word(0)?)? })),
+            "by" => {
+                self.acting = Some(token_id(first.word(0)?));
+                Ok(String::new())
+            }
             "group" | "hosts" => {
                 let name = GroupName::parse(first.word(0)?)?;
                 for member in &first.words[1..] {
@@ -317,6 +348,13 @@ impl Conversation {
                 };
                 ledger.pools().flat_map(of).collect()
             }
+            "tokens" => {
+                let tokens = ledger.tokens().map(|(id, token)| {
+                    let used = token.used_ms.map(|at| format!(", used {}", instant(at)));
+                    format!("{id} {}: {}{}", token.label, token.role, used.unwrap_or_default())
+                });
+                tokens.collect()
+            }
             "hash" => {
                 let chain: String = self.chain.0.iter().map(|byte| format!("{byte:02x}")).collect();
                 vec![format!("state {}", ledger.state_hash()), format!("chain {chain}")]
@@ -329,6 +367,10 @@ impl Conversation {
     /// The answer, and below it the checkouts that moved or ended of themselves.
     fn apply(&mut self, command: Command) -> String {
         self.at.index += 1;
+        let command = match self.acting.take() {
+            Some(token) => Command::By { token, command: Box::new(command) },
+            None => command,
+        };
         let answer: Answer = self.ledger.apply(self.at, &command);
         let mut said = words::answer(&answer);
         for event in self.ledger.take_events() {
@@ -351,6 +393,19 @@ impl Conversation {
         }
         said
     }
+}
+
+/// The hash of a token is its label, in lower-case letters.
+fn token_hash(label: &str) -> TokenHash {
+    let mut hash = TokenHash([0; 32]);
+    for (byte, letter) in hash.0[..4].iter_mut().zip(label.bytes()) {
+        *byte = letter;
+    }
+    hash
+}
+
+fn token_id(label: &str) -> TokenId {
+    TokenId::of(&token_hash(label))
 }
 
 /// The words and `key=value` pairs up to the next `and`.

@@ -25,6 +25,7 @@ macro_rules! scripts {
 
 scripts!(
     acknowledged,
+    administrators,
     atomic,
     borrow,
     borrow_shared,

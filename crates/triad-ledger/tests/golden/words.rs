@@ -223,8 +223,16 @@ pub fn event(event: &Event) -> String {
         Happening::MarkedLost { session, checkout } => {
             format!("#{checkout} of session {session} is lost")
         }
+        Happening::TokenCreated { role, label, expires_ms, .. } => {
+            let until = expires_ms.map(|at| format!(", through {}", last_day(at)));
+            format!("token of {label} made: {role}{}", until.unwrap_or_default())
+        }
+        Happening::TokenRevoked { label, .. } => format!("token of {label} revoked"),
+        Happening::TokenUsed { label, .. } => format!("token of {label} used"),
+        Happening::Administered { what } => what.to_string(),
     };
-    format!("{}. {} {}", event.sequence, instant(event.at.date_ms), named(&what))
+    let by = event.by.as_ref().map(|actor| format!(", by {}", actor.label)).unwrap_or_default();
+    format!("{}. {} {}{by}", event.sequence, instant(event.at.date_ms), named(&what))
 }
 
 pub fn step(step: &Step) -> String {

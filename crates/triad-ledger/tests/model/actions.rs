@@ -11,7 +11,9 @@ use triad_ledger::policy::{
     FeatureSelector, GroupName, HostMembers, Network, Policy, Rule, RuleId, RuleKind, Subject,
 };
 use triad_ledger::rights::{About, License, Line, Share, Terms, TokenCost};
-use triad_ledger::{At, Command, Holder, Item, QueueWait, Silence, StateHash};
+use triad_ledger::{
+    At, Command, Holder, Item, QueueWait, Role, Silence, StateHash, TokenHash, TokenId,
+};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const SESSIONS: u8 = 4;
@@ -81,14 +83,58 @@ pub enum Action {
 /// What happens only in rich histories.
 #[derive(Clone, Debug)]
 pub enum Rich {
-    Policy { newer: i8, rules: Vec<RulePick>, case_insensitive: bool },
-    Wait { session: u8, items: Vec<(u8, u8, u8)>, timeout: Option<u8>, priority: Option<u8> },
-    Cancel { session: u8, back: u8, answered: bool },
-    Borrow { session: u8, items: Vec<(u8, u8, u8)>, days: u8 },
-    Idle { session: u8, since: Option<u8> },
-    Revoke { pick: u8, block: u8 },
-    MarkLost { pick: u8 },
-    Time { ms: u16 },
+    Policy {
+        newer: i8,
+        rules: Vec<RulePick>,
+        case_insensitive: bool,
+    },
+    Wait {
+        session: u8,
+        items: Vec<(u8, u8, u8)>,
+        timeout: Option<u8>,
+        priority: Option<u8>,
+    },
+    Cancel {
+        session: u8,
+        back: u8,
+        answered: bool,
+    },
+    Borrow {
+        session: u8,
+        items: Vec<(u8, u8, u8)>,
+        days: u8,
+    },
+    Idle {
+        session: u8,
+        since: Option<u8>,
+    },
+    Revoke {
+        pick: u8,
+        block: u8,
+    },
+    MarkLost {
+        pick: u8,
+    },
+    Time {
+        ms: u16,
+    },
+    Token {
+        who: u8,
+        role: u8,
+        days: Option<u8>,
+    },
+    Untoken {
+        who: u8,
+    },
+    Uses {
+        who: u8,
+    },
+    /// What somebody with a token asks for.
+    By {
+        who: u8,
+        what: Box<Rich>,
+    },
+    Deed,
 }
 
 /// A rule: what, how much, for which feature and for whom.
@@ -170,7 +216,20 @@ fn rich() -> impl Strategy<Value = Rich> {
         1 => (any::<u8>(), 0u8..4).prop_map(|(pick, block)| Rich::Revoke { pick, block }),
         1 => any::<u8>().prop_map(|pick| Rich::MarkLost { pick }),
         3 => (0u16..300).prop_map(|ms| Rich::Time { ms }),
+        2 => administering(),
     ]
+}
+
+fn administering() -> impl Strategy<Value = Rich> {
+    let who = || 0u8..4;
+    let days = prop::option::weighted(0.3, 0u8..9);
+    let token =
+        (who(), 0u8..3, days).prop_map(|(who, role, days)| Rich::Token { who, role, days }).boxed();
+    let untoken = who().prop_map(|who| Rich::Untoken { who }).boxed();
+    let revoke = (any::<u8>(), 0u8..4).prop_map(|(pick, block)| Rich::Revoke { pick, block });
+    let what = prop_oneof![token.clone(), untoken.clone(), revoke, Just(Rich::Deed)];
+    let by = (who(), what).prop_map(|(who, what)| Rich::By { who, what: Box::new(what) });
+    prop_oneof![2 => token, 1 => untoken, 2 => who().prop_map(|who| Rich::Uses { who }), 4 => by]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -407,6 +466,20 @@ impl Scribe {
                 Command::Revoke { checkout: some(pick), reason, block_ms }
             }
             Rich::MarkLost { pick } => Command::MarkLost { checkout: some(pick) },
+            Rich::Token { who, role, days } => Command::CreateToken {
+                hash: token_hash(*who),
+                role: Role::ALL[usize::from(*role)],
+                label: label(&format!("user{who}")),
+                expires_ms: days.map(|days| self.at.date_ms + u64::from(days) * DAY_MS),
+            },
+            Rich::Untoken { who } => Command::RevokeToken { token: token_id(*who) },
+            Rich::Uses { who: 0 } => Command::FoundToken { hash: token_hash(0) },
+            Rich::Uses { who } => Command::NoteUse { token: token_id(*who) },
+            Rich::By { who, what } => {
+                let command = Box::new(self.rich(what, granted));
+                Command::By { token: token_id(*who), command }
+            }
+            Rich::Deed => Command::NoteDeed { what: label("drained") },
             Rich::Time { ms } => {
                 self.at.cluster_ms += u64::from(*ms);
                 Command::Tick
@@ -537,6 +610,14 @@ fn policy(version: u64, picks: &[RulePick], case_insensitive: bool) -> Policy {
         policy.rules.push(Rule { id, selector, kind, subject });
     }
     policy
+}
+
+fn token_hash(who: u8) -> TokenHash {
+    TokenHash([who; 32])
+}
+
+fn token_id(who: u8) -> TokenId {
+    TokenId::of(&token_hash(who))
 }
 
 pub fn session_id(number: u8) -> SessionId {

@@ -9,7 +9,7 @@ use triad_ledger::policy::{Policy, RuleKind, Subject};
 use triad_ledger::rights::Share;
 use triad_ledger::{
     Answer, At, Auditor, ChainHash, Command, Denial, EndReason, Event, GrantedItem, Happening,
-    Holder, Outcome, Pool, PoolUse, encode_event,
+    Holder, Outcome, Pool, PoolUse, Role, TokenId, encode_event,
 };
 
 /// One entry of the log, and what came of it.
@@ -41,6 +41,9 @@ pub struct History {
     last_checkout: u64,
     policy: Option<Policy>,
     audit: Audited,
+    /// The tokens that are known: what they are good for, and until when.
+    tokens: BTreeMap<TokenId, (Role, Option<u64>)>,
+    date_ms: u64,
 }
 
 /// The auditor of the history, who is to find nothing.
@@ -63,6 +66,7 @@ impl History {
             self.check_order(event)?;
             self.account(step, event)?;
         }
+        self.check_asked_by(step)?;
         self.check_never_oversold(step)?;
         self.check_exactly_once(step)?;
         self.check_held(step)?;
@@ -88,6 +92,73 @@ impl History {
         }
         let faults = self.audit.0.faults();
         if faults.is_empty() { Ok(()) } else { Err(format!("audit: {faults:?}")) }
+    }
+
+    /// Nothing is done for somebody whose token is not known, not good for it or over,
+    /// and what is done bears its name.
+    fn check_asked_by(&mut self, step: &Step) -> Result<(), String> {
+        self.date_ms = self.date_ms.max(step.at.date_ms);
+        let date_ms = self.date_ms;
+        match &step.command {
+            Command::By { token, command } => {
+                let needed = match **command {
+                    Command::NoteDeed { .. } => Role::Viewer,
+                    Command::Revoke { .. } => Role::Operator,
+                    _ => Role::Admin,
+                };
+                let may = self.tokens.get(token).is_some_and(|(role, expires_ms)| {
+                    *role >= needed && expires_ms.is_none_or(|end| date_ms < end)
+                });
+                let refused = matches!(
+                    step.answer,
+                    Err(Denial::TokenUnknown { token: of }
+                        | Denial::TokenExpired { token: of }
+                        | Denial::RoleNeeded { token: of, .. }) if of == *token
+                );
+                // To take away a token that is not there is no question of rights.
+                let gone = matches!(**command, Command::RevokeToken { token: of } if of == *token);
+                if may == refused && !gone {
+                    return Err(format!("{token} may: {may}, and was answered {:?}", step.answer));
+                }
+                let acts = |event: &&Event| match event.what {
+                    Happening::Administered { .. }
+                    | Happening::TokenCreated { .. }
+                    | Happening::TokenRevoked { .. }
+                    | Happening::Revoked { .. } => true,
+                    _ => event.by.is_some(),
+                };
+                for event in step.events.iter().filter(acts) {
+                    if !may || event.by.as_ref().map(|actor| actor.token) != Some(*token) {
+                        return Err(format!("asked by {token}, done as {:?}", event.by));
+                    }
+                }
+            }
+            _ if step.events.iter().any(|event| event.by.is_some()) => {
+                return Err("nobody asked, and a name is under it".to_owned());
+            }
+            _ => {}
+        }
+        if let Command::FoundToken { hash } = &step.command
+            && self.tokens.is_empty()
+        {
+            self.tokens.insert(TokenId::of(hash), (Role::Admin, None));
+        }
+        for event in &step.events {
+            match &event.what {
+                Happening::TokenCreated { token, role, expires_ms, .. } => {
+                    self.tokens.insert(*token, (*role, *expires_ms));
+                }
+                Happening::TokenRevoked { token, .. } => {
+                    let last = (Role::Admin, None);
+                    let revoked = self.tokens.remove(token);
+                    if revoked == Some(last) && !self.tokens.values().any(|token| *token == last) {
+                        return Err("nobody is left who may administer".to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// P9: events are counted without gaps, and time does not run backwards.
@@ -207,7 +278,11 @@ impl History {
             | Happening::Revoked { .. }
             | Happening::EpochBegun { .. }
             | Happening::Adopted { .. }
-            | Happening::MarkedLost { .. } => {}
+            | Happening::MarkedLost { .. }
+            | Happening::TokenCreated { .. }
+            | Happening::TokenRevoked { .. }
+            | Happening::TokenUsed { .. }
+            | Happening::Administered { .. } => {}
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ fn assert_caught(mut steps: Vec<Step>, complaint: &str, forge: impl FnOnce(&mut 
 }
 
 fn event(sequence: u64, at: At, what: Happening) -> Event {
-    Event { sequence, at, holder: None, pools: Vec::new(), what }
+    Event { sequence, at, by: None, holder: None, pools: Vec::new(), what }
 }
 
 /// The grant of that one seat.

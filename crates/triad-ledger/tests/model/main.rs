@@ -106,7 +106,8 @@ fn rich_histories_reach_everything() {
     assert!(missing.is_empty(), "never reached: {missing:?}");
 }
 
-const REACHED: [&str; 31] = [
+const REACHED: [&str; 39] = [
+    "Administered",
     "AllReserved",
     "Blocked",
     "BorrowEnded",
@@ -122,6 +123,7 @@ const REACHED: [&str; 31] = [
     "Expired",
     "HostNotLicensed",
     "Idle",
+    "LastAdmin",
     "Lingered",
     "Lingering",
     "MarkedLost",
@@ -137,5 +139,11 @@ const REACHED: [&str; 31] = [
     "QueueTimedOut",
     "Queued",
     "Revoked",
+    "RoleNeeded",
     "Settled",
+    "TokenCreated",
+    "TokenExpired",
+    "TokenRevoked",
+    "TokenUnknown",
+    "TokenUsed",
 ];

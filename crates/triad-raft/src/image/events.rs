@@ -266,7 +266,7 @@ mod tests {
     fn event(sequence: u64) -> Kept {
         let at = At { date_ms: sequence * DAY_MS, index: sequence, ..At::default() };
         let what = Happening::PolicySet { version: sequence };
-        let event = Event { sequence, at, holder: None, pools: Vec::new(), what };
+        let event = Event { sequence, at, by: None, holder: None, pools: Vec::new(), what };
         (sequence, encode_event(&event).into())
     }
 

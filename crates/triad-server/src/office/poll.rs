@@ -168,7 +168,7 @@ impl Calls {
                 Ok(Next::Soon)
             }
             (ResponseStatus::Licensed, Some(_)) => {
-                let applied = licenses::apply(&self.node, answer).await;
+                let applied = licenses::apply(&self.node, answer, None).await;
                 let applied = applied.map_err(|refusal| RoundError::Apply(refusal.to_string()))?;
                 let (license, serial) = (&applied.license_id, applied.serial);
                 tracing::info!(
