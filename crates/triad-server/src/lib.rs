@@ -38,6 +38,7 @@ mod serve;
 mod session_stream;
 pub mod sessions;
 mod unfinished;
+mod vitals;
 
 pub use config::{Config, ConfigError};
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};

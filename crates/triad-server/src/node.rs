@@ -22,6 +22,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::pair::Pair;
 use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
+use crate::vitals::Gauges;
 
 /// How long a request may take before its outcome is called unknown. Far
 /// longer than a commit, shorter than a client's patience.
@@ -81,6 +82,8 @@ pub(crate) struct Node {
     stopping: watch::Receiver<bool>,
     /// Set where this is a main server or its back-up.
     pub(crate) pair: Option<Arc<Pair>>,
+    /// What the node remembers of itself; see [`crate::vitals`].
+    pub(crate) gauges: Gauges,
 }
 
 impl Node {
@@ -103,6 +106,7 @@ impl Node {
             leaderless,
             stopping,
             pair,
+            gauges: Gauges::new(Instant::now()),
         });
         let mut leadership = node.consensus.watch_leadership();
         tokio::spawn(async move {
