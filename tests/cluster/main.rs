@@ -8,6 +8,7 @@ mod bad_licenses;
 mod bad_nodes;
 mod bad_requests;
 mod catch_up;
+mod command_line;
 mod contention;
 mod death;
 mod demo;

@@ -103,7 +103,7 @@ async fn refused_by_the_rest(cluster: &Cluster, alone: usize) {
     let status = triad_tests::node::run(command, START_LIMIT).await;
     assert_eq!(status.code(), 4, "{status:?}");
     assert!(status.stdout.starts_with("No quorum: 1 of 3 nodes answer"), "{status:?}");
-    assert!(status.stdout.contains("(stale by "), "{status:?}");
+    assert!(status.stdout.contains("(STALE by "), "{status:?}");
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
     let json = cluster.triad("status -o json").await;
     assert_eq!(json.code(), 4, "{json:?}");

@@ -489,8 +489,8 @@ impl Consensus {
         self.0.timekeeper.stamp().date_ms
     }
 
-    /// What this node's own clock on the wall shows, for a seeded bug.
-    #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+    /// What this node's own clock on the wall shows, ms since 1970 UTC. It
+    /// decides nothing alone.
     pub fn wall_ms(&self) -> u64 {
         self.0.clocks.wall_ms()
     }
@@ -533,6 +533,12 @@ impl Consensus {
             members: metrics.membership_config.nodes().map(member).collect(),
             quorum_ago: metrics.last_quorum_acked.as_ref().map(|at| at.elapsed()),
         }
+    }
+
+    /// Room on the disk of this node's data, bytes; `None` where the disk does
+    /// not say.
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        self.0.health.free_bytes()
     }
 
     /// How this node's disk does.

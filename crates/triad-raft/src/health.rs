@@ -88,6 +88,11 @@ impl Health {
         best(own, lately.map(|(peer, (health, _))| (*peer, *health)))
     }
 
+    /// Room on the disk, bytes; `None` where the disk does not say.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes(&self.folder).ok().flatten()
+    }
+
     /// Asked with every answer to the leader, and looked up once a second.
     fn is_full(&self, now: Instant) -> bool {
         let mut room = lock(&self.room);
@@ -95,8 +100,7 @@ impl Health {
             Some((at, is_full)) if now < at + Duration::from_secs(1) => is_full,
             _ => {
                 // A disk that does not say is judged by its syncs alone.
-                let free_bytes = self.disk.free_bytes(&self.folder).ok().flatten();
-                let is_full = free_bytes.is_some_and(|free| free < ROOM_MIN_BYTES);
+                let is_full = self.free_bytes().is_some_and(|free| free < ROOM_MIN_BYTES);
                 *room = Some((now, is_full));
                 is_full
             }

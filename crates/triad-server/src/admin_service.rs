@@ -20,6 +20,7 @@ use crate::convert;
 use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
 use crate::tokens::{Principal, Role, role_to_wire};
+use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
@@ -128,7 +129,7 @@ impl Node {
             node_id: own,
             leader_id: view.leadership.leader.unwrap_or(0),
             term: view.leadership.term,
-            nodes: view.members.iter().map(|member| node_status(member, &view, own)).collect(),
+            nodes: view.members.iter().map(|member| self.node_status(member, &view)).collect(),
             has_quorum,
             sessions: sessions as u64,
             checkouts: checkouts as u64,
@@ -137,6 +138,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             warnings: self.warnings(),
             pair: self.pair.as_ref().map(|pair| pair.status(self)),
+            vitals: Some(self.vitals().to_wire()),
         }
     }
 
@@ -150,33 +152,35 @@ impl Node {
         }
         warnings
     }
-}
 
-fn node_status(member: &MemberView, view: &ClusterView, own: u64) -> v1::NodeStatus {
-    let is_leader = view.leadership.leader == Some(member.node_id);
-    let we_lead = view.leadership.leader == Some(own);
-    let is_own = member.node_id == own;
-    let answers = member.answered_ago.is_some_and(|ago| ago <= ANSWER_AGE_MAX);
-    let role = match () {
-        () if is_leader => v1::Role::Leader,
-        () if !member.is_voter => v1::Role::Learner,
-        () if is_own && view.leadership.leader.is_none() => v1::Role::Candidate,
-        () if is_own || (we_lead && answers) => v1::Role::Follower,
-        () if we_lead => v1::Role::Unreachable,
-        // Only the leader knows how the others are.
-        () => v1::Role::Unspecified,
-    };
-    let matched = if is_own { Some(view.last_index) } else { member.matched_index };
-    v1::NodeStatus {
-        node_id: member.node_id,
-        name: member.member.name.clone(),
-        client_address: member.member.client_address.clone(),
-        peer_address: member.member.peer_address.clone(),
-        role: role.into(),
-        reachable: is_own || is_leader || answers,
-        matched_index: matched.unwrap_or(0),
-        lag: matched.map_or(0, |matched| view.last_index.saturating_sub(matched)),
-        clock_offset_ms: member.clock_offset_ms.unwrap_or(0),
+    fn node_status(&self, member: &MemberView, view: &ClusterView) -> v1::NodeStatus {
+        let own = self.consensus.node_id();
+        let is_leader = view.leadership.leader == Some(member.node_id);
+        let we_lead = view.leadership.leader == Some(own);
+        let is_own = member.node_id == own;
+        let answers = member.answered_ago.is_some_and(|ago| ago <= ANSWER_AGE_MAX);
+        let role = match () {
+            () if is_leader => v1::Role::Leader,
+            () if !member.is_voter => v1::Role::Learner,
+            () if is_own && view.leadership.leader.is_none() => v1::Role::Candidate,
+            () if is_own || (we_lead && answers) => v1::Role::Follower,
+            () if we_lead => v1::Role::Unreachable,
+            // Only the leader knows how the others are.
+            () => v1::Role::Unspecified,
+        };
+        let matched = if is_own { Some(view.last_index) } else { member.matched_index };
+        v1::NodeStatus {
+            node_id: member.node_id,
+            name: member.member.name.clone(),
+            client_address: member.member.client_address.clone(),
+            peer_address: member.member.peer_address.clone(),
+            role: role.into(),
+            reachable: is_own || is_leader || answers,
+            matched_index: matched.unwrap_or(0),
+            lag: matched.map_or(0, |matched| view.last_index.saturating_sub(matched)),
+            clock_offset_ms: member.clock_offset_ms.unwrap_or(0),
+            clock_skew_ms: skew_ms(&self.consensus, member),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ mod session_stream;
 pub mod sessions;
 mod tokens;
 mod unfinished;
+mod vitals;
 
 pub use config::{Config, ConfigError};
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};

@@ -23,6 +23,7 @@ use crate::news::NewsDesk;
 use crate::pair::Pair;
 use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
+use crate::vitals::Gauges;
 
 /// How long a request may take before its outcome is called unknown. Far
 /// longer than a commit, shorter than a client's patience.
@@ -83,6 +84,8 @@ pub(crate) struct Node {
     /// Set where this is a main server or its back-up.
     pub(crate) pair: Option<Arc<Pair>>,
     pub(crate) telling: Arc<Telling>,
+    /// What the node remembers of itself; see [`crate::vitals`].
+    pub(crate) gauges: Gauges,
 }
 
 impl Node {
@@ -107,6 +110,7 @@ impl Node {
             stopping,
             pair,
             telling: Arc::new(telling),
+            gauges: Gauges::new(Instant::now()),
         });
         let mut leadership = node.consensus.watch_leadership();
         tokio::spawn(async move {

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::UnixTime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -254,6 +254,9 @@ pub async fn serve_until(
     let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
     let telling = Telling::new(network.clone(), to_peers.cloned());
     let node = Node::new(config, consensus.clone(), desk, signer, stops, pair.clone(), telling);
+    if let Some(tls) = &tls {
+        node.gauges.certificate_expires(tls.expires_at);
+    }
     let duties = tokio::spawn(leader::run(node.clone()));
     let watching = pair.clone().map(|pair| tokio::spawn(pair::watch(node.clone(), pair)));
     let calls = office.map(|prepared| tokio::spawn(office::run(node.clone(), prepared, wall)));
@@ -388,6 +391,7 @@ struct NodeTls {
     clients: Arc<ServerTls>,
     peers: Arc<ServerTls>,
     to_peers: ClientTls,
+    expires_at: SystemTime,
 }
 
 /// Reads and checks the certificates. Peers must show one of their own.
@@ -403,7 +407,7 @@ fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeEr
     };
     let identity = NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
     let now = UnixTime::since_unix_epoch(Duration::from_millis(wall.wall_ms()));
-    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
     let checked = check_certificate_files(&files, &identity, now)?;
     let peers_show = ClientCertificates::Required(checked.ca_pem.clone());
     Ok(Some(NodeTls {
@@ -411,6 +415,7 @@ fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeEr
         peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
         to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
         identity: checked.identity,
+        expires_at: checked.expires_at,
     }))
 }
 
@@ -509,7 +514,6 @@ async fn report_health(node: Arc<Node>, health: tonic_health::server::HealthRepo
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::SystemTime;
 
     use futures::FutureExt;
     use futures::future::BoxFuture;

@@ -10,6 +10,7 @@ mod checkout;
 mod checkouts;
 mod clock;
 mod cluster;
+mod concerns;
 mod consent;
 mod demo;
 mod drill;

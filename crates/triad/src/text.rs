@@ -113,6 +113,24 @@ pub fn ordinal(number: u64) -> String {
     format!("{number}{ending}")
 }
 
+/// `512 B`, `1.5 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes;
+    let mut tenths = 0;
+    let mut unit = 0;
+    while size >= 1_024 && unit + 1 < UNITS.len() {
+        tenths = size % 1_024 * 10 / 1_024;
+        size /= 1_024;
+        unit += 1;
+    }
+    match tenths {
+        0 => format!("{size} {}", UNITS[unit]),
+        _ if size >= 100 => format!("{size} {}", UNITS[unit]),
+        _ => format!("{size}.{tenths} {}", UNITS[unit]),
+    }
+}
+
 /// `1 seat`, `2 seats`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -188,6 +206,21 @@ mod tests {
         let table = [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th")];
         for (number, text) in table.into_iter().chain([(21, "21st"), (113, "113th")]) {
             assert_eq!(ordinal(number), text);
+        }
+    }
+
+    #[test]
+    fn bytes_have_a_unit_that_fits() {
+        let table = [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (200 << 20, "200 MiB"),
+            ((200 << 20) + (1 << 19), "200 MiB"),
+            (u64::MAX, "16777215 TiB"),
+        ];
+        for (number, text) in table {
+            assert_eq!(bytes(number), text);
         }
     }
 

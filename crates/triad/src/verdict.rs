@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use triad_proto::v1::{NodeStatus, PairPhase, PairStatus, Role, StatusResponse};
 
+use crate::concerns::{Concern, Severity, concerns};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 
@@ -89,12 +90,34 @@ pub struct Verdict {
     pub sentence: String,
     /// The comparison of the ledgers.
     pub ledgers: Ledgers,
+    /// What somebody should look at, the worst first.
+    pub concerns: Vec<Concern>,
 }
 
 /// The verdict that the answers come to. Of two answers of one node the first
 /// counts.
 pub fn verdict(answers: &[Answer]) -> Verdict {
+    let mut verdict = quorum_verdict(answers);
     let statuses = statuses(answers);
+    if let Some(view) = best_view(&statuses) {
+        verdict.concerns = concerns(view, &statuses, answers);
+    }
+    // All nodes are there, but something is wrong with one of them.
+    let worst = verdict.concerns.first().filter(|worst| worst.severity >= Severity::Warn);
+    if let Some(worst) = worst
+        && verdict.level == Level::Healthy
+    {
+        verdict.level = Level::Degraded;
+        verdict.sentence.push_str("; ");
+        verdict.sentence.push_str(&worst.line());
+    }
+    verdict
+}
+
+/// Who is there, and whether they serve.
+fn quorum_verdict(answers: &[Answer]) -> Verdict {
+    let statuses = statuses(answers);
+    let concerns = Vec::new();
     let ledgers = compare(&statuses);
     let Some(view) = best_view(&statuses) else {
         let count = answers.len();
@@ -103,10 +126,10 @@ pub fn verdict(answers: &[Answer]) -> Verdict {
         } else {
             format!("none of {count} servers answers")
         };
-        return Verdict { level: Level::Unreachable, sentence: servers, ledgers };
+        return Verdict { level: Level::Unreachable, sentence: servers, ledgers, concerns };
     };
     if let Some((level, sentence)) = pair_verdict(&statuses) {
-        return Verdict { level, sentence, ledgers };
+        return Verdict { level, sentence, ledgers, concerns };
     }
     let voters: Vec<&NodeStatus> = view.nodes.iter().filter(|node| votes(node)).collect();
     let total = voters.len().max(1);
@@ -115,10 +138,10 @@ pub fn verdict(answers: &[Answer]) -> Verdict {
         let answer = if answering == 1 { "answers" } else { "answer" };
         let freshness = view.freshness.unwrap_or_default();
         let sentence = format!(
-            "{answering} of {total} nodes {answer}; checkouts are refused (stale by {})",
+            "{answering} of {total} nodes {answer}; checkouts are refused (STALE by {})",
             show_ms(freshness.stale_ms)
         );
-        return Verdict { level: Level::NoQuorum, sentence, ledgers };
+        return Verdict { level: Level::NoQuorum, sentence, ledgers, concerns };
     }
     // A node is well when it answers us and the leader reaches it. Only the
     // leader knows whom it reaches.
@@ -136,7 +159,7 @@ pub fn verdict(answers: &[Answer]) -> Verdict {
         survivable(well, total)
     };
     let sentence = format!("{well} of {total} nodes, leader {leader}; {spare}");
-    Verdict { level, sentence, ledgers }
+    Verdict { level, sentence, ledgers, concerns }
 }
 
 /// How a main server and its back-up are; `None` for nodes that agree.
@@ -349,12 +372,12 @@ mod tests {
         expect(
             &[says(1, 3, 0, &[1]), silent(2), silent(3)],
             Level::NoQuorum,
-            "1 of 3 nodes answers; checkouts are refused (stale by 4.2 s)",
+            "1 of 3 nodes answers; checkouts are refused (STALE by 4.2 s)",
         );
         expect(
             &[says(1, 3, 0, &[1]), says(2, 3, 0, &[2]), silent(3)],
             Level::NoQuorum,
-            "2 of 3 nodes answer; checkouts are refused (stale by 4.2 s)",
+            "2 of 3 nodes answer; checkouts are refused (STALE by 4.2 s)",
         );
         expect(&[silent(1), silent(2), silent(3)], Level::Unreachable, "none of 3 servers answers");
         expect(&[silent(1)], Level::Unreachable, "the server does not answer");
@@ -405,7 +428,7 @@ mod tests {
         expect(
             &[alone, silent(2), silent(3)],
             Level::NoQuorum,
-            "1 of 3 nodes answers; checkouts are refused (stale by 500 ms)",
+            "1 of 3 nodes answers; checkouts are refused (STALE by 500 ms)",
         );
     }
 

@@ -1,0 +1,299 @@
+//! What is wrong with a cluster, or soon will be: each with the line that mends
+//! it. Said by `status`, `check`, `doctor` and `top` alike.
+
+use std::collections::BTreeSet;
+
+use triad_proto::v1::{NodeStatus, StatusResponse, Vitals};
+
+use crate::duration::show_ms;
+use crate::text::{bytes, instant};
+use crate::verdict::{Answer, is_cut_off, leads};
+
+const DAY_MS: u64 = 86_400_000;
+/// There is time to renew a certificate at leisure.
+const CERTIFICATE_WARN_MS: u64 = 30 * DAY_MS;
+/// There no longer is.
+const CERTIFICATE_ERR_MS: u64 = 7 * DAY_MS;
+/// Ordering a license takes a few weeks.
+const LICENSE_NOTE_MS: u64 = 30 * DAY_MS;
+/// One wrong clock is outvoted, but the second would not be.
+const SKEW_WARN_MS: u64 = 5_000;
+/// A day of usage history, the log and the image, with room to spare.
+const DISK_WARN_BYTES: u64 = 256 << 20;
+/// From here on a node hands leadership over, and refuses what it cannot keep.
+const DISK_ERR_BYTES: u64 = 32 << 20;
+/// A follower that is busy trails by hundreds, one that is in trouble by more.
+const LAG_WARN_ENTRIES: u64 = 10_000;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; the cluster itself is well.
+    Note,
+    /// The cluster serves, and somebody should look at it in the next days.
+    Warn,
+    /// Somebody should look at it now.
+    Err,
+}
+
+impl Severity {
+    /// For people and programs alike.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Note => "NOTE",
+            Severity::Warn => "WARN",
+            Severity::Err => "ERR",
+        }
+    }
+}
+
+/// Something that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which node, or empty for the cluster. Not yet safe to print.
+    pub node: String,
+    /// What is wrong. Not yet safe to print.
+    pub what: String,
+    /// What mends it; empty where there is nothing to be done.
+    pub remedy: String,
+}
+
+impl Concern {
+    /// On one line, without the remedy.
+    pub fn line(&self) -> String {
+        match self.node.as_str() {
+            "" => self.what.clone(),
+            node => format!("{node}: {}", self.what),
+        }
+    }
+}
+
+/// What is wrong with the nodes of `view`, the worst first. `heard` are the
+/// nodes' own words, one for each.
+pub fn concerns(
+    view: &StatusResponse,
+    heard: &[&StatusResponse],
+    answers: &[Answer],
+) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    for node in &view.nodes {
+        let own = heard.iter().find(|status| status.node_id == node.node_id);
+        let mut add = |severity, what: String, remedy: &str| {
+            let (node, remedy) = (node.name.clone(), remedy.to_owned());
+            concerns.push(Concern { severity, node, what, remedy });
+        };
+        match own {
+            None => silent(node, answers, &mut add),
+            Some(_) if is_cut_off(view, node) => add(
+                Severity::Err,
+                "it answers, but the leader does not reach it".to_owned(),
+                "let the peers' ports through between the nodes: `triad doctor` tries each",
+            ),
+            Some(_) => {}
+        }
+        if leads(view) {
+            follows(node, &mut add);
+        }
+        if let Some(own) = own {
+            for warning in &own.warnings {
+                add(Severity::Note, warning.clone(), "");
+            }
+            if let Some(vitals) = &own.vitals {
+                keeps(vitals, view.date_ms, &mut add);
+            }
+        }
+    }
+    concerns.extend(license(view));
+    concerns.extend(versions(heard));
+    concerns.sort_by_key(|concern| std::cmp::Reverse(concern.severity));
+    concerns
+}
+
+fn silent(node: &NodeStatus, answers: &[Answer], add: &mut impl FnMut(Severity, String, &str)) {
+    let asked = answers.iter().find(|answer| answer.address == node.client_address);
+    let met = asked.and_then(|answer| answer.outcome.as_ref().err());
+    let met = met.map_or("it was not asked in time", String::as_str);
+    add(
+        Severity::Err,
+        format!("no answer from {}: {met}", node.client_address),
+        "start it there with `systemctl start triad`, or see `triad doctor`; a machine that is \
+         lost is replaced with `triad node replace`",
+    );
+}
+
+fn follows(node: &NodeStatus, add: &mut impl FnMut(Severity, String, &str)) {
+    if node.lag > LAG_WARN_ENTRIES && node.reachable {
+        add(
+            Severity::Warn,
+            format!("it trails the leader by {} entries", node.lag),
+            "look at its disk and its network; it catches up by itself once they are fast enough",
+        );
+    }
+    if let Some(skew_ms) = node.clock_skew_ms.filter(|skew| skew.unsigned_abs() > SKEW_WARN_MS) {
+        let side = if skew_ms > 0 { "fast" } else { "slow" };
+        add(
+            Severity::Warn,
+            format!("its clock is {} {side}", show_ms(skew_ms.unsigned_abs())),
+            "set it there: `timedatectl set-ntp true`, then `chronyc makestep`",
+        );
+    }
+}
+
+fn keeps(vitals: &Vitals, date_ms: u64, add: &mut impl FnMut(Severity, String, &str)) {
+    let ends_ms = vitals.certificate_expires_ms;
+    if ends_ms > 0 && ends_ms < date_ms.saturating_add(CERTIFICATE_WARN_MS) {
+        let near = ends_ms < date_ms.saturating_add(CERTIFICATE_ERR_MS);
+        let severity = if near { Severity::Err } else { Severity::Warn };
+        let what = format!("its certificate {}", ending(ends_ms, date_ms));
+        add(severity, what, "issue another: `triad cert renew`");
+    }
+    if let Some(free) = vitals.disk_free_bytes.filter(|free| *free < DISK_WARN_BYTES) {
+        let severity = if free < DISK_ERR_BYTES { Severity::Err } else { Severity::Warn };
+        add(
+            severity,
+            format!("its disk has {} left", bytes(free)),
+            "make room on the disk of its data_dir, or keep less history: [history] keep_days",
+        );
+    }
+}
+
+fn license(view: &StatusResponse) -> Option<Concern> {
+    let vitals = view.vitals.as_ref()?;
+    let ends_ms = vitals.license_expires_ms;
+    let soon = ends_ms > 0 && ends_ms < view.date_ms.saturating_add(LICENSE_NOTE_MS);
+    soon.then(|| Concern {
+        severity: Severity::Note,
+        node: String::new(),
+        what: format!(
+            "the license of {} {}",
+            vitals.license_expires_feature,
+            ending(ends_ms, view.date_ms)
+        ),
+        remedy: "ask the publisher for the next one, then `triad license apply FILE`".to_owned(),
+    })
+}
+
+fn versions(heard: &[&StatusResponse]) -> Option<Concern> {
+    let versions: BTreeSet<&str> = heard.iter().map(|status| status.version.as_str()).collect();
+    (versions.len() > 1).then(|| Concern {
+        severity: Severity::Note,
+        node: String::new(),
+        what: format!(
+            "the nodes run different versions: {}",
+            versions.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+        remedy: "upgrade the others too, one after the other".to_owned(),
+    })
+}
+
+/// `ends in 12 d 3 h, 2026-12-10`; or that it has ended.
+pub fn ending(ends_ms: u64, date_ms: u64) -> String {
+    let day = instant(ends_ms);
+    let day = day.split(' ').next().unwrap_or_default();
+    match ends_ms.checked_sub(date_ms) {
+        Some(left_ms) if left_ms > 0 => format!("ends in {}, {day}", show_ms(left_ms)),
+        _ => format!("ended on {day}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use triad_proto::v1::{Freshness, Role};
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_795_442_709_000;
+
+    fn healthy() -> StatusResponse {
+        let node = |node_id, name: &str, role: Role| NodeStatus {
+            node_id,
+            name: name.into(),
+            client_address: format!("{name}:1"),
+            role: role.into(),
+            reachable: true,
+            clock_skew_ms: Some(-3),
+            ..NodeStatus::default()
+        };
+        StatusResponse {
+            freshness: Some(Freshness { linearizable: true, ..Freshness::default() }),
+            node_id: 1,
+            leader_id: 1,
+            has_quorum: true,
+            nodes: vec![node(1, "lic-a", Role::Leader), node(2, "lic-b", Role::Follower)],
+            date_ms: NOW_MS,
+            version: "0.1.0".into(),
+            vitals: Some(Vitals {
+                certificate_expires_ms: NOW_MS + 400 * DAY_MS,
+                license_expires_ms: NOW_MS + 90 * DAY_MS,
+                license_expires_feature: "solver".into(),
+                disk_free_bytes: Some(9 << 30),
+                ..Vitals::default()
+            }),
+            ..StatusResponse::default()
+        }
+    }
+
+    fn told(change: impl FnOnce(&mut StatusResponse, &mut StatusResponse)) -> Vec<String> {
+        let mut leader = healthy();
+        let mut follower = StatusResponse { node_id: 2, ..healthy() };
+        change(&mut leader, &mut follower);
+        let answers = [(1, &leader), (2, &follower)].map(|(id, status)| Answer {
+            address: format!("lic-{}:1", ["", "a", "b"][id]),
+            outcome: Ok(status.clone()),
+        });
+        let found = concerns(&leader, &[&leader, &follower], &answers);
+        found.iter().map(|found| format!("{} {}", found.severity.word(), found.line())).collect()
+    }
+
+    fn vitals(status: &mut StatusResponse) -> &mut Vitals {
+        status.vitals.as_mut().unwrap()
+    }
+
+    #[test]
+    fn a_healthy_cluster_is_no_concern() {
+        assert_eq!(told(|_, _| {}), [""; 0]);
+    }
+
+    #[test]
+    fn each_trouble_is_named_the_worst_first() {
+        let all = told(|leader, follower| {
+            leader.nodes[1].clock_skew_ms = Some(-3_600_000);
+            leader.nodes[1].lag = 20_000;
+            vitals(leader).license_expires_ms = NOW_MS + 3 * DAY_MS;
+            vitals(follower).certificate_expires_ms = NOW_MS + 2 * DAY_MS;
+            vitals(follower).disk_free_bytes = Some(200 << 20);
+            follower.version = "0.2.0".into();
+            follower.warnings.push("TLS is off".into());
+        });
+        let expected = [
+            "ERR lic-b: its certificate ends in 2 d, 2026-11-25",
+            "WARN lic-b: it trails the leader by 20000 entries",
+            "WARN lic-b: its clock is 1 h slow",
+            "WARN lic-b: its disk has 200 MiB left",
+            "NOTE lic-b: TLS is off",
+            "NOTE the license of solver ends in 3 d, 2026-11-26",
+            "NOTE the nodes run different versions: 0.1.0, 0.2.0",
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn every_trouble_comes_with_what_mends_it() {
+        let mut leader = healthy();
+        vitals(&mut leader).certificate_expires_ms = NOW_MS - 1;
+        vitals(&mut leader).disk_free_bytes = Some(1 << 20);
+        leader.nodes[1].reachable = false;
+        let answers = [Answer { address: "lic-b:1".into(), outcome: Err("refused".into()) }];
+        let found = concerns(&leader, &[&leader], &answers);
+        let lines: Vec<_> = found.iter().map(Concern::line).collect();
+        let expected = [
+            "lic-a: its certificate ended on 2026-11-23",
+            "lic-a: its disk has 1 MiB left",
+            "lic-b: no answer from lic-b:1: refused",
+        ];
+        assert_eq!(lines, expected);
+        assert!(found.iter().all(|found| !found.remedy.is_empty()), "{found:?}");
+    }
+}
