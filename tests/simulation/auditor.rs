@@ -38,6 +38,8 @@ pub struct Blackboard {
     pub transfer: AtomicBool,
     /// The node that takes another's place.
     pub replacement: Mutex<Option<Replacement>>,
+    /// The application that was cut off, and is to lose a checkout.
+    pub away: Mutex<Option<usize>>,
     /// When a node last gave a confirmed answer, ms.
     pub confirmed_ms: AtomicU64,
     pub now_ms: AtomicU64,
@@ -71,7 +73,7 @@ impl Auditor {
         let asking = NODES.map(|node| self.ask(node, pause, StdRng::seed_from_u64(dice.random())));
         let asking = futures::future::join_all(asking);
         let changing = self.change(StdRng::seed_from_u64(dice.random()));
-        futures::join!(asking, changing, self.replace());
+        futures::join!(asking, changing, self.replace(), self.take_from_who_is_away());
     }
 
     async fn ask(&self, node: u64, pause: Duration, mut dice: StdRng) {
@@ -180,6 +182,24 @@ impl Auditor {
             }
         }
         Ok(())
+    }
+
+    /// Takes a checkout back whose application cannot hear of it.
+    async fn take_from_who_is_away(&self) {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            let away = self.board.away.lock().expect("no panic while held").take();
+            let checkout = away.and_then(|application| self.oracle.checkout_of(application));
+            let Some(checkout) = checkout else { continue };
+            let change = Change::Revocation(checkout);
+            for node in NODES {
+                let tried = timeout(CALL_TIMEOUT, self.apply(node, &change)).await;
+                if let Ok(Ok(())) = tried {
+                    self.desk.figures.count("admin.revocations_while_away");
+                    break;
+                }
+            }
+        }
     }
 
     /// Has a new node take the place of a lost one, as long as that takes.

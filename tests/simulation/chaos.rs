@@ -65,6 +65,14 @@ pub enum Fault {
     /// The others believe that the leader is dead. It alone is reached by an
     /// application, which a moment later reaches nobody.
     StrandedApplication,
+    /// The leader reaches no other node for longer than a lease, and applications
+    /// reach it.
+    StrandedLeader,
+    /// An application is cut off, comes back for a moment, and is cut off again.
+    BriefReturn,
+    /// An application is cut off for less than a lease, and what it holds is
+    /// taken back meanwhile.
+    RevokedWhileAway,
 }
 
 /// For how long a leader believes what a clock showed.
@@ -75,7 +83,7 @@ const CLOCK_REMEMBERED: Duration = Duration::from_secs(6);
 /// which lives, keeps them. Only with `--known`.
 const KNOWN: [Fault; 1] = [Fault::ClientPortRefuses];
 
-const ALL: [Fault; 30] = [
+const ALL: [Fault; 33] = [
     Fault::Isolate,
     Fault::IsolateFromPeers,
     Fault::Bridge,
@@ -106,6 +114,9 @@ const ALL: [Fault; 30] = [
     Fault::TwoWallClocks,
     Fault::Damage,
     Fault::StrandedApplication,
+    Fault::StrandedLeader,
+    Fault::BriefReturn,
+    Fault::RevokedWhileAway,
 ];
 
 /// See the module.
@@ -435,6 +446,28 @@ impl Chaos {
                 let links = site.around(site.applications[application], true);
                 self.cut(site, links, now);
             }
+            Fault::StrandedLeader => {
+                let Some(leader) = site.leader().filter(|leader| site.is_up(*leader)) else {
+                    return false;
+                };
+                let links = site.around(site.nodes[leader].machine, false);
+                self.cut_for(site, links, now, 3_000, 9_000);
+            }
+            Fault::BriefReturn => {
+                let links = site.around(site.applications[application], true);
+                let back = self.cut_for(site, links.clone(), now, 800, 2_600);
+                if self.dice.random() {
+                    self.pending.push((back, Later::Reset(site.applications[application])));
+                }
+                let again = back + ms(&mut self.dice, 30, 600);
+                self.pending.push((again, Later::Cut(links)));
+            }
+            Fault::RevokedWhileAway => {
+                let links = site.around(site.applications[application], true);
+                let back = self.cut_for(site, links, now, 500, 2_400);
+                self.pending.push((back, Later::Reset(site.applications[application])));
+                *board.away.lock().expect("no panic while held") = Some(application);
+            }
         }
         true
     }
@@ -446,6 +479,23 @@ impl Chaos {
         // Some last for longer than two leases and what a new leader adds to one.
         let longest = if self.dice.random_range(0..4) == 0 { 14_000 } else { 6_000 };
         self.pending.push((now + ms(&mut self.dice, 50, longest), Later::Links(links)));
+    }
+
+    /// Until when: so many milliseconds, drawn.
+    fn cut_for(
+        &mut self,
+        site: &Site,
+        links: Vec<(MachineId, MachineId)>,
+        now: Duration,
+        from_ms: u64,
+        to_ms: u64,
+    ) -> Duration {
+        for (from, to) in &links {
+            site.world.network.link(*from, *to, |link| link.is_cut = true);
+        }
+        let until = now + ms(&mut self.dice, from_ms, to_ms);
+        self.pending.push((until, Later::Links(links)));
+        until
     }
 
     fn spoil(

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use triad_client::Witness;
 use triad_ledger::names::SessionId;
 use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Outcome, StateHash};
 use triad_ledger::{Silence, encode_commands};
+use triad_proto::v1::session_call::Call;
+use triad_proto::v1::session_event::Event as Told;
 use triad_raft::{Observed, Observer};
-use triad_tests::history::{Entry, History, Model, Read, Recorder, Reply, Settled};
+use triad_tests::history::{Entry, Held, History, Model, Read, Recorder, Reply, Settled};
 
 use crate::application::user;
 use crate::cluster::{EPOCH_MS, LEASE};
@@ -27,6 +30,14 @@ const BEHIND_MAX: Duration = Duration::from_secs(40);
 const BELIEF_MARGIN: Duration = Duration::from_millis(200);
 /// What is due by cluster time is done within this.
 const DUE_WITHIN: Duration = Duration::from_millis(2_500);
+/// Seats that a client does not know of, although it is heard, are back within
+/// this: what the answer takes, and the application until it looks.
+const FORGOTTEN_MAX: Duration = Duration::from_secs(6);
+/// A client is heard while its heartbeats are acknowledged as often as this.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// For how long a leader without a quorum may acknowledge heartbeats, and how
+/// much later it may receive one than it was sent.
+const QUORUM_LEASE: Duration = Duration::from_millis(2_500);
 /// A loan that is over is noticed within this.
 const LOAN_ENDS_WITHIN: Duration = Duration::from_secs(4);
 
@@ -49,6 +60,15 @@ struct Seen {
     first_to_apply: Option<u64>,
     /// Seats that were taken back while their client may not have heard of it.
     taken_back: BTreeMap<u64, Duration>,
+    /// For how long, while its client was heard, each checkout was held that no
+    /// application knew of.
+    forgotten: BTreeMap<u64, Duration>,
+    compared_at: Duration,
+    /// When the first entry of the newest term was applied.
+    newest_term: (u64, Duration),
+    /// The term of the leader at the other end of each session's stream, and
+    /// when each beat was sent.
+    streams: BTreeMap<[u8; 16], Beats>,
     /// More clocks than one were wrong: the date may be anything.
     date_is_lost: bool,
     figures: Figures,
@@ -100,6 +120,10 @@ impl Oracle {
             applied: BTreeMap::new(),
             first_to_apply: None,
             taken_back: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            compared_at: Duration::ZERO,
+            newest_term: (0, Duration::ZERO),
+            streams: BTreeMap::new(),
             date_is_lost: false,
             figures,
             trace: Trace::default(),
@@ -164,6 +188,14 @@ impl Oracle {
         seen.reads.push(Read { invoked, returned, index });
     }
 
+    /// The first checkout of an application that is not a loan.
+    pub fn checkout_of(&self, application: usize) -> Option<u64> {
+        let (seen, user) = (self.seen(), user(application));
+        let is_its = |held: &&Held| held.user == user && held.lent_until_ms.is_none();
+        let held = seen.model.held().iter();
+        held.filter(|(_, held)| is_its(held)).map(|(id, _)| *id).next()
+    }
+
     /// Some checkout that is held, drawn by a number.
     pub fn some_checkout(&self, drawn: u64) -> Option<u64> {
         let seen = self.seen();
@@ -201,10 +233,10 @@ impl Oracle {
                 seen.must_hold(*index, checkout, "believes in");
             }
         }
-        // While the date may be anything, so may the end of a loan.
+        seen.look_for_forgotten(desk);
+        // What is lent comes back at its end, and not before.
         let lent = seen.model.held().values().any(|held| held.lent_until_ms.is_some());
-        let excused = seen.date_is_lost && lent;
-        if let Some(index) = desk.who_waits_in_vain().filter(|_| !excused) {
+        if let Some(index) = desk.who_waits_in_vain().filter(|_| !lent) {
             let (held, waiting) = (seen.holders(), seen.model.waiting());
             seen.fail(format!(
                 "P12: application {index} waits for seats that all have returned; {waiting} wait, \
@@ -241,6 +273,12 @@ impl Oracle {
         });
         let unknown: Vec<_> = unknown.map(|(id, held)| format!("{id}: {held:?}")).collect();
         (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+
+    /// What is lent for longer than it was to be.
+    pub fn loans_that_are_over(&self) -> Option<String> {
+        let everything: BTreeSet<u64> = self.seen().model.held().keys().copied().collect();
+        self.unknown_holders(&everything)
     }
 
     /// What a leader that is well should have noticed by now, if it has not.
@@ -289,6 +327,36 @@ impl Seen {
         held.collect::<Vec<_>>().join(", ")
     }
 
+    /// P3: what no application knows of is not held for long by a client that
+    /// lives.
+    fn look_for_forgotten(&mut self, desk: &Desk) {
+        const EVERY: Duration = Duration::from_millis(100);
+        let since = self.now - self.compared_at;
+        if since < EVERY {
+            return;
+        }
+        self.compared_at = self.now;
+        let known = desk.known();
+        let held = self.model.held();
+        let is_forgotten = |id: &u64| {
+            held.get(id).is_some_and(|held| held.lent_until_ms.is_none()) && !known.contains(id)
+        };
+        self.forgotten.retain(|id, _| is_forgotten(id));
+        let is_heard = |id: &u64| {
+            let beats = self.streams.get(&held[id].session.0);
+            let heard = beats.and_then(|beats| beats.acknowledged);
+            heard.is_some_and(|heard| self.now - heard < HEARD_WITHIN)
+        };
+        for id in held.keys().filter(|id| is_forgotten(id) && is_heard(id)) {
+            *self.forgotten.entry(*id).or_default() += since;
+        }
+        let longest = self.forgotten.iter().find(|(_, held)| **held > FORGOTTEN_MAX);
+        if let Some((id, _)) = longest {
+            let what = &held[id];
+            self.fail(format!("P3: checkout {id} is held, and nobody knows of it: {what:?}"));
+        }
+    }
+
     /// An application uses these seats, so they must be its own.
     fn must_hold(&mut self, application: usize, checkout: u64, how: &str) {
         let Some(held) = self.model.held().get(&checkout) else {
@@ -328,6 +396,7 @@ impl Seen {
                 let last = self.log.last_key_value().map_or(0, |(_, last)| last.term);
                 if term > last {
                     self.figures.count("cluster.terms");
+                    self.newest_term = (term, self.now);
                 }
                 self.log.insert(index, entry);
                 self.first_to_apply = Some(node);
@@ -411,6 +480,22 @@ impl Seen {
         }
     }
 
+    /// P6: a leader that has another after it acknowledges nothing that was sent
+    /// long after that one came.
+    fn acknowledged(&mut self, session_id: &[u8; 16], beat: u64) {
+        let Some(beats) = self.streams.get_mut(session_id) else { return };
+        let Some(sent) = beats.sent.remove(&beat) else { return };
+        beats.acknowledged = Some(self.now);
+        beats.sent = beats.sent.split_off(&beat);
+        let (term, (newest, since)) = (beats.term, self.newest_term);
+        if term < newest && sent > since + QUORUM_LEASE {
+            self.fail(format!(
+                "P6: a leader of term {term} acknowledges a heartbeat that was sent at {sent:?}, \
+                 and term {newest} began at {since:?}"
+            ));
+        }
+    }
+
     /// P9: cluster time and date are those of the world, whatever one wall clock
     /// says.
     fn check_stamp(&mut self, at: At) {
@@ -470,6 +555,45 @@ fn settled(event: &Event) -> Option<Settled> {
             Some(Settled { session, request: request.0, reply: Reply::of_answer(answer) })
         }
         _ => None,
+    }
+}
+
+/// What one session has said to the leader that it speaks to.
+#[derive(Default)]
+struct Beats {
+    term: u64,
+    sent: BTreeMap<u64, Duration>,
+    /// When one was acknowledged last.
+    acknowledged: Option<Duration>,
+}
+
+/// Watches the heartbeats of an application, and passes on what it sees.
+pub struct BeatWatch {
+    pub oracle: Arc<Oracle>,
+    pub next: Arc<dyn Witness>,
+}
+
+impl Witness for BeatWatch {
+    fn said(&self, session_id: &[u8; 16], call: &Call) {
+        if let Call::Beat(beat) = call {
+            let mut seen = self.oracle.seen();
+            let now = seen.now;
+            seen.streams.entry(*session_id).or_default().sent.insert(beat.beat, now);
+        }
+        self.next.said(session_id, call);
+    }
+
+    fn heard(&self, session_id: &[u8; 16], event: &Told) {
+        match event {
+            Told::Opened(opened) => {
+                let term = opened.position.as_ref().map_or(0, |position| position.term);
+                let beats = Beats { term, ..Beats::default() };
+                self.oracle.seen().streams.insert(*session_id, beats);
+            }
+            Told::Beat(beat) => self.oracle.seen().acknowledged(session_id, beat.beat),
+            _ => {}
+        }
+        self.next.heard(session_id, event);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::chaos::Chaos;
 use crate::cluster::{NODES, Node, NodeState};
 use crate::desk::{Desk, Phase};
 use crate::figures::Figures;
-use crate::oracle::Oracle;
+use crate::oracle::{BeatWatch, Oracle};
 use crate::settings::Settings;
 use crate::world::{Machine, MachineId, World};
 
@@ -113,7 +113,8 @@ impl Site {
         }
         let (seed, runtime_seed) = (self.world.dice.random(), self.world.dice.random());
         let (network, desk) = (self.world.network.of(id), self.desk.clone());
-        let witness = self.recorder.clone();
+        let (oracle, next) = (self.oracle.clone(), self.recorder.clone());
+        let witness = Arc::new(BeatWatch { oracle, next });
         let application = Application { index, seed, network, desk, witness };
         self.world.machine(id).start(runtime_seed, application.live());
     }
@@ -138,6 +139,12 @@ impl Site {
             let is_running = self.world.machine(self.nodes[node].machine).is_running();
             match self.nodes[node].state {
                 NodeState::Up if !is_running && self.nodes[node].has_refused() => {
+                    if !self.nodes[node].is_damaged {
+                        self.oracle.violated(format!(
+                            "P8: node {} refuses what nobody has altered",
+                            self.nodes[node].id
+                        ));
+                    }
                     self.desk.figures.count("nodes.refused_damage");
                     self.nodes[node].state = NodeState::Lost;
                 }
@@ -290,6 +297,9 @@ fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duratio
                     ));
                 }
             }
+        }
+        if quiet && let Some(loans) = oracle.loans_that_are_over() {
+            oracle.violated(format!("P12: loans are over, and not ended: {loans}"));
         }
         if quiet && let Some(overdue) = oracle.overdue() {
             oracle.violated(format!("P12: what is due is not done: {overdue}"));

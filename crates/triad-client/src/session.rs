@@ -382,6 +382,9 @@ impl Session {
 
     fn opened(&mut self, mut open: OpenStream, now: Instant) {
         self.end_search();
+        if let Some(witness) = &self.settings.witness {
+            witness.heard(&self.id, &Event::Opened(open.opened.clone()));
+        }
         let lease = Duration::from_millis(open.opened.lease_ms);
         let grace = Duration::from_millis(open.opened.disconnect_grace_ms);
         let heartbeat = Duration::from_millis(open.opened.heartbeat_interval_ms.max(10));

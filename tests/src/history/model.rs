@@ -38,6 +38,8 @@ pub struct Model {
     /// when that is done matters.
     freed: BTreeSet<String>,
     settled: Vec<Settled>,
+    /// Some administrator's token is known.
+    is_founded: bool,
 }
 
 #[derive(Clone)]
@@ -225,8 +227,12 @@ impl Model {
             Command::BeginEpoch { .. } | Command::Adopt { .. } => Reply::Noted,
             // Administrators have the rights that they need; who has not is not asked about.
             Command::By { command, .. } => self.obey(term, command),
-            Command::FoundToken { .. }
-            | Command::CreateToken { .. }
+            // The first token counts, whichever node notes it first.
+            Command::FoundToken { .. } => match std::mem::replace(&mut self.is_founded, true) {
+                true => Reply::Void,
+                false => Reply::Noted,
+            },
+            Command::CreateToken { .. }
             | Command::RevokeToken { .. }
             | Command::NoteUse { .. }
             | Command::NoteDeed { .. } => Reply::Noted,
