@@ -1,5 +1,8 @@
 //! `triad events`: what happened, an event on each line, and what happens.
 
+#[path = "events/debug_log.rs"]
+mod debug_log;
+
 use triad_proto::v1::{EndReason, EventKind, HistoryEvent, ListEventsRequest};
 
 use crate::args::OutputFormat;
@@ -34,6 +37,9 @@ pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exi
         follow: arguments.follow,
     };
     let mut history = History::open(Cluster::new(settings)?, request).await?;
+    if arguments.debug_log {
+        return debug_log::run(settings, history).await;
+    }
     let mut printer = Printer::new(settings.output, arguments.follow);
     let mut reader = printer.begin()?;
     while reader == Reader::Reads {
