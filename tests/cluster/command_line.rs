@@ -10,7 +10,7 @@ use triad_tests::cluster::{FEATURE, START_LIMIT};
 use triad_tests::node::{Ended, run};
 use triad_tests::program::repository;
 use triad_tests::skip::skip;
-use triad_tests::{Cluster, Holders, Options};
+use triad_tests::{Cluster, Holders, Options, wait};
 
 /// What a command may take beyond the time it was given: a process starts, on a
 /// machine that does other things besides.
@@ -277,4 +277,78 @@ async fn a_cluster_is_checked_examined_and_drilled() {
     assert!(doctor.stdout.contains("systemctl start triad"), "{doctor:?}");
     let refused = cluster.triad("drill --yes").await;
     assert_eq!(refused.code(), 2, "{refused:?}");
+}
+
+/// A terminal that nobody sits at.
+struct Pane {
+    socket: String,
+}
+
+impl Pane {
+    async fn tmux(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = tokio::process::Command::new("tmux");
+        command.args(["-L", &self.socket, "-f", "/dev/null"]).args(arguments);
+        let ended = command.stdin(Stdio::null()).output().await.ok()?;
+        ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
+    /// Waits until the terminal shows this.
+    async fn until(&self, told: &str) -> String {
+        let look = async || {
+            let shown = self.tmux(&["capture-pane", "-p"]).await.unwrap_or_default();
+            if shown.contains(told) { Ok(shown) } else { Err(shown) }
+        };
+        wait::until(&format!("the terminal shows {told:?}"), START_LIMIT, look).await
+    }
+}
+
+impl Drop for Pane {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new("tmux");
+        let _ = command.args(["-L", &self.socket, "kill-server"]).stderr(Stdio::null()).status();
+    }
+}
+
+/// The screen of `top` in a real terminal: it shows the cluster, obeys keys, follows
+/// a failover, and survives a window of hardly any size.
+#[tokio::test]
+async fn top_on_a_real_terminal() {
+    let pane = Pane { socket: format!("triad-tests-{}", std::process::id()) };
+    if pane.tmux(&["-V"]).await.is_none() {
+        return skip("there is no tmux; run tests/setup.sh");
+    }
+    let mut cluster = Cluster::start(Options::default()).await;
+    let leader = cluster.settled().await;
+    let _holders = Holders::seat(&cluster, 3).await;
+    let top = cluster.command("top --interval 300ms");
+    let program = top.as_std().get_program().to_str().unwrap().to_owned();
+    let mut line = String::from("LANG=C.UTF-8 NO_COLOR=1");
+    for (name, value) in top.as_std().get_envs() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.and_then(|v| v.to_str())) {
+            line.push_str(&format!(" {name}='{value}'"));
+        }
+    }
+    line.push_str(&format!(" {program} top --interval 300ms; echo ended $?; exec cat"));
+    let started = pane.tmux(&["new-session", "-d", "-x", "110", "-y", "30", &line]).await;
+    assert!(started.is_some(), "tmux does not start");
+    let shown = pane.until("3 of 100").await;
+    let healthy = format!("Healthy: 3 of 3 nodes, leader {}", cluster.nodes[leader].name);
+    assert!(shown.contains(&healthy), "{shown}");
+    assert!(shown.contains("[Features]") && shown.contains("█"), "{shown}");
+    pane.tmux(&["send-keys", "Tab"]).await;
+    let shown = pane.until("[Checkouts]").await;
+    assert_eq!(shown.matches("1 seat of solver").count(), 3, "{shown}");
+    pane.tmux(&["send-keys", "BTab", "BTab"]).await;
+    pane.until("[Events]").await;
+    pane.tmux(&["send-keys", "Tab", "p"]).await;
+    pane.until("PAUSED").await;
+    pane.tmux(&["send-keys", "p"]).await;
+    pane.tmux(&["resize-window", "-x", "2", "-y", "1"]).await;
+    pane.tmux(&["resize-window", "-x", "110", "-y", "30"]).await;
+    pane.until("[Features]").await;
+    cluster.nodes[leader].kill9().await;
+    let shown = pane.until("Degraded: 2 of 3 nodes").await;
+    assert!(shown.contains("3 of 100"), "{shown}");
+    pane.tmux(&["send-keys", "q"]).await;
+    pane.until("ended 0").await;
 }

@@ -28,7 +28,7 @@ use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
 use self::tokens::TokenVerb;
-use self::watching::{CheckArguments, DoctorArguments};
+use self::watching::{CheckArguments, DoctorArguments, TopArguments};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -160,6 +160,8 @@ pub enum Verb {
     Checkout(CheckoutArguments),
     /// Whether the cluster is healthy, node by node
     Status,
+    /// The whole cluster on one screen, alive
+    Top(TopArguments),
     /// One line and an exit code for monitoring: OK, WARNING, CRITICAL or UNKNOWN
     Check(CheckArguments),
     /// Look at everything that can be wrong, and say what mends it

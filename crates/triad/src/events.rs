@@ -137,7 +137,7 @@ impl Printer {
 }
 
 /// An event on one line.
-fn told(event: &HistoryEvent, wide: bool) -> String {
+pub fn told(event: &HistoryEvent, wide: bool) -> String {
     let words = match event.text.as_str() {
         "" => in_words(event),
         text => printable(text),
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_name_and_is_found_by_it() {
         let names: Vec<_> = kinds().map(kind_name).collect();
-        assert_eq!(names.len(), 16, "{names:?}");
+        assert_eq!(names.len(), 20, "{names:?}");
         assert!(names.contains(&"marked-lost".to_owned()), "{names:?}");
         for kind in kinds() {
             assert_eq!(kind_named(&kind_name(kind)), Some(kind));

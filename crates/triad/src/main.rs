@@ -52,6 +52,7 @@ mod status;
 mod table;
 mod text;
 mod token;
+mod top;
 mod verdict;
 mod why;
 
@@ -127,6 +128,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Checkout(arguments) => checkout::run(settings, &arguments).await,
         Verb::Status => status::run(settings).await,
         Verb::Check(arguments) => check::run(settings, &arguments).await,
+        Verb::Top(arguments) => top::run(settings, &arguments).await,
         Verb::Doctor(arguments) => doctor::run(settings, &arguments).await,
         Verb::Features { feature } => lists::features(settings, feature).await,
         Verb::Sessions => lists::sessions(settings).await,

@@ -1,8 +1,11 @@
 //! The command line of those who look after a cluster, as typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+
+use crate::duration;
 
 /// See [`super::Verb::Check`].
 #[derive(Debug, Args)]
@@ -31,6 +34,18 @@ impl CheckArguments {
     pub fn wants_features(&self) -> bool {
         self.all_features || !self.features.is_empty()
     }
+}
+
+/// See [`super::Verb::Top`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad top
+  triad top --interval 500ms")]
+pub struct TopArguments {
+    /// Between two looks
+    #[arg(long, default_value = "2s", value_parser = duration::parse, value_name = "TIME")]
+    pub interval: Duration,
 }
 
 /// See [`super::Verb::Doctor`].
