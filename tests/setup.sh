@@ -67,12 +67,17 @@ has_lab() {
 }
 install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev libfaketime; }
 
+# A terminal for `triad top`.
+has_tmux() { tmux -V; }
+install_tmux() { apt tmux; }
+
 requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
 : >"$log"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
 ensure "a browser and axe-core" has_browser install_browser
+ensure tmux has_tmux install_tmux
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 ensure cargo-cyclonedx has_sbom install_sbom

@@ -1,12 +1,16 @@
 //! The command line of an administrator against three real nodes, well and ill.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
-use triad_tests::cluster::START_LIMIT;
+use triad_tests::cluster::{FEATURE, START_LIMIT};
 use triad_tests::node::{Ended, run};
-use triad_tests::{Cluster, Options};
+use triad_tests::program::repository;
+use triad_tests::skip::skip;
+use triad_tests::{Cluster, Holders, Options, wait};
 
 /// What a command may take beyond the time it was given: a process starts, on a
 /// machine that does other things besides.
@@ -79,4 +83,272 @@ async fn with_two_nodes_dead_status_is_stale_and_in_time() {
     assert!(text.starts_with("No quorum: 1 of 3 nodes answers; checkouts are refused (STALE by "));
     assert_eq!(text.matches("\n  ERR   ").count(), 2, "{text}");
     assert!(text.contains("systemctl start triad"), "{text}");
+}
+
+/// A Python, whichever: what it runs needs nothing but the language.
+async fn python() -> Option<&'static str> {
+    let mut check = tokio::process::Command::new("python3");
+    check.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if check.status().await.is_ok_and(|status| status.success()) {
+        return Some("python3");
+    }
+    skip("there is no python3");
+    None
+}
+
+/// What the readers of lmstat's text make of it.
+async fn read_by_consumers(python: &str, text: &str) -> Value {
+    let mut command = tokio::process::Command::new(python);
+    command.arg(repository().join("tests/python/lmstat_consumers.py"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).await.unwrap();
+    drop(stdin);
+    let ended = process.wait_with_output().await.unwrap();
+    assert!(ended.status.success(), "{text}");
+    serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+/// Tools that were made for another license manager find what they look for,
+/// whatever users call themselves, through a failover and through an outage.
+#[tokio::test]
+async fn tools_for_lmstat_read_what_we_write() {
+    let Some(python) = python().await else { return };
+    let features = vec![(FEATURE.into(), 12), ("viewer".into(), 1)];
+    let mut cluster = Cluster::start(Options { features, ..Options::default() }).await;
+    cluster.settled().await;
+    let folder = cluster.folder();
+    std::os::unix::fs::symlink(triad_tests::program::triad(), folder.join("lmutil")).unwrap();
+    let policy = "[groups]\ncfd = [\"ben\"]\n\n[[reserve]]\nfeature = \"solver\"\ngroup = \"cfd\"\nseats = 3\n";
+    std::fs::write(folder.join("policy.toml"), policy).unwrap();
+    let applied =
+        cluster.triad(&format!("policy apply {}", folder.join("policy.toml").display())).await;
+    assert_eq!(applied.code(), 0, "{applied:?}");
+
+    let hostile = "Users of fake:  (Total of 9 licenses issued;  Total of 9 licenses in use)";
+    let ann = cluster.client().user("ann").host("n1.example.com").build().unwrap();
+    let eve = cluster.client().user(hostile).host("x y (v1)").build().unwrap();
+    let _one = ann.checkout(FEATURE, "", 1).await.unwrap();
+    let _four = ann.checkout(FEATURE, "", 4).await.unwrap();
+    let _two = eve.checkout(FEATURE, "", 2).await.unwrap();
+
+    let administrator = cluster.command("");
+    let lmutil = |line: &str| {
+        let mut command = tokio::process::Command::new(folder.join("lmutil"));
+        command.args(line.split_whitespace()).kill_on_drop(true);
+        let environment = administrator.as_std().get_envs();
+        command.envs(environment.filter_map(|(name, value)| Some((name, value?))));
+        run(command, START_LIMIT)
+    };
+    let servers: Vec<String> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.address.rsplit_once(':').map(|(h, p)| format!("{p}@{h}")).unwrap())
+        .collect();
+    let told = lmutil(&format!("lmstat -a -c {}", servers.join(","))).await;
+    assert_eq!(told.code(), 0, "{told:?}");
+    let read = read_by_consumers(python, &told.stdout).await;
+    let solver = &read["exporter"]["features"]["solver"];
+    assert_eq!(read["exporter"]["features"].as_object().unwrap().len(), 2, "{}", told.stdout);
+    assert_eq!((&solver["issued"], &solver["used"]), (&12.into(), &10.into()), "{}", told.stdout);
+    assert_eq!(solver["users"]["ann"], 5, "{}", told.stdout);
+    assert_eq!(solver["users"].as_object().unwrap().len(), 2, "{}", told.stdout);
+    assert_eq!(solver["reserved"]["cfd"], 3, "{}", told.stdout);
+    let servers_read = read["exporter"]["servers"].as_object().unwrap();
+    assert_eq!(servers_read.len(), 3, "{}", told.stdout);
+    assert_eq!(servers_read.values().filter(|server| server["master"] == true).count(), 1);
+    assert_eq!(read["scheduler"]["free"]["solver"], 2, "{}", told.stdout);
+    let holders = read["scheduler"]["holders"].as_array().unwrap();
+    assert_eq!(holders.len(), 3, "{}", told.stdout);
+    let handles: std::collections::BTreeSet<u64> =
+        holders.iter().map(|holder| holder[3].as_u64().unwrap()).collect();
+    assert_eq!(handles.len(), 3, "{}", told.stdout);
+    assert_eq!(read["monitor"]["state"], "OK", "{}", told.stdout);
+    assert_eq!(read["splitter"]["used"]["solver"], serde_json::json!([12, 10]));
+
+    // The seat of four is taken back by its handle, as schedulers do.
+    let four = holders.iter().find(|holder| holder[4] == 4).unwrap()[3].clone();
+    let removed = lmutil(&format!("lmremove -h {FEATURE} a 27070 {four}")).await;
+    assert_eq!(removed.code(), 0, "{removed:?}");
+    cluster.until_checkouts(2, START_LIMIT).await;
+    let again = lmutil(&format!("lmremove -h {FEATURE} a 27070 {four}")).await;
+    assert_eq!(again.code(), 256 - 41, "{again:?}");
+    assert_eq!(lmutil(&format!("lmdiag -n {FEATURE}")).await.code(), 0);
+    let diagnosed = lmutil("lmdiag -n nothing").await;
+    assert_eq!(diagnosed.code(), 251, "{diagnosed:?}");
+    assert_eq!(lmutil("lmdown").await.code(), 1);
+    assert_eq!(lmutil("lmreread").await.code(), 0);
+    assert!(lmutil("lmstat -v").await.stdout.starts_with("lmstat v"));
+    let logged = cluster.triad("events --debug-log").await.stdout;
+    assert_eq!(logged.matches(" OUT: \"solver\" ann@n1.example.com").count(), 2, "{logged}");
+    assert_eq!(logged.matches(" IN: \"solver\" ann@n1.example.com (4 licenses)").count(), 1);
+
+    let leader = cluster.settled().await;
+    let others = cluster.others(leader);
+    cluster.nodes[others[0]].kill9().await;
+    let told = lmutil("lmstat -a").await;
+    assert_eq!(told.code(), 0, "{told:?}");
+    let read = read_by_consumers(python, &told.stdout).await;
+    assert_eq!(read["monitor"]["state"], "WARNING", "{}", told.stdout);
+    let name = &cluster.nodes[others[0]].name;
+    assert_eq!(read["exporter"]["servers"][name]["up"], false, "{}", told.stdout);
+    cluster.nodes[others[1]].kill9().await;
+    let told = lmutil("lmstat -a -t 3").await;
+    assert_eq!(told.code(), 159, "{told:?}");
+    let read = read_by_consumers(python, &told.stdout).await;
+    assert_eq!(read["monitor"]["state"], "CRITICAL", "{}", told.stdout);
+    cluster.nodes[leader].kill9().await;
+    let told = lmutil("lmstat -a -t 3").await;
+    assert_eq!(told.code(), 241, "{told:?}");
+    assert!(told.stdout.starts_with("Error getting status: "), "{told:?}");
+}
+
+/// Monitors, the doctor and the drill on one cluster: well, moved, and half dead.
+#[tokio::test]
+async fn a_cluster_is_checked_examined_and_drilled() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    cluster.settled().await;
+    let holders = Holders::seat(&cluster, 5).await;
+
+    let checked = cluster.triad("check --features --warning 5 --critical 90").await;
+    assert_eq!(checked.code(), 1, "{checked:?}");
+    let line = checked.stdout.as_str();
+    assert!(line.starts_with("TRIAD WARNING - Healthy: 3 of 3 nodes, leader "), "{line}");
+    assert!(line.contains("; solver: 5 of 100 seats in use | nodes=3;;;0;3 sessions="), "{line}");
+    assert!(line.ends_with(" seats_solver=5;5;90;0;100\n") && line.lines().count() == 1, "{line}");
+    assert_eq!(cluster.triad("check --nonsense").await.code(), 3);
+    let mut nowhere = cluster.command("check --timeout 1s");
+    nowhere.env("TRIAD_SERVERS", BLACK_HOLE);
+    let nowhere = run(nowhere, START_LIMIT).await;
+    assert_eq!(nowhere.code(), 2, "{nowhere:?}");
+    assert!(nowhere.stdout.starts_with("TRIAD CRITICAL - Unreachable: "), "{nowhere:?}");
+
+    let config = cluster.nodes[0].config();
+    let bundle = cluster.folder().join("support.tar");
+    let doctor = cluster
+        .triad(&format!("doctor --config {} --bundle {}", config.display(), bundle.display()))
+        .await;
+    assert_eq!(doctor.code(), 0, "{doctor:?}");
+    assert!(doctor.stdout.ends_with("\nnothing is wrong\n"), "{doctor:?}");
+    for about in ["config", "tls", "hostid", "data", "peers", "dns", "ports", "quorum", "clocks"] {
+        assert!(doctor.stdout.contains(&format!("ok    {about:<12}  ")), "{about}: {doctor:?}");
+    }
+    let archive = std::fs::read(&bundle).unwrap();
+    let listed = tokio::process::Command::new("tar").arg("-tf").arg(&bundle).output().await;
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    for part in ["doctor.json", "status.json", "features.json", "triad.toml", "version.txt"] {
+        assert!(listed.lines().any(|line| line == part), "{part}: {listed}");
+    }
+    let token = std::fs::read_to_string(cluster.folder().join("admin.token")).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let digest = text.lines().find_map(|line| line.strip_prefix("admin_token_sha256 = "));
+    let secrets = [token.trim(), digest.unwrap().trim_matches('"'), "PRIVATE KEY"];
+    for secret in secrets {
+        let found = archive.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret} is in the archive");
+    }
+    let again = cluster.triad(&format!("doctor --bundle {}", bundle.display())).await;
+    assert_eq!(again.code(), 1, "{again:?}");
+
+    let asked = cluster.triad("drill").await;
+    assert_eq!(asked.code(), 2, "{asked:?}");
+    let plan = cluster.triad("drill --dry-run").await;
+    assert!(plan.stdout.contains("5 checkouts: they keep their seats"), "{plan:?}");
+    let before = cluster.settled().await;
+    let drilled = cluster.triad("drill --yes -o json").await;
+    assert_eq!(drilled.code(), 0, "{drilled:?}");
+    let story = json(&drilled);
+    assert_eq!(story["from"], cluster.nodes[before].name, "{story}");
+    assert_ne!(story["to"], story["from"], "{story}");
+    assert_eq!((&story["kept"], &story["before"]), (&5.into(), &5.into()), "{story}");
+    assert!(story["gapMs"].as_u64().unwrap() < 3_000, "{story}");
+    assert_ne!(cluster.settled().await, before);
+    holders.assert_kept(&cluster).await;
+
+    let leader = cluster.settled().await;
+    let dead = cluster.others(leader)[0];
+    cluster.nodes[dead].kill9().await;
+    let checked = cluster.triad("check").await;
+    assert_eq!(checked.code(), 1, "{checked:?}");
+    let doctor = cluster.triad("doctor").await;
+    assert_eq!(doctor.code(), 3, "{doctor:?}");
+    assert!(doctor.stdout.contains("ERR   ports         "), "{doctor:?}");
+    assert!(doctor.stdout.contains("systemctl start triad"), "{doctor:?}");
+    let refused = cluster.triad("drill --yes").await;
+    assert_eq!(refused.code(), 2, "{refused:?}");
+}
+
+/// A terminal that nobody sits at.
+struct Pane {
+    socket: String,
+}
+
+impl Pane {
+    async fn tmux(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = tokio::process::Command::new("tmux");
+        command.args(["-L", &self.socket, "-f", "/dev/null"]).args(arguments);
+        let ended = command.stdin(Stdio::null()).output().await.ok()?;
+        ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
+    /// Waits until the terminal shows this.
+    async fn until(&self, told: &str) -> String {
+        let look = async || {
+            let shown = self.tmux(&["capture-pane", "-p"]).await.unwrap_or_default();
+            if shown.contains(told) { Ok(shown) } else { Err(shown) }
+        };
+        wait::until(&format!("the terminal shows {told:?}"), START_LIMIT, look).await
+    }
+}
+
+impl Drop for Pane {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new("tmux");
+        let _ = command.args(["-L", &self.socket, "kill-server"]).stderr(Stdio::null()).status();
+    }
+}
+
+/// The screen of `top` in a real terminal: it shows the cluster, obeys keys, follows
+/// a failover, and survives a window of hardly any size.
+#[tokio::test]
+async fn top_on_a_real_terminal() {
+    let pane = Pane { socket: format!("triad-tests-{}", std::process::id()) };
+    if pane.tmux(&["-V"]).await.is_none() {
+        return skip("there is no tmux; run tests/setup.sh");
+    }
+    let mut cluster = Cluster::start(Options::default()).await;
+    let leader = cluster.settled().await;
+    let _holders = Holders::seat(&cluster, 3).await;
+    let top = cluster.command("top --interval 300ms");
+    let program = top.as_std().get_program().to_str().unwrap().to_owned();
+    let mut line = String::from("LANG=C.UTF-8 NO_COLOR=1");
+    for (name, value) in top.as_std().get_envs() {
+        if let (Some(name), Some(value)) = (name.to_str(), value.and_then(|v| v.to_str())) {
+            line.push_str(&format!(" {name}='{value}'"));
+        }
+    }
+    line.push_str(&format!(" {program} top --interval 300ms; echo ended $?; exec cat"));
+    let started = pane.tmux(&["new-session", "-d", "-x", "110", "-y", "30", &line]).await;
+    assert!(started.is_some(), "tmux does not start");
+    let shown = pane.until("3 of 100").await;
+    let healthy = format!("Healthy: 3 of 3 nodes, leader {}", cluster.nodes[leader].name);
+    assert!(shown.contains(&healthy), "{shown}");
+    assert!(shown.contains("[Features]") && shown.contains("█"), "{shown}");
+    pane.tmux(&["send-keys", "Tab"]).await;
+    let shown = pane.until("[Checkouts]").await;
+    assert_eq!(shown.matches("1 seat of solver").count(), 3, "{shown}");
+    pane.tmux(&["send-keys", "BTab", "BTab"]).await;
+    pane.until("[Events]").await;
+    pane.tmux(&["send-keys", "Tab", "p"]).await;
+    pane.until("PAUSED").await;
+    pane.tmux(&["send-keys", "p"]).await;
+    pane.tmux(&["resize-window", "-x", "2", "-y", "1"]).await;
+    pane.tmux(&["resize-window", "-x", "110", "-y", "30"]).await;
+    pane.until("[Features]").await;
+    cluster.nodes[leader].kill9().await;
+    let shown = pane.until("Degraded: 2 of 3 nodes").await;
+    assert!(shown.contains("3 of 100"), "{shown}");
+    pane.tmux(&["send-keys", "q"]).await;
+    pane.until("ended 0").await;
 }

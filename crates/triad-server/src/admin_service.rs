@@ -1,12 +1,13 @@
 //! The gRPC service of administrators.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
-use triad_ledger::names::{CheckoutId, PoolId, SessionId};
+use triad_ledger::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
 use triad_ledger::policy::{RuleId, Subject};
 use triad_ledger::rights::About;
 use triad_ledger::{Checkout, Ledger, Pool, Stay};
@@ -24,6 +25,9 @@ use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
+/// Checkouts that are looked at for one answer: nothing is granted meanwhile. A page
+/// may have fewer rows than were asked for, and still not be the last.
+const PAGE_LOOKS_MAX: usize = 20_000;
 /// How long a read waits for a quorum before it is answered stale.
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a handover may take.
@@ -184,7 +188,21 @@ impl Node {
     }
 }
 
-fn pool(ledger: &Ledger, id: PoolId, pool: &Pool, date_ms: u64) -> v1::Pool {
+/// Who issued the rights to a feature; of several the last by the license's name.
+fn publishers(ledger: &Ledger) -> BTreeMap<&FeatureName, &Label> {
+    let lines = ledger
+        .licenses()
+        .flat_map(|license| license.lines.iter().map(|line| (&line.feature, &license.publisher)));
+    lines.collect()
+}
+
+fn pool(
+    ledger: &Ledger,
+    id: PoolId,
+    pool: &Pool,
+    date_ms: u64,
+    publishers: &BTreeMap<&FeatureName, &Label>,
+) -> v1::Pool {
     let starts_ms = pool.key.starts_ms.unwrap_or(0);
     let expires_ms = pool.key.expires_ms.unwrap_or(0);
     let state = if pool.withdrawn {
@@ -213,6 +231,7 @@ fn pool(ledger: &Ledger, id: PoolId, pool: &Pool, date_ms: u64) -> v1::Pool {
         seats_borrowed: pool.borrowed,
         waiting: ledger.waiting_for(&pool.key.feature),
         uncounted: pool.key.terms.uncounted,
+        publisher: publishers.get(&pool.key.feature).map_or(String::new(), |p| p.to_string()),
     }
 }
 
@@ -294,7 +313,8 @@ impl AdminService for Admin {
                 let all = ledger.pools();
                 let some =
                     all.filter(|(_, p)| wanted.is_empty() || p.key.feature.as_str() == wanted);
-                some.map(|(id, p)| pool(ledger, id, p, date_ms)).collect::<Vec<_>>()
+                let issued = publishers(ledger);
+                some.map(|(id, p)| pool(ledger, id, p, date_ms, &issued)).collect::<Vec<_>>()
             })
             .await;
         pools.sort_by(|a, b| (&a.feature, a.pool_id).cmp(&(&b.feature, b.pool_id)));
@@ -346,21 +366,30 @@ impl AdminService for Admin {
         let now = self.node.now();
         let (freshness, (checkouts, next_page_token)) = self
             .read(|ledger| {
-                let mut last = String::new();
+                // Names are compared once a pool, not once a checkout.
+                let of_feature = |pool: &Pool| pool.key.feature.as_str() == wanted;
+                let pools: BTreeSet<PoolId> =
+                    ledger.pools().filter(|(_, pool)| of_feature(pool)).map(|(id, _)| id).collect();
+                let is_about = |checkout: &Checkout| {
+                    wanted.is_empty()
+                        || checkout.items.iter().any(|item| {
+                            let tokens = item.tokens.map(|tokens| tokens.pool);
+                            pools.contains(&item.pool)
+                                || tokens.is_some_and(|id| pools.contains(&id))
+                        })
+                };
                 let mut page = Vec::new();
+                let mut looked_at = 0;
                 for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    let info = checkout_info(ledger, id, checkout, now);
-                    let about = info.items.iter().any(|item| item.feature == wanted);
-                    if !wanted.is_empty() && !about {
-                        continue;
+                    looked_at += 1;
+                    if is_about(checkout) {
+                        page.push(checkout_info(ledger, id, checkout, now));
                     }
-                    page.push(info);
-                    if page.len() == rows {
-                        last = id.to_string();
-                        break;
+                    if page.len() == rows || looked_at == PAGE_LOOKS_MAX {
+                        return (page, id.to_string());
                     }
                 }
-                (page, last)
+                (page, String::new())
             })
             .await;
         let freshness = Some(freshness);

@@ -9,6 +9,7 @@ pub mod nodes;
 pub mod policy;
 pub mod seats;
 pub mod tokens;
+pub mod watching;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
 use self::tokens::TokenVerb;
+use self::watching::{CheckArguments, DoctorArguments, TopArguments};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -150,7 +152,7 @@ pub enum Verb {
     Demo(DemoArguments),
     /// How fast it is, measured on nodes of its own
     Bench(BenchArguments),
-    /// Break nodes, networks, disks and clocks, and see that every promise is kept
+    /// Move leadership as before maintenance, and measure what users feel; or break everything in a laboratory
     Drill(drill::DrillArguments),
     /// Run a command while holding a seat
     Run(RunArguments),
@@ -158,6 +160,12 @@ pub enum Verb {
     Checkout(CheckoutArguments),
     /// Whether the cluster is healthy, node by node
     Status,
+    /// The whole cluster on one screen, alive
+    Top(TopArguments),
+    /// One line and an exit code for monitoring: OK, WARNING, CRITICAL or UNKNOWN
+    Check(CheckArguments),
+    /// Look at everything that can be wrong, and say what mends it
+    Doctor(DoctorArguments),
     /// What is licensed, and how much of it is in use
     Features {
         /// Only this feature
@@ -200,6 +208,33 @@ pub enum Verb {
     Token(TokenVerb),
     /// Why somebody is or is not granted a feature; or what an error code means
     Explain(ExplainArguments),
+    /// Who holds what, in the form that tools for lmstat read
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
+Examples:
+  triad lmstat -a -c 27070@lic-a,27070@lic-b,27070@lic-c
+  triad lmstat -f solver
+  triad lmstat -i"
+    )]
+    Lmstat {
+        /// Words as lmstat takes them: -a, -f F, -i F, -s, -A, -v, -c SERVERS, -t SECONDS
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// The tools of another age by their names: lmstat, lmdiag, lmremove, lmhostid, lmver ...
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
+Examples:
+  triad lmutil lmstat -a
+  ln -s /usr/bin/triad /usr/local/bin/lmutil && lmutil lmdiag solver"
+    )]
+    Lmutil {
+        /// The tool, and its words
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// The host ids of this machine, for licenses that are bound to machines
     Hostid,
     /// A completion script for a shell

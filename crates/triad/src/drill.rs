@@ -1,6 +1,9 @@
-//! `triad drill --lab`: the laboratory of the tests, for whoever wants to see what
+//! `triad drill --lab`, and `triad drill` in [`planned`]. This is the laboratory of the tests, for whoever wants to see what
 //! a cluster stands. The laboratory is a program of the source tree; an
 //! installation does not have it. See docs/decisions/0016-the-lab-is-a-program-apart.md.
+
+pub mod planned;
+mod pulse;
 
 use std::ffi::OsString;
 use std::io;
@@ -33,7 +36,7 @@ pub fn run(arguments: &DrillArguments) -> Result<Exit, Failure> {
 }
 
 fn passed_on(arguments: &DrillArguments) -> Vec<OsString> {
-    let DrillArguments { lab: _, scenarios, list, kills, cuts, freezes, partitions, json } =
+    let DrillArguments { lab: _, scenarios, list, kills, cuts, freezes, partitions, json, .. } =
         arguments;
     let mut all: Vec<OsString> = scenarios.iter().map(OsString::from).collect();
     if *list {
@@ -59,6 +62,7 @@ fn passed_on(arguments: &DrillArguments) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::seats::ConsentOptions;
 
     #[test]
     fn everything_is_passed_on() {
@@ -71,6 +75,8 @@ mod tests {
             freezes: Some(0),
             partitions: None,
             json: Some("figures.json".into()),
+            force: false,
+            consent: ConsentOptions { dry_run: false, yes: false },
         };
         let passed: Vec<_> = passed_on(&arguments);
         let wanted = ["slow_syncs", "--kills", "500", "--freezes", "0", "--json", "figures.json"];

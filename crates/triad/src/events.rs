@@ -1,5 +1,8 @@
 //! `triad events`: what happened, an event on each line, and what happens.
 
+#[path = "events/debug_log.rs"]
+mod debug_log;
+
 use triad_proto::v1::{EndReason, EventKind, HistoryEvent, ListEventsRequest};
 
 use crate::args::OutputFormat;
@@ -34,6 +37,9 @@ pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exi
         follow: arguments.follow,
     };
     let mut history = History::open(Cluster::new(settings)?, request).await?;
+    if arguments.debug_log {
+        return debug_log::run(settings, history).await;
+    }
     let mut printer = Printer::new(settings.output, arguments.follow);
     let mut reader = printer.begin()?;
     while reader == Reader::Reads {
@@ -131,7 +137,7 @@ impl Printer {
 }
 
 /// An event on one line.
-fn told(event: &HistoryEvent, wide: bool) -> String {
+pub fn told(event: &HistoryEvent, wide: bool) -> String {
     let words = match event.text.as_str() {
         "" => in_words(event),
         text => printable(text),
@@ -246,7 +252,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_name_and_is_found_by_it() {
         let names: Vec<_> = kinds().map(kind_name).collect();
-        assert_eq!(names.len(), 16, "{names:?}");
+        assert_eq!(names.len(), 20, "{names:?}");
         assert!(names.contains(&"marked-lost".to_owned()), "{names:?}");
         for kind in kinds() {
             assert_eq!(kind_named(&kind_name(kind)), Some(kind));

@@ -20,12 +20,22 @@ pub enum Exit {
     NoSeat,
     /// 7: denied: not licensed like that. Trying again later does not help.
     NotEntitled,
+    /// What the callers of `lmutil` know an error by: 256 - n for error -n.
+    Lmutil(u8),
+    /// What monitoring plugins end with: 0 to 3.
+    Plugin(u8),
     /// What the child of `triad run` ended with; 128 + n after signal n, 126
     /// and 127 when it could not be started, as in a shell.
     Child(u8),
 }
 
 impl Exit {
+    /// How `lmutil` ends with an error of this number, such as -15: with 241.
+    pub fn lmutil(number: i32) -> Self {
+        let code = u8::try_from(number.rem_euclid(256)).unwrap_or(1);
+        if code == 0 { Exit::Error } else { Exit::Lmutil(code) }
+    }
+
     /// The number that the shell sees.
     pub fn code(self) -> u8 {
         match self {
@@ -37,7 +47,7 @@ impl Exit {
             Exit::Unreachable => 5,
             Exit::NoSeat => 6,
             Exit::NotEntitled => 7,
-            Exit::Child(code) => code,
+            Exit::Lmutil(code) | Exit::Plugin(code) | Exit::Child(code) => code,
         }
     }
 }

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod borrow;
 mod capability;
+mod check;
 mod checkout;
 mod checkouts;
 mod clock;
@@ -13,6 +14,7 @@ mod cluster;
 mod concerns;
 mod consent;
 mod demo;
+mod doctor;
 mod drill;
 mod duration;
 mod events;
@@ -29,6 +31,7 @@ mod keys;
 mod leader;
 mod license;
 mod lists;
+mod lmutil;
 mod loan;
 mod local;
 mod members;
@@ -49,9 +52,11 @@ mod status;
 mod table;
 mod text;
 mod token;
+mod top;
 mod verdict;
 mod why;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -64,12 +69,22 @@ use failure::Failure;
 use settings::Settings;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = lmutil::as_called(&words).unwrap_or(words);
+    // Monitors take 2 for critical, and a typo is not that.
+    let is_check = words.iter().any(|word| word == "check") && !words.iter().any(|w| w == "policy");
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help into a closed pipe is no error.
             let _ = error.print();
-            let usage = Exit::Usage.code();
+            let usage = match is_check {
+                true => Exit::Plugin(check::UNKNOWN).code(),
+                false => Exit::Usage.code(),
+            };
+            if is_check && error.use_stderr() {
+                return ExitCode::from(usage);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(usage));
         }
     };
@@ -107,10 +122,14 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Serve(arguments) => serve::run(settings, &arguments).await,
         Verb::Demo(arguments) => demo::run(settings, &arguments).await,
         Verb::Bench(arguments) => bench::run(settings, &arguments).await,
-        Verb::Drill(arguments) => drill::run(&arguments),
+        Verb::Drill(arguments) if arguments.lab => drill::run(&arguments),
+        Verb::Drill(arguments) => drill::planned::run(settings, &arguments).await,
         Verb::Run(arguments) => run::run(settings, &arguments).await,
         Verb::Checkout(arguments) => checkout::run(settings, &arguments).await,
         Verb::Status => status::run(settings).await,
+        Verb::Check(arguments) => check::run(settings, &arguments).await,
+        Verb::Top(arguments) => top::run(settings, &arguments).await,
+        Verb::Doctor(arguments) => doctor::run(settings, &arguments).await,
         Verb::Features { feature } => lists::features(settings, feature).await,
         Verb::Sessions => lists::sessions(settings).await,
         Verb::Checkouts(arguments) => checkouts::run(settings, &arguments).await,
@@ -130,6 +149,11 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Leader(verb) => leader::run(settings, verb).await,
         Verb::Token(verb) => token::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,
+        Verb::Lmutil { words } => lmutil::run(settings, &words).await,
+        Verb::Lmstat { words } => {
+            let words: Vec<String> = ["lmstat".to_owned()].into_iter().chain(words).collect();
+            lmutil::run(settings, &words).await
+        }
         Verb::Hostid => hostid::run(settings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

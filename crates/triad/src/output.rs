@@ -140,6 +140,15 @@ impl Output {
         self.notice(&format!("{YELLOW}warning{PLAIN}: {}\n", crate::text::printable_lines(text)));
     }
 
+    /// Whether stdout is coloured, for what is not written through here.
+    pub fn colors_stdout(self) -> bool {
+        let choice = match self.color {
+            ColorChoice::Auto => AutoStream::choice(&io::stdout()),
+            choice => choice,
+        };
+        choice != ColorChoice::Never
+    }
+
     /// Whether stderr is coloured, for what is not written through here.
     pub fn colors_stderr(self) -> bool {
         let choice = match self.color {

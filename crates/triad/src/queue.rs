@@ -14,8 +14,9 @@ use crate::table::{Cell, Column, Table};
 /// Lists all requests that wait, or those for one feature.
 pub async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Failure> {
     let feature = arguments.feature.clone().unwrap_or_default();
-    let read =
-        Cluster::new(settings)?.read(async |admin: &mut Admin| all(admin, &feature).await).await?;
+    let read = Cluster::new(settings)?
+        .read(async |admin: &mut Admin| all_waiting(admin, &feature).await)
+        .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
     let entries = &read.answer.entries;
     settings.output.list(&read.answer, entries, || queue_table(entries))?;
@@ -23,7 +24,7 @@ pub async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Exit,
 }
 
 /// All pages as one answer, as fresh as the first.
-async fn all(admin: &mut Admin, feature: &str) -> Result<ListQueueResponse, Status> {
+pub async fn all_waiting(admin: &mut Admin, feature: &str) -> Result<ListQueueResponse, Status> {
     let mut whole = ListQueueResponse::default();
     loop {
         let page_token = std::mem::take(&mut whole.next_page_token);

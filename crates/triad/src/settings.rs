@@ -21,7 +21,7 @@ const TOKEN_VARIABLE: &str = "TRIAD_TOKEN";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// The global options, with the files they name read when a verb asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     options: GlobalOptions,
     /// How to print.
@@ -33,6 +33,18 @@ impl Settings {
     pub fn new(options: GlobalOptions) -> Self {
         let output = Output::new(options.output, options.color);
         Settings { options, output }
+    }
+
+    /// The same, asking other servers.
+    pub fn with_servers(mut self, servers: &str) -> Self {
+        self.options.servers = Some(servers.to_owned());
+        self
+    }
+
+    /// The same, with another patience.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
     }
 
     /// How long to wait for answers.

@@ -27,7 +27,8 @@ pub struct WindowOptions {
 Examples:
   triad events --since 2h
   triad events --since 2026-11-01 --until 2026-12-01 --feature solver -o csv
-  triad events --kind denied,revoked --follow")]
+  triad events --kind denied,revoked --follow
+  triad events --follow --debug-log >> /var/log/triad-debug.log")]
 pub struct EventsArguments {
     /// Which part of the history.
     #[command(flatten)]
@@ -44,6 +45,9 @@ pub struct EventsArguments {
     /// Go on with what happens, through failovers, until Ctrl-C; without --since, from now
     #[arg(long, short, conflicts_with = "until")]
     pub follow: bool,
+    /// Write it as a debug log of FlexNet: HH:MM:SS (vendor) OUT|IN|DENIED: "feature" user@host
+    #[arg(long)]
+    pub debug_log: bool,
 }
 
 /// What to report.
