@@ -2,8 +2,9 @@
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
 # a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
 # dependencies), the system's tools with which tests/faults breaks networks, disks and clocks,
-# cargo-fuzz (tests/fuzz), and cargo-cyclonedx (deploy/sbom.sh). Quiet when all is there; without a network it says what is missing and
-# goes on.
+# cargo-fuzz (tests/fuzz), cargo-cyclonedx (deploy/sbom.sh), and what makes packages, images and the
+# book, and tries them (tests/deploy). Quiet when all is there; without a network it says what is
+# missing and goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
 set -euo pipefail
 
@@ -70,8 +71,42 @@ install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev l
 # A terminal for `triad top`.
 has_tmux() { tmux -V; }
 install_tmux() { apt tmux; }
+# Debug builds with a little optimisation: quick to install, quick enough to use.
+quick_install() {
+    (cd "$tools" && CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo install --debug --quiet --locked --root "$tools" "$@")
+}
+has_cargo_deb() { "$tools/bin/cargo-deb" --version; }
+install_cargo_deb() { quick_install cargo-deb --version 3.8.0; }
+has_cargo_rpm() { "$tools/bin/cargo-generate-rpm" --version; }
+install_cargo_rpm() { quick_install cargo-generate-rpm --version 0.21.0; }
+has_mdbook() { "$tools/bin/mdbook" --version; }
+install_mdbook() { quick_install mdbook --version 0.5.4 --no-default-features; }
+
+# What reads manifests and playbooks without a cluster or a host.
+has_manifests() { "$tools/venv/bin/kubernetes-validate" --version && "$tools/venv/bin/ansible-playbook" --version; }
+install_manifests() {
+    has_grpc || install_grpc || return 1
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r "$manifests"
+}
+
+# What tests/deploy needs: Debian's own tools, docker, and a small Debian with systemd for containers.
+# Only root can use it, so only root needs it.
+has_deploy() {
+    [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
+    command -v dpkg-deb dpkg-shlibdeps lintian rpm systemd-analyze dockerd docker docker-compose &&
+        command -v setpriv unshare && test -s "$tools/debian.tar"
+}
+install_deploy() {
+    apt dpkg-dev lintian rpm systemd util-linux docker.io docker-compose debootstrap || return 1
+    rm -rf "$tools/debian" &&
+        debootstrap --variant=minbase --include=systemd-sysv,sudo bookworm "$tools/debian" &&
+        tar -C "$tools/debian" --exclude=./var/cache/apt --exclude=./usr/share/doc --exclude=./usr/share/locale \
+            -cf "$tools/debian.tar.new" . &&
+        mv "$tools/debian.tar.new" "$tools/debian.tar" && rm -rf "$tools/debian"
+}
 
 requirements="$(cd "$(dirname "$0")" && pwd)/python/requirements.txt"
+manifests="$(cd "$(dirname "$0")" && pwd)/deploy/requirements.txt"
 : >"$log"
 ensure "Python with gRPC" has_grpc install_grpc
 ensure buf has_buf install_buf
@@ -81,6 +116,11 @@ ensure tmux has_tmux install_tmux
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 ensure cargo-cyclonedx has_sbom install_sbom
+ensure cargo-deb has_cargo_deb install_cargo_deb
+ensure cargo-generate-rpm has_cargo_rpm install_cargo_rpm
+ensure mdbook has_mdbook install_mdbook
+ensure "readers of manifests" has_manifests install_manifests
+ensure "tools of tests/deploy" has_deploy install_deploy
 
 if [ ${#missing[@]} -gt 0 ]; then
     echo "setup: could not install: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')."

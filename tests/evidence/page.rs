@@ -43,6 +43,7 @@ const LAYERS: &str = "\
 | damage | bits, sectors, lengths and foreign files of everything a node keeps | `tests/damage` | `cargo test -p triad-tests --test damage` |
 | hostile clients | attacks on both ports while honest clients work | `tests/hostile` | `cargo test -p triad-tests --test hostile` |
 | any bytes | every decoder, the documents, the options files | `tests/fuzz` | `bash tests/fuzz/run.sh 60` |
+| what administrators install | packages in a copy of the system and on hosts with systemd, containers that are killed and cut off, the commands of the book as they stand there | `tests/deploy` | `cargo test -p triad-tests --test deploy` |
 | the order of answers | what clients were told, against the committed log by an independent model, and small histories by a search that knows nothing of the log | `tests/src/history` | in the simulation and the faults |
 
 ";

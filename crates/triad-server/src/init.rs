@@ -9,6 +9,7 @@
 //! ```
 
 mod config_text;
+mod existing;
 mod files;
 mod joining;
 
@@ -26,6 +27,7 @@ use crate::authority::{Authority, AuthorityError, CERTIFICATE_DAYS_DEFAULT, sha2
 use crate::node_spec::NodeSpec;
 use crate::serve::{JOINING, NEWBORN};
 use config_text::config_text;
+pub use existing::existing_cluster;
 use files::{Access, Entry, write_all};
 pub use joining::{JoiningNode, init_joining, joining_directory};
 
@@ -64,6 +66,8 @@ pub struct InitOptions {
     pub now: SystemTime,
     /// Two nodes that serve in turn, the main first, instead of nodes that agree.
     pub pair: bool,
+    /// Where each node keeps its data, if not in `data` beside its configuration.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl InitOptions {
@@ -75,6 +79,7 @@ impl InitOptions {
             certificate_days: CERTIFICATE_DAYS_DEFAULT,
             now,
             pair: false,
+            data_dir: None,
         }
     }
 }
@@ -201,6 +206,18 @@ pub enum InitError {
         .0.display()
     )]
     AlreadyExists(PathBuf),
+    /// There is a cluster, and it is not the one that is asked for.
+    #[error(
+        "{}: {what}; there is another cluster: choose another directory, or give the nodes and \
+         options with which it was made",
+        file.display()
+    )]
+    Another {
+        /// The file that says so.
+        file: PathBuf,
+        /// What it says otherwise.
+        what: String,
+    },
     /// A file could not be written.
     #[error("{}: cannot write: {source}", path.display())]
     Write {

@@ -274,7 +274,7 @@ Examples:
   triad init --dir cluster --node a=lic-a:27070 --node b=lic-b:27070 --node c=lic-c:27070
   triad init --dir lab --node a=localhost:27070 --node b=localhost:27170 --node c=localhost:27270")]
 pub struct InitArguments {
-    /// Where to write; nothing there is ever overwritten
+    /// Where to write; nothing there is ever overwritten, and the same cluster is not made twice
     #[arg(long)]
     pub dir: PathBuf,
     /// A node: name=host:port, or name=host:port/peerport
@@ -286,6 +286,10 @@ pub struct InitArguments {
     /// A main server and its back-up, in this order, instead of nodes that agree
     #[arg(long)]
     pub pair: bool,
+    /// Where each node will keep its data, such as /var/lib/triad; `data` beside its triad.toml
+    /// unless given
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// See [`Verb::Serve`].

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use triad_server::init::{Created, InitOptions, TlsMode, init_cluster};
+use triad_server::init::{Created, InitOptions, TlsMode, existing_cluster, init_cluster};
 
 use crate::args::InitArguments;
 use crate::clock;
@@ -12,16 +12,22 @@ use crate::failure::Failure;
 use crate::license::keyring;
 use crate::settings::Settings;
 
-/// Makes the cluster.
+/// Makes the cluster, unless it was made before.
 pub fn run(settings: &Settings, arguments: &InitArguments) -> Result<Exit, Failure> {
     let publisher_keys = keyring(&arguments.publisher_keys)?;
     let mut options = InitOptions::new(clock::now());
     options.publisher_keys = publisher_keys.keys().map(ToString::to_string).collect();
     options.pair = arguments.pair;
+    options.data_dir.clone_from(&arguments.data_dir);
     if !settings.encrypted() {
         options.tls = TlsMode::Off;
     }
-    let created = init_cluster(&arguments.dir, &arguments.nodes, &options)?;
+    let existing = existing_cluster(&arguments.dir, &arguments.nodes, &options)?;
+    let is_changed = existing.is_none();
+    let created = match existing {
+        Some(existing) => existing,
+        None => init_cluster(&arguments.dir, &arguments.nodes, &options)?,
+    };
     let nodes: Vec<_> = created
         .nodes
         .iter()
@@ -36,12 +42,16 @@ pub fn run(settings: &Settings, arguments: &InitArguments) -> Result<Exit, Failu
         })
         .collect();
     let value = json!({
+        "changed": is_changed,
         "clusterId": created.cluster_id.as_str(),
         "ca": created.ca.display().to_string(),
         "adminToken": created.admin_token.display().to_string(),
         "nodes": nodes,
     });
-    settings.output.answer(&value, || next_steps(&created, &options))?;
+    settings.output.answer(&value, || match is_changed {
+        true => next_steps(&created, &options),
+        false => format!("unchanged: cluster {} is there\n", created.cluster_id),
+    })?;
     if options.tls == TlsMode::Off {
         settings.output.warn("without TLS the administrator's token travels in plain text");
     }

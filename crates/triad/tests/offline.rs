@@ -167,6 +167,39 @@ fn a_cluster_is_made_once() {
     assert!(error.starts_with("error: ") && error.contains("exists"), "{error}");
 }
 
+/// What a tool that makes hosts alike needs: the second run changes nothing, and
+/// says so; another cluster is never taken for the same one.
+#[test]
+fn init_makes_a_cluster_once() {
+    let home = publisher();
+    let init = "init --dir d --node a=localhost:27070,b=localhost:27170 -o json \
+                --publisher-key acme/publisher.public --data-dir /var/lib/triad";
+    let (made, _) = run(home.path(), init, 0);
+    assert_eq!(json(&made)["changed"], true);
+    let config = fs::read_to_string(home.path().join("d/b/triad.toml")).unwrap();
+    assert!(config.contains("data_dir = \"/var/lib/triad\""), "{config}");
+    let tree = |folder: &str| fs::read(home.path().join("d").join(folder)).unwrap();
+    let before = ["a/node-key.pem", "admin.token", "ca/ca-key.pem"].map(tree);
+
+    let (again, _) = run(home.path(), init, 0);
+    assert_eq!(json(&again)["changed"], false);
+    assert_eq!(json(&again)["clusterId"], json(&made)["clusterId"]);
+    assert_eq!(["a/node-key.pem", "admin.token", "ca/ca-key.pem"].map(tree), before);
+    let (text, _) = run(home.path(), "init --dir d --node a=localhost:27070,b=localhost:27170", 0);
+    assert!(text.starts_with("unchanged: cluster tc-"), "{text}");
+
+    for (nodes, said) in [
+        ("a=localhost:27070", "it has 2 nodes, not 1"),
+        ("a=localhost:27070,b=localhost:27270", "node 2 is b at localhost:27170"),
+        ("a=localhost:27070,c=localhost:27170", "not c at localhost:27170"),
+        ("a=localhost:27070,b=localhost:27170 --tls off", "its connections are encrypted"),
+        ("a=localhost:27070,b=localhost:27170 --pair", "it is not one of a pair"),
+    ] {
+        let (_, error) = run(home.path(), &format!("init --dir d --node {nodes}"), 1);
+        assert!(error.contains(said) && error.contains("another cluster"), "{nodes}: {error}");
+    }
+}
+
 #[test]
 fn init_says_what_to_do_next() {
     let home = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ cluster_id = {cluster_id}
 # This node. Never give the id of a node that lost its data to its successor.
 node_id = {node_id}
 name = {name_quoted}
-data_dir = "data"
+data_dir = {data_dir}
 {pair}
 # The publishers whose licenses are accepted (triad-publisher-public-v1:...).
 # Nothing can be checked out before a key and a license are there.
@@ -56,6 +56,8 @@ key = "node-key.pem"
 # All nodes, by the addresses at which clients and the other nodes reach them.
 "#,
         name = own.name,
+        data_dir =
+            quoted(&options.data_dir.as_ref().map_or("data".into(), |d| d.to_string_lossy())),
         pair = pair_text(node_id, options),
         name_quoted = quoted(&own.name),
         cluster_id = quoted(authority.cluster_id().as_str()),

@@ -70,7 +70,7 @@ pub fn joining_directory(directory: &Path, node_id: u64, name: &str) -> PathBuf 
     directory.join(format!("{name}-{node_id}"))
 }
 
-fn authority(home: &Path) -> Result<Authority, InitError> {
+pub(super) fn authority(home: &Path) -> Result<Authority, InitError> {
     let read = |name| {
         let file = home.join(name);
         std::fs::read_to_string(&file).map_err(|source| InitError::NoAuthority { file, source })
