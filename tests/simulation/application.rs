@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What an application that waits for its turn does between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(300);
 /// How long it stays when it has returned everything.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(7);
 /// When everybody has returned everything, whoever waits is served within this.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// How long some keep their seats after the others have fallen silent: then
@@ -269,7 +269,7 @@ impl Life {
     async fn borrow(&mut self) {
         let seats = self.dice.random_range(1..3);
         let item = Item { feature: LENT.into(), version: String::new(), seats };
-        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..8_000)));
+        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..16_000)));
         match self.client.borrow(vec![item], end).await {
             Ok(loan) => {
                 self.desk.figures.count("loans.granted");

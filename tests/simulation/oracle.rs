@@ -39,7 +39,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// much later it may receive one than it was sent.
 const QUORUM_LEASE: Duration = Duration::from_millis(2_500);
 /// A loan that is over is noticed within this.
-const LOAN_ENDS_WITHIN: Duration = Duration::from_secs(4);
+const LOAN_ENDS_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// See the module.
 pub struct Oracle(Mutex<Seen>);

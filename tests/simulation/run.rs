@@ -29,7 +29,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const EQUAL_LIMIT: Duration = Duration::from_secs(10);
 /// After the applications have returned everything, all seats are free: those
 /// of the dead after their lease, a new leader's allowance and the grace.
-const FREE_LIMIT: Duration = Duration::from_secs(14);
+const FREE_LIMIT: Duration = Duration::from_secs(16);
 /// Already before that, while the applications are still there, nothing is held
 /// that no application knows of.
 const LEAK_LIMIT: Duration = Duration::from_secs(6);

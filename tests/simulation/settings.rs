@@ -23,6 +23,8 @@ pub struct Settings {
     pub log: Option<String>,
     /// Where to write what all seeds came to.
     pub json: Option<PathBuf>,
+    /// A file of an earlier part of the same run, to go on from.
+    pub after: Option<PathBuf>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             known: false,
             log: None,
             json: None,
+            after: None,
         };
         let mut arguments = arguments;
         while let Some(flag) = arguments.next() {
@@ -59,6 +62,7 @@ impl Settings {
                 "--bug" => settings.bug = Some(value),
                 "--log" => settings.log = Some(value),
                 "--json" => settings.json = Some(value.into()),
+                "--after" => settings.after = Some(value.into()),
                 _ => return Err(format!("{flag} is unknown; see docs/how-to/simulate.md")),
             }
         }

@@ -1,6 +1,7 @@
 //! Many seeds, each in a process of its own: inside one process a seed would
 //! depend on those before it, through counters that never begin anew.
 
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -20,9 +21,28 @@ struct Sum {
 /// Runs all seeds that are asked for, and says which failed.
 pub fn sweep(settings: &Settings) -> ExitCode {
     let begun = clock::now();
-    let mut seeds = settings.from..settings.from + settings.seeds;
+    let earlier = match &settings.after {
+        None => None,
+        Some(file) => match earlier(file, settings.chaos) {
+            Ok(earlier) => Some(earlier),
+            Err(problem) => {
+                eprintln!("{}: {problem}", file.display());
+                return ExitCode::from(2);
+            }
+        },
+    };
+    // Where the part before ended, this one begins.
+    let before = earlier.as_ref();
+    let from = before.map_or(settings.from, |part| part.from_seed + part.seeds);
+    let first = before.map_or(from, |part| part.from_seed);
+    let mut took = Duration::from_secs(before.map_or(0, |part| part.wall_seconds));
+    let mut sum = earlier.map_or_else(Sum::default, |part| Sum {
+        run: part.seeds,
+        failed: part.failed_seeds,
+        counts: part.counts,
+    });
+    let mut seeds = from..from + settings.seeds;
     let mut running: Vec<(u64, Child)> = Vec::new();
-    let mut sum = Sum::default();
     loop {
         while running.len() < settings.jobs
             && let Some(seed) = seeds.next()
@@ -56,8 +76,8 @@ pub fn sweep(settings: &Settings) -> ExitCode {
         println!("{} seeds, {} failed {:?}", settings.seeds, sum.failed.len(), sum.failed);
     }
     if let Some(file) = &settings.json {
-        let took = clock::now().duration_since(begun).unwrap_or_default();
-        let written = std::fs::write(file, sum.to_json(settings, took));
+        took += clock::now().duration_since(begun).unwrap_or_default();
+        let written = std::fs::write(file, sum.to_json(settings, first, took));
         if let Err(error) = written {
             eprintln!("{}: {error}", file.display());
             return ExitCode::from(2);
@@ -66,9 +86,34 @@ pub fn sweep(settings: &Settings) -> ExitCode {
     if sum.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// An earlier part of a run, as [`Sum::to_json`] wrote it.
+#[derive(serde::Deserialize)]
+struct Part {
+    commit: String,
+    from_seed: u64,
+    seeds: u64,
+    chaos_seconds: u64,
+    failed_seeds: Vec<u64>,
+    wall_seconds: u64,
+    counts: Counts,
+}
+
+/// The part before, if what is to follow is of the same kind and the same code.
+fn earlier(file: &Path, chaos: Duration) -> Result<Part, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let part: Part = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    if part.chaos_seconds != chaos.as_secs() {
+        return Err(format!("its runs are of {} s", part.chaos_seconds));
+    }
+    if part.commit != commit() {
+        return Err(format!("it is of {}, and this is {}", part.commit, commit()));
+    }
+    Ok(part)
+}
+
 impl Sum {
     /// Numbers and plain names only, so nothing needs an escape.
-    fn to_json(&self, settings: &Settings, took: Duration) -> String {
+    fn to_json(&self, settings: &Settings, first: u64, took: Duration) -> String {
         let simulated_ms = self.counts.get("simulated_ms").copied().unwrap_or(0);
         let failed: Vec<String> = self.failed.iter().map(u64::to_string).collect();
         let counts: Vec<String> =
@@ -79,7 +124,7 @@ impl Sum {
              \"violations\": {},\n  \"failed_seeds\": [{}],\n  \"wall_seconds\": {},\n  \
              \"jobs\": {},\n  \"counts\": {{\n{}\n  }}\n}}\n",
             commit(),
-            settings.from,
+            first,
             self.run,
             settings.chaos.as_secs(),
             simulated_ms / 1_000,
