@@ -112,18 +112,25 @@ fn rows(text: &mut String, prefix: &str, object: &Map<String, Value>) {
 /// The bugs that can be put in, from the test that finds them.
 fn bugs(root: &Path) -> String {
     let source = fs::read_to_string(root.join("tests/simulation/tests.rs")).unwrap();
-    let list = source.split_once("const BUGS").map(|(_, rest)| rest).unwrap();
-    let list = list.split_once("];\n").map(|(list, _)| list).unwrap();
     let mut text = "## Bugs that are put in, and found\n\n\
                     A check that finds nothing proves little unless it finds what is there. Each of \
                     these is\nput into the product by a test, which fails unless the simulation \
-                    finds it within so many seeds.\n\n| bug | found by seed | must be found within |\n\
-                    |---|---|---|\n"
+                    finds it within so many seeds.\n\n| bug | faults | found by seed | must be found within |\n\
+                    |---|---|---|---|\n"
         .to_owned();
-    for line in list.lines().filter(|line| line.trim_start().starts_with("(\"")) {
-        let fields: Vec<_> = line.trim().trim_matches(['(', ')', ',']).split(", ").collect();
-        let [name, first, within] = &fields[..] else { panic!("{line}") };
-        writeln!(text, "| `{}` | {first} | {within} seeds |", name.trim_matches('"')).unwrap();
+    for name in ["const BUGS", "const AIMED_BUGS"] {
+        let list = source.split_once(name).map(|(_, rest)| rest).unwrap();
+        let list = list.split_once("];\n").map(|(list, _)| list).unwrap();
+        for line in list.lines().filter(|line| line.trim_start().starts_with("(\"")) {
+            let fields: Vec<_> = line.trim().trim_matches(['(', ')', ',']).split(", ").collect();
+            let (name, faults, first, within) = match &fields[..] {
+                [name, first, within] => (name, "any", first, within),
+                [name, faults, first, within] => (name, faults.trim_matches('"'), first, within),
+                _ => panic!("{line}"),
+            };
+            let name = name.trim_matches('"');
+            writeln!(text, "| `{name}` | {faults} | {first} | {within} seeds |").unwrap();
+        }
     }
     text.push('\n');
     text

@@ -149,15 +149,26 @@ enum Later {
     Application(usize),
 }
 
+impl Fault {
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Fault> {
+        ALL.into_iter().chain(KNOWN).find(|fault| format!("{fault:?}") == name)
+    }
+}
+
 fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
     Duration::from_millis(dice.random_range(from..to))
 }
 
 impl Chaos {
-    pub fn new(mut dice: StdRng, with_known: bool, figures: Figures) -> Self {
+    /// The kinds are drawn, unless some are named.
+    pub fn new(mut dice: StdRng, only: &[Fault], with_known: bool, figures: Figures) -> Self {
         let mut kinds = ALL.to_vec();
         kinds.shuffle(&mut dice);
         kinds.truncate(dice.random_range(3..12));
+        if !only.is_empty() {
+            kinds = only.to_vec();
+        }
         if with_known {
             kinds.extend(KNOWN);
         }

@@ -12,7 +12,7 @@ use triad_tests::history::Recorder;
 
 use crate::application::Application;
 use crate::auditor::{Auditor, Blackboard};
-use crate::chaos::Chaos;
+use crate::chaos::{Chaos, Fault};
 use crate::cluster::{NODES, Node, NodeState};
 use crate::desk::{Desk, Phase};
 use crate::figures::Figures;
@@ -190,6 +190,14 @@ pub fn run(settings: &Settings) -> ExitCode {
         eprintln!("{message}");
         return ExitCode::from(2);
     }
+    let mut only = Vec::new();
+    for name in &settings.only {
+        let Some(fault) = Fault::named(name) else {
+            eprintln!("no fault is called {name}");
+            return ExitCode::from(2);
+        };
+        only.push(fault);
+    }
     if let Some(log) = &settings.log {
         crate::settings::log_to_stderr(log);
     }
@@ -203,7 +211,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     let desk = Desk::new(figures.clone());
     let mut site = Site::new(seed, oracle.clone(), desk.clone());
     let dice = StdRng::seed_from_u64(site.world.dice.random());
-    let mut chaos = Chaos::new(dice, settings.known, figures.clone());
+    let mut chaos = Chaos::new(dice, &only, settings.known, figures.clone());
     live(&mut site, &mut chaos, settings.chaos);
     if oracle.first_violation().is_none() {
         oracle.check_history(&site.recorder);

@@ -19,6 +19,8 @@ pub struct Settings {
     pub here: bool,
     /// With the faults that are known to break a promise.
     pub known: bool,
+    /// The only kinds of faults, by name; none means any.
+    pub only: Vec<String>,
     /// What the nodes and clients log, for reading a failure.
     pub log: Option<String>,
     /// Where to write what all seeds came to.
@@ -37,6 +39,7 @@ impl Settings {
             bug: None,
             here: false,
             known: false,
+            only: Vec::new(),
             log: None,
             json: None,
             after: None,
@@ -59,6 +62,7 @@ impl Settings {
                 "--from" => settings.from = number()?,
                 "--jobs" => settings.jobs = number()?.max(1) as usize,
                 "--seconds" => settings.chaos = Duration::from_secs(number()?),
+                "--only" => settings.only = value.split(',').map(str::to_owned).collect(),
                 "--bug" => settings.bug = Some(value),
                 "--log" => settings.log = Some(value),
                 "--json" => settings.json = Some(value.into()),
@@ -77,6 +81,9 @@ impl Settings {
         }
         if let Some(bug) = &self.bug {
             line += &format!(" --bug {bug}");
+        }
+        if !self.only.is_empty() {
+            line += &format!(" --only {}", self.only.join(","));
         }
         if self.known {
             line += " --known";

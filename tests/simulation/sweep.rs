@@ -155,6 +155,9 @@ fn start(settings: &Settings, seed: u64) -> Child {
             command.args([flag, value]);
         }
     }
+    if !settings.only.is_empty() {
+        command.args(["--only", &settings.only.join(",")]);
+    }
     if settings.known {
         command.arg("--known");
     }
