@@ -352,3 +352,97 @@ async fn top_on_a_real_terminal() {
     pane.tmux(&["send-keys", "q"]).await;
     pane.until("ended 0").await;
 }
+
+/// Every command that asks a server, with two nodes dead and an address that
+/// swallows packets: each ends in time, with the code that scripts decide by.
+#[tokio::test]
+async fn with_two_nodes_dead_every_command_ends_in_time() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let leader = cluster.settled().await;
+    for dead in cluster.others(leader) {
+        cluster.nodes[dead].kill9().await;
+    }
+    let folder = cluster.folder();
+    let policy = folder.join("policy.toml");
+    std::fs::write(&policy, "case = \"ignore\"\n").unwrap();
+    let policy = policy.display();
+    let license = folder.join("none.lic");
+    std::fs::write(&license, "no license\n").unwrap();
+    let seen = [
+        ("status", 4),
+        ("features", 0),
+        ("sessions", 0),
+        ("checkouts", 0),
+        ("queue", 0),
+        ("borrow list", 0),
+        ("node list", 0),
+        ("license list", 0),
+        ("policy show", 0),
+        ("events", 0),
+        ("report peak", 0),
+        ("report denials", 0),
+        ("report idle", 0),
+        ("audit verify", 3),
+        ("explain solver", 0),
+        ("check", 2),
+        ("doctor", 4),
+        ("lmstat -a", 159),
+        ("drill --yes", 2),
+        ("leader transfer", 4),
+        ("checkouts revoke 1 --yes", 1),
+        ("node remove a --yes", 4),
+        ("run --feature solver -- true", 4),
+        ("checkout solver", 4),
+    ];
+    let policies = [(format!("policy apply {policy}"), 4), (format!("policy diff {policy}"), 0)];
+    let seen = seen.map(|(line, code)| (line.to_owned(), code));
+    let servers = format!("{},{BLACK_HOLE}", cluster.servers());
+    for (line, code) in seen.into_iter().chain(policies) {
+        let asked = Instant::now();
+        // Options after `--` would be the child's, and lmstat has words of its own.
+        let mut command = cluster.command(&format!("--timeout 4s {line}"));
+        command.env("TRIAD_SERVERS", &servers);
+        let ended = run(command, START_LIMIT).await;
+        let took = asked.elapsed();
+        // `doctor` tries names and ports first, and others ask two questions, each
+        // within the time.
+        assert!(took < Duration::from_secs(2 + 2 * 4) + SLACK, "{line}: {took:?}");
+        assert_eq!(ended.code(), code, "{line}: {ended:?}");
+    }
+    let nowhere = ["status", "features", "checkouts", "events", "leader transfer", "lmstat -a"];
+    for line in nowhere {
+        let asked = Instant::now();
+        let mut command = cluster.command(&format!("--timeout 1s {line}"));
+        command.env("TRIAD_SERVERS", BLACK_HOLE);
+        let ended = run(command, START_LIMIT).await;
+        assert!(asked.elapsed() < Duration::from_secs(1) + SLACK, "{line}: {:?}", asked.elapsed());
+        let code = if line.starts_with("lmstat") { 241 } else { 5 };
+        assert_eq!(ended.code(), code, "{line}: {ended:?}");
+    }
+}
+
+/// Names of features and nodes are completed from the cluster.
+#[tokio::test]
+async fn a_shell_is_told_features_and_nodes() {
+    let features = vec![(FEATURE.into(), 3), ("viewer".into(), 1)];
+    let cluster = Cluster::start(Options { features, ..Options::default() }).await;
+    cluster.settled().await;
+    let complete = async |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = cluster.command("");
+        command
+            .env("TRIAD_COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+        command
+            .env("_CLAP_IFS", "\n")
+            .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+            .env("_CLAP_COMPLETE_SPACE", "true");
+        command.arg("--").args(words);
+        run(command, START_LIMIT).await.stdout
+    };
+    assert_eq!(complete("triad features so").await.trim(), "solver");
+    let nodes = complete("triad leader transfer --to ").await;
+    let nodes: Vec<&str> = nodes.split_whitespace().collect();
+    assert_eq!(nodes, ["a", "b", "c"]);
+    assert_eq!(complete("triad stat").await.trim(), "status");
+}

@@ -26,4 +26,5 @@ mod retry;
 mod services;
 mod session_bounds;
 mod taking_back;
+mod ten_thousand;
 mod tokens;

@@ -2,7 +2,9 @@
 
 pub mod asking;
 pub mod capability;
+pub mod config;
 pub mod drill;
+pub mod examples;
 pub mod history;
 pub mod license;
 pub mod nodes;
@@ -22,6 +24,7 @@ use crate::duration;
 
 use self::asking::ExplainArguments;
 use self::capability::CapabilityVerb;
+use self::config::ConfigVerb;
 use self::history::{AuditVerb, EventsArguments, ReportVerb};
 use self::license::LicenseVerb;
 use self::nodes::NodeVerb;
@@ -72,16 +75,18 @@ pub struct GlobalOptions {
     /// A file with the administrator's token; or set TRIAD_TOKEN to the token itself
     #[arg(long, global = true, env = "TRIAD_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<OsString>,
-    /// Whether connections are encrypted; off is for benchmarks on loopback
+    /// Whether connections are encrypted, as they are; off is for benchmarks on loopback
     #[arg(
         long,
         global = true,
         env = "TRIAD_TLS",
-        default_value = "on",
         hide_possible_values = true,
         value_name = "on|off"
     )]
-    pub tls: TlsOption,
+    pub tls: Option<TlsOption>,
+    /// The context to take servers, certificate and token from; see `triad config`
+    #[arg(long, global = true, env = "TRIAD_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
     /// How answers are printed: table and wide for people, json (proto3 JSON), jsonl and csv for programs
     #[arg(
         short,
@@ -95,6 +100,23 @@ pub struct GlobalOptions {
     /// How long to wait for answers, such as 300ms, 5s or 2m; 5s, for `audit verify` 10m
     #[arg(long, global = true, value_parser = duration::parse, value_name = "TIME")]
     pub timeout: Option<Duration>,
+    /// Only these columns of a table or of CSV, in this order, such as feature,in_use
+    #[arg(long, global = true, value_delimiter = ',', value_name = "NAMES")]
+    pub columns: Vec<String>,
+    /// Tables and CSV without their first line
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// Ask again and again, every 2s or as often as given: --watch=500ms
+    #[arg(
+        long,
+        global = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        value_parser = duration::parse,
+        value_name = "TIME"
+    )]
+    pub watch: Option<Duration>,
     /// When to colour: auto colours terminals, and heeds NO_COLOR
     #[arg(
         long,
@@ -235,9 +257,27 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Clusters by name, and what applies now
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Manual pages
+    #[command(before_help = "\
+Examples:
+  triad man --out /usr/local/share/man/man1")]
+    Man {
+        /// Where to write them; the folder is made
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// The host ids of this machine, for licenses that are bound to machines
     Hostid,
-    /// A completion script for a shell
+    /// A completion script for a shell; it completes names of features and nodes, too
+    #[command(before_help = "\
+Examples:
+  triad completions bash > /etc/bash_completion.d/triad
+  source <(triad completions zsh)
+  triad completions fish > ~/.config/fish/completions/triad.fish
+  triad completions powershell >> $PROFILE")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -245,6 +285,13 @@ Examples:
 }
 
 impl Verb {
+    /// Whether it only asks, and may be asked again and again.
+    pub fn may_be_watched(&self) -> bool {
+        let follows = matches!(self, Verb::Events(events) if events.follow);
+        let asks = matches!(self, Verb::Status | Verb::Check(_) | Verb::Doctor(_));
+        (self.has_rows() || asks) && !follows
+    }
+
     /// Whether its answer is a list, which can be printed as CSV.
     pub fn has_rows(&self) -> bool {
         match self {
@@ -257,6 +304,7 @@ impl Verb {
             | Verb::License(LicenseVerb::List)
             | Verb::Node(NodeVerb::List)
             | Verb::Token(TokenVerb::List)
+            | Verb::Config(ConfigVerb::List | ConfigVerb::View { .. })
             | Verb::Borrow(BorrowVerb::List(_)) => true,
             Verb::Checkouts(checkouts) => {
                 matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))

@@ -101,7 +101,12 @@ impl Printer {
     fn begin(&self) -> Result<Reader, Failure> {
         match self.format {
             OutputFormat::Json => self.output.text_to_reader("{\n  \"events\": ["),
-            OutputFormat::Csv => self.output.text_to_reader(&event_table(&[]).csv_head()),
+            OutputFormat::Csv => {
+                // A name that is no column is told before anything is asked.
+                let table = self.output.chosen(event_table(&[]))?;
+                let head = if self.output.has_headers() { table.csv_head() } else { String::new() };
+                self.output.text_to_reader(&head)
+            }
             OutputFormat::Table | OutputFormat::Wide | OutputFormat::Jsonl => Ok(Reader::Reads),
         }
     }
@@ -113,7 +118,7 @@ impl Printer {
         let text = match self.format {
             OutputFormat::Table => events.iter().map(|event| told(event, false)).collect(),
             OutputFormat::Wide => events.iter().map(|event| told(event, true)).collect(),
-            OutputFormat::Csv => event_table(events).csv_rows(),
+            OutputFormat::Csv => self.output.chosen(event_table(events))?.csv_rows(),
             OutputFormat::Jsonl => events.iter().map(line).collect::<Result<String, Failure>>()?,
             OutputFormat::Json => {
                 let mut text = String::new();
@@ -186,7 +191,7 @@ fn reason(event: &HistoryEvent) -> String {
     }
 }
 
-fn event_table(events: &[HistoryEvent]) -> Table {
+pub fn event_table(events: &[HistoryEvent]) -> Table {
     let columns = [
         Column::number("SEQUENCE"),
         Column::instant("DATE"),

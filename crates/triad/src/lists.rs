@@ -75,7 +75,7 @@ async fn all_sessions(admin: &mut Admin) -> Result<ListSessionsResponse, Status>
     }
 }
 
-fn feature_table(pools: &[Pool]) -> Table {
+pub fn feature_table(pools: &[Pool]) -> Table {
     let columns = [
         Column::text("FEATURE"),
         Column::text("VERSION"),
@@ -141,7 +141,7 @@ fn state_name(state: PoolState) -> &'static str {
     }
 }
 
-fn session_table(sessions: &[SessionInfo]) -> Table {
+pub fn session_table(sessions: &[SessionInfo]) -> Table {
     let columns = [
         Column::text("SESSION"),
         Column::text("USER"),
@@ -169,7 +169,7 @@ fn session_table(sessions: &[SessionInfo]) -> Table {
     table
 }
 
-fn node_table(nodes: &[NodeStatus]) -> Table {
+pub fn node_table(nodes: &[NodeStatus]) -> Table {
     let columns = [
         Column::number("ID"),
         Column::text("NAME"),

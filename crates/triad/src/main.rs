@@ -11,8 +11,11 @@ mod checkout;
 mod checkouts;
 mod clock;
 mod cluster;
+mod completing;
 mod concerns;
+mod config;
 mod consent;
+mod context;
 mod demo;
 mod doctor;
 mod drill;
@@ -34,6 +37,7 @@ mod lists;
 mod lmutil;
 mod loan;
 mod local;
+mod manual;
 mod members;
 mod moment;
 mod myself;
@@ -44,6 +48,8 @@ mod queue;
 mod reasons;
 mod report;
 mod run;
+#[cfg(test)]
+mod schema;
 mod serve;
 mod servers;
 mod settings;
@@ -54,12 +60,14 @@ mod text;
 mod token;
 mod top;
 mod verdict;
+mod watch;
 mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
+use clap::parser::ValueSource;
 
 use args::history::AuditVerb;
 use args::nodes::NodeVerb;
@@ -73,8 +81,11 @@ fn main() -> ExitCode {
     let words = lmutil::as_called(&words).unwrap_or(words);
     // Monitors take 2 for critical, and a typo is not that.
     let is_check = words.iter().any(|word| word == "check") && !words.iter().any(|w| w == "policy");
-    let arguments = match Arguments::try_parse_from(words) {
-        Ok(arguments) => arguments,
+    completing::answer_the_shell();
+    let parsed = args::examples::command().try_get_matches_from(words);
+    let parsed = parsed.and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help into a closed pipe is no error.
             let _ = error.print();
@@ -88,9 +99,14 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(usage));
         }
     };
-    let settings = Settings::new(arguments.global);
+    let typed = matches
+        .ids()
+        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine));
+    let typed = typed.map(|id| id.as_str().to_owned()).collect();
+    let settings = Settings::new(arguments.global, typed);
+    let again = || Arguments::from_arg_matches(&matches).map(|arguments| arguments.verb).ok();
     let exit = match settings.output.accepts(&arguments.verb) {
-        Ok(()) => start(&settings, arguments.verb),
+        Ok(()) => start(&settings, arguments.verb, again),
         Err(failure) => Err(failure),
     };
     let exit = match exit {
@@ -105,12 +121,19 @@ fn main() -> ExitCode {
 
 /// One thread serves every verb: a node's work is measured to be faster so on
 /// small machines, and the other verbs only wait.
-fn start(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
+fn start(
+    settings: &Settings,
+    verb: Verb,
+    again: impl Fn() -> Option<Verb>,
+) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "cannot start the runtime", source })?;
-    let exit = runtime.block_on(dispatch(settings, verb));
+    let exit = match settings.watch() {
+        None => runtime.block_on(dispatch(settings, verb)),
+        Some(interval) => runtime.block_on(watch::run(settings, verb, again, interval)),
+    };
     // A name that does not resolve holds a thread for longer than we wait.
     runtime.shutdown_background();
     exit
@@ -154,11 +177,11 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
             let words: Vec<String> = ["lmstat".to_owned()].into_iter().chain(words).collect();
             lmutil::run(settings, &words).await
         }
+        Verb::Config(verb) => config::run(settings, &verb),
+        Verb::Man { out } => manual::write(settings, &out),
         Verb::Hostid => hostid::run(settings),
         Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "triad", &mut script);
-            settings.output.text(&String::from_utf8_lossy(&script))?;
+            settings.output.text(&completing::script(shell)?)?;
             Ok(Exit::Ok)
         }
     }

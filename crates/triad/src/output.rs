@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
-use crate::args::{ColorOption, OutputFormat, Verb};
+use crate::args::{ColorOption, GlobalOptions, OutputFormat, Verb};
 use crate::failure::Failure;
 use crate::table::Table;
 use crate::text::{harmless_json, printable_document};
@@ -25,17 +25,21 @@ pub const PLAIN: &str = "\x1b[0m";
 pub struct Output {
     format: OutputFormat,
     color: ColorChoice,
+    headers: bool,
+    /// Empty: those that the format shows. As long-lived as the command line.
+    columns: &'static [String],
 }
 
 impl Output {
     /// As the options say.
-    pub fn new(format: OutputFormat, color: ColorOption) -> Self {
-        let color = match color {
+    pub fn new(options: &GlobalOptions) -> Self {
+        let color = match options.color {
             ColorOption::Auto => ColorChoice::Auto,
             ColorOption::Always => ColorChoice::Always,
             ColorOption::Never => ColorChoice::Never,
         };
-        Output { format, color }
+        let columns: &'static [String] = Vec::leak(options.columns.clone());
+        Output { format: options.output, color, headers: !options.no_headers, columns }
     }
 
     /// Refuses what cannot be printed as wanted, before anything is done.
@@ -44,6 +48,12 @@ impl Output {
             return Err(Failure::Usage {
                 what: "this answer has no rows, so it cannot be CSV".to_owned(),
                 remedy: "take -o json or -o jsonl".to_owned(),
+            });
+        }
+        if !self.columns.is_empty() && (self.is_json() || !verb.has_rows()) {
+            return Err(Failure::Usage {
+                what: "columns are chosen of tables and CSV, and this is neither".to_owned(),
+                remedy: "leave --columns out; of JSON take what you want with jq".to_owned(),
             });
         }
         Ok(())
@@ -103,15 +113,35 @@ impl Output {
             return self.text(&format!("{}\n", heading.trim_end()));
         }
         match self.format {
-            OutputFormat::Table => self.text(&format!("{heading}{}", table().for_people(false))),
-            OutputFormat::Wide => self.text(&format!("{heading}{}", table().for_people(true))),
+            OutputFormat::Table | OutputFormat::Wide => {
+                let wide = self.format == OutputFormat::Wide || !self.columns.is_empty();
+                let table = self.chosen(table())?;
+                self.text(&format!("{heading}{}", table.for_people_with(wide, self.headers)))
+            }
             OutputFormat::Json => self.text(&pretty(whole)?),
             OutputFormat::Jsonl => {
                 let lines: Result<String, Failure> = rows.iter().map(|row| line(row)).collect();
                 self.text(&lines?)
             }
-            OutputFormat::Csv => self.text(&table().csv()),
+            OutputFormat::Csv => {
+                let table = self.chosen(table())?;
+                let head = if self.headers { table.csv_head() } else { String::new() };
+                self.text(&(head + &table.csv_rows()))
+            }
         }
+    }
+
+    /// The columns of a table that were asked for.
+    pub fn chosen(self, table: Table) -> Result<Table, Failure> {
+        match self.columns {
+            [] => Ok(table),
+            columns => table.select(columns),
+        }
+    }
+
+    /// Whether tables have a first line.
+    pub fn has_headers(self) -> bool {
+        self.headers
     }
 
     /// Prints a document word for word, except on a terminal, where what would

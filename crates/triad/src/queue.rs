@@ -40,7 +40,7 @@ pub async fn all_waiting(admin: &mut Admin, feature: &str) -> Result<ListQueueRe
     }
 }
 
-fn queue_table(entries: &[QueueEntry]) -> Table {
+pub fn queue_table(entries: &[QueueEntry]) -> Table {
     let columns = [
         Column::number("PLACE"),
         Column::text("FEATURE"),

@@ -1,14 +1,17 @@
 //! The global options as meant: what they come to once files are read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use triad_proto::net::ClientTls;
 
 use crate::args::{GlobalOptions, TlsOption};
+use crate::context::{self, Context, Contexts};
+use crate::duration;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::servers;
@@ -24,15 +27,136 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Settings {
     options: GlobalOptions,
+    /// The options that were typed, by their names; others may be of the
+    /// environment.
+    typed: BTreeSet<String>,
     /// How to print.
     pub output: Output,
 }
 
 impl Settings {
     /// Nothing is read yet: verbs that ask no server need none of it.
-    pub fn new(options: GlobalOptions) -> Self {
-        let output = Output::new(options.output, options.color);
-        Settings { options, output }
+    pub fn new(options: GlobalOptions, typed: BTreeSet<String>) -> Self {
+        let output = Output::new(&options);
+        Settings { options, typed, output }
+    }
+
+    /// How often to ask again, if at all.
+    pub fn watch(&self) -> Option<Duration> {
+        self.options.watch
+    }
+
+    /// The context that is used, with its name.
+    fn context(&self) -> Result<Option<(String, Context)>, Failure> {
+        let named = self.options.context.as_deref().filter(|name| !name.is_empty());
+        let Some(file) = context::file() else { return Ok(None) };
+        let contexts = Contexts::read(&file)?;
+        let Some(name) = named.or(contexts.current.as_deref()) else { return Ok(None) };
+        Ok(Some((name.to_owned(), contexts.named(name)?.clone())))
+    }
+
+    /// The same; nothing where it cannot be read, which whoever asks servers is
+    /// told.
+    fn context_if_good(&self) -> Context {
+        self.context().ok().flatten().map(|(_, context)| context).unwrap_or_default()
+    }
+
+    /// Keeps in a context what was typed, and nothing of the environment.
+    pub fn write_typed(&self, context: &mut Context) -> Result<(), Failure> {
+        let typed = |name: &str| self.typed.contains(name);
+        let whole = |file: Option<&OsString>| {
+            let path = PathBuf::from(file.cloned().unwrap_or_default());
+            let whole = std::path::absolute(&path);
+            whole.map(Some).map_err(|source| Failure::Read { path, source })
+        };
+        let mut kept = false;
+        if typed("servers") {
+            self.servers()?;
+            (context.servers, kept) = (self.options.servers.clone(), true);
+        }
+        if typed("ca") {
+            (context.ca, kept) = (whole(self.options.ca.as_ref())?, true);
+        }
+        if typed("token_file") {
+            (context.token_file, kept) = (whole(self.options.token_file.as_ref())?, true);
+        }
+        if typed("tls") {
+            let tls = if self.encrypted() { "on" } else { "off" };
+            (context.tls, kept) = (Some(tls.to_owned()), true);
+        }
+        if typed("timeout") {
+            let timeout = format!("{}ms", self.timeout().as_millis());
+            (context.timeout, kept) = (Some(timeout), true);
+        }
+        match kept {
+            true => Ok(()),
+            false => Err(Failure::Usage {
+                what: "nothing was given to keep".to_owned(),
+                remedy: "give --servers, --ca, --token-file, --tls or --timeout".to_owned(),
+            }),
+        }
+    }
+
+    /// What applies: key, value, and where it comes from.
+    pub fn applied(&self) -> Result<Vec<(&'static str, String, String)>, Failure> {
+        let found = self.context()?;
+        let (name, context) = found.clone().unwrap_or_default();
+        let path =
+            |file: &Option<OsString>| given(file.as_ref()).map(|file| file.display().to_string());
+        let kept = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let tls = self.options.tls.map(|tls| if tls == TlsOption::On { "on" } else { "off" });
+        let timeout = self.options.timeout.map(|time| format!("{}ms", time.as_millis()));
+        let rows = [
+            (
+                "servers",
+                "servers",
+                text(&self.options.servers),
+                "TRIAD_SERVERS",
+                context.servers,
+                "",
+            ),
+            ("ca", "ca", path(&self.options.ca), "TRIAD_CA", kept(&context.ca), ""),
+            (
+                "token-file",
+                "token_file",
+                path(&self.options.token_file),
+                "TRIAD_TOKEN_FILE",
+                kept(&context.token_file),
+                "",
+            ),
+            ("tls", "tls", tls.map(str::to_owned), "TRIAD_TLS", context.tls, "on"),
+            ("timeout", "timeout", timeout, "", context.timeout, "5s"),
+        ];
+        let mut applied = vec![match &found {
+            None => ("context", String::new(), "default".to_owned()),
+            Some((name, _)) if self.typed.contains("context") => {
+                ("context", name.clone(), "flag --context".to_owned())
+            }
+            Some((name, _)) if self.options.context.is_some() => {
+                ("context", name.clone(), "environment TRIAD_CONTEXT".to_owned())
+            }
+            Some((name, _)) => ("context", name.clone(), "current".to_owned()),
+        }];
+        for (key, id, option, variable, kept, usual) in rows {
+            let origin = |option: &Option<String>| match (option, &kept) {
+                (Some(_), _) if self.typed.contains(id) => format!("flag --{key}"),
+                (Some(_), _) => format!("environment {variable}"),
+                (None, Some(_)) => format!("context {name}"),
+                (None, None) => "default".to_owned(),
+            };
+            let from = origin(&option);
+            applied.push((key, option.or(kept.clone()).unwrap_or(usual.to_owned()), from));
+        }
+        let is_token_set = std::env::var(TOKEN_VARIABLE).is_ok_and(|token| !token.is_empty());
+        if is_token_set && path(&self.options.token_file).is_none() {
+            applied.push((
+                "token",
+                "(kept to itself)".to_owned(),
+                format!("environment {TOKEN_VARIABLE}"),
+            ));
+        }
+        Ok(applied)
     }
 
     /// The same, asking other servers.
@@ -54,25 +178,36 @@ impl Settings {
 
     /// The same, where the usual time would not do.
     pub fn timeout_or(&self, usual: Duration) -> Duration {
-        self.options.timeout.unwrap_or(usual)
+        let kept = || duration::parse(self.context_if_good().timeout.as_deref()?).ok();
+        self.options.timeout.or_else(kept).unwrap_or(usual)
     }
 
     /// Whether there is anybody to ask.
     pub fn names_servers(&self) -> bool {
-        self.options.servers.as_deref().is_some_and(|servers| !servers.trim().is_empty())
+        let named = |servers: Option<&str>| servers.is_some_and(|text| !text.trim().is_empty());
+        named(self.options.servers.as_deref()) || named(self.context_if_good().servers.as_deref())
     }
 
     /// Whether connections are encrypted.
     pub fn encrypted(&self) -> bool {
-        self.options.tls == TlsOption::On
+        match self.options.tls {
+            Some(tls) => tls == TlsOption::On,
+            None => self.context_if_good().tls.as_deref() != Some("off"),
+        }
     }
 
     /// The servers of the cluster, as `host:port`.
     pub fn servers(&self) -> Result<Vec<String>, Failure> {
-        match self.options.servers.as_deref().map(str::trim) {
+        let typed = self.options.servers.clone().filter(|text| !text.trim().is_empty());
+        let servers = match typed {
+            Some(servers) => Some(servers),
+            None => self.context()?.and_then(|(_, context)| context.servers),
+        };
+        match servers.as_deref().map(str::trim) {
             None | Some("") => Err(Failure::Usage {
                 what: "no servers are named".to_owned(),
-                remedy: "give --servers lic-a:27070,lic-b:27070,lic-c:27070, or set TRIAD_SERVERS"
+                remedy: "give --servers lic-a:27070,lic-b:27070,lic-c:27070, set TRIAD_SERVERS, or keep \
+                         them: triad config set NAME --servers ..."
                     .to_owned(),
             }),
             Some(text) => Ok(servers::parse(text)?),
@@ -82,7 +217,7 @@ impl Settings {
     /// The authority's certificate. `None`: plain text.
     pub fn authority_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
         match self.authority()? {
-            Some(path) => Ok(Some(checked_authority(path)?.0)),
+            Some(path) => Ok(Some(checked_authority(&path)?.0)),
             None => Ok(None),
         }
     }
@@ -90,13 +225,17 @@ impl Settings {
     /// TLS as the options say. `None`: plain text.
     pub fn tls(&self) -> Result<Option<ClientTls>, Failure> {
         match self.authority()? {
-            Some(path) => Ok(Some(checked_authority(path)?.1)),
+            Some(path) => Ok(Some(checked_authority(&path)?.1)),
             None => Ok(None),
         }
     }
 
-    fn authority(&self) -> Result<Option<&Path>, Failure> {
-        match (given(self.options.ca.as_ref()), self.encrypted()) {
+    fn authority(&self) -> Result<Option<PathBuf>, Failure> {
+        let path = match given(self.options.ca.as_ref()) {
+            Some(path) => Some(path.to_owned()),
+            None => self.context()?.and_then(|(_, context)| context.ca),
+        };
+        match (path, self.encrypted()) {
             (_, false) => Ok(None),
             (Some(path), true) => Ok(Some(path)),
             (None, true) => Err(Failure::Usage {
@@ -116,7 +255,14 @@ impl Settings {
             }
             None => match std::env::var(TOKEN_VARIABLE) {
                 Ok(token) if !token.is_empty() => (token, TOKEN_VARIABLE.to_owned()),
-                _ => return Ok(None),
+                _ => match self.context()?.and_then(|(_, context)| context.token_file) {
+                    Some(path) => {
+                        let bytes = read(&path)?;
+                        let token = String::from_utf8_lossy(&bytes).into_owned();
+                        (token, path.display().to_string())
+                    }
+                    None => return Ok(None),
+                },
             },
         };
         authorization(&token).map(Some).ok_or_else(|| Failure::Usage {

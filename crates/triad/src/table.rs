@@ -5,6 +5,7 @@
 use comfy_table::{ContentArrangement, Table as Inner, presets};
 
 use crate::duration::show_ms;
+use crate::failure::Failure;
 use crate::text::{escaped, instant, printable, rfc3339};
 
 /// What the cells of a column are.
@@ -57,6 +58,30 @@ impl Column {
     fn csv_title(self) -> String {
         let title = self.title.to_ascii_lowercase().replace(' ', "_");
         if self.kind == Kind::Length { format!("{title}_ms") } else { title }
+    }
+}
+
+#[cfg(test)]
+impl Table {
+    /// All of the CSV.
+    pub fn csv(&self) -> String {
+        self.csv_head() + &self.csv_rows()
+    }
+
+    /// A row of a page for each column: title, name in CSV, what it is, where it
+    /// is shown.
+    pub fn described(&self) -> String {
+        let describe = |column: &Column| {
+            let what = match column.kind {
+                Kind::Text => "text",
+                Kind::Number => "number",
+                Kind::Instant => "RFC 3339 instant",
+                Kind::Length => "milliseconds",
+            };
+            let shown = if column.is_wide { "`-o wide`" } else { "always" };
+            format!("| {} | `{}` | {what} | {shown} |\n", column.title, column.csv_title())
+        };
+        self.columns.iter().map(describe).collect()
     }
 }
 
@@ -129,29 +154,57 @@ impl Table {
         self.for_people(false)
     }
 
+    /// The same table with these columns in this order, by their titles or by the
+    /// names that CSV has for them.
+    pub fn select(self, wanted: &[String]) -> Result<Table, Failure> {
+        let plain = |name: &str| name.trim().to_ascii_lowercase().replace([' ', '-'], "_");
+        let find = |name: &String| {
+            let named = |column: &Column| {
+                let name = plain(name);
+                plain(column.title) == name || column.csv_title() == name
+            };
+            self.columns.iter().position(named).ok_or_else(|| {
+                let titles: Vec<_> =
+                    self.columns.iter().map(|column| plain(column.title)).collect();
+                Failure::Usage {
+                    what: format!("there is no column {name:?}"),
+                    remedy: format!("there are {}", titles.join(", ")),
+                }
+            })
+        };
+        let places = wanted.iter().map(find).collect::<Result<Vec<usize>, Failure>>()?;
+        let rows = self.rows.iter().map(|row| places.iter().map(|at| row[*at].clone()).collect());
+        Ok(Table {
+            rows: rows.collect(),
+            columns: places.iter().map(|at| self.columns[*at]).collect(),
+        })
+    }
+
     /// For people, with all columns if `wide`.
     pub fn for_people(&self, wide: bool) -> String {
+        self.for_people_with(wide, true)
+    }
+
+    /// The same, without the first line if not `headers`.
+    pub fn for_people_with(&self, wide: bool, headers: bool) -> String {
         let shown: Vec<usize> =
             (0..self.columns.len()).filter(|index| wide || !self.columns[*index].is_wide).collect();
         let mut inner = Inner::new();
         inner.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        inner.set_header(shown.iter().map(|index| self.columns[*index].title));
-        for column in inner.column_iter_mut() {
-            column.set_padding((0, 2));
+        if headers {
+            inner.set_header(shown.iter().map(|index| self.columns[*index].title));
         }
         for row in &self.rows {
             inner.add_row(shown.iter().map(|index| told(self.columns[*index].kind, &row[*index])));
         }
+        for column in inner.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         inner.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect()
     }
 
-    /// For programs: all columns, quoted as RFC 4180 says, lines ended by a
-    /// line feed.
-    pub fn csv(&self) -> String {
-        self.csv_head() + &self.csv_rows()
-    }
-
-    /// The first line of the CSV.
+    /// For programs, quoted as RFC 4180 says, each line ended by a line feed: the
+    /// first line.
     pub fn csv_head(&self) -> String {
         csv_line(self.columns.iter().map(|column| column.csv_title()))
     }

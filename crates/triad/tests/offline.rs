@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -459,7 +460,7 @@ fn every_shell_gets_its_completions() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let (script, _) = run(home.path(), &format!("completions {shell}"), 0);
-        assert!(script.contains("checkouts"), "{shell}");
+        assert!(script.contains("TRIAD_COMPLETE"), "{shell}");
     }
 }
 
@@ -486,4 +487,92 @@ fn a_closed_pipe_is_no_error() {
         .unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_context() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |line: &str, environment: &[(&str, &str)], code: i32| {
+        let mut command = triad(home.path());
+        command.env("XDG_CONFIG_HOME", home.path().join("config")).env_remove("TRIAD_CONFIG");
+        command.envs(environment.iter().copied()).args(line.split_whitespace());
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+        assert_eq!(status.code(), Some(code), "{line}\n{stdout}\n{stderr}");
+        (stdout, stderr)
+    };
+    run("config set prod --servers lic-a,lic-b --ca ca.pem --token-file token", &[], 0);
+    run("config set lab --servers localhost --timeout 3s", &[], 0);
+    let (list, _) = run("config list --columns current,name,servers --no-headers", &[], 0);
+    assert_eq!(list, "-  lab   localhost\n*  prod  lic-a,lic-b\n");
+    let origins = |line: &str, environment: &[(&str, &str)]| {
+        let (csv, _) = run(line, environment, 0);
+        let rows: Vec<String> = csv.lines().skip(1).map(str::to_owned).collect();
+        rows
+    };
+    let view = "config view --show-origin -o csv";
+    let plain = origins(view, &[]);
+    assert_eq!(plain[0], "context,prod,current");
+    assert_eq!(plain[1], "servers,\"lic-a,lic-b\",context prod");
+    assert!(
+        plain[2].ends_with("/ca.pem,context prod") && plain[2].starts_with("ca,/"),
+        "{plain:?}"
+    );
+    assert_eq!(plain[4..], ["tls,on,default", "timeout,5s,default"]);
+    let named = origins(view, &[("TRIAD_SERVERS", "other"), ("TRIAD_CONTEXT", "lab")]);
+    assert_eq!(named[0], "context,lab,environment TRIAD_CONTEXT");
+    assert_eq!(named[1], "servers,other,environment TRIAD_SERVERS");
+    assert_eq!(named[5], "timeout,3000ms,context lab");
+    let typed =
+        origins(&format!("{view} --servers x --context lab"), &[("TRIAD_SERVERS", "other")]);
+    assert_eq!(typed[0], "context,lab,flag --context");
+    assert_eq!(typed[1], "servers,x,flag --servers");
+    run("config use lab", &[], 0);
+    assert_eq!(origins(view, &[])[1], "servers,localhost,context lab");
+    let (_, error) = run("config use pord", &[], 2);
+    assert!(error.contains("there are lab, prod"), "{error}");
+    let (_, error) = run("status --context gone", &[], 2);
+    assert!(error.contains("there is no context \"gone\""), "{error}");
+    // The environment is not kept by accident.
+    run("config set empty", &[("TRIAD_SERVERS", "other")], 2);
+    run("config remove lab", &[], 0);
+    let (list, _) = run("config list -o json", &[], 0);
+    assert_eq!(json(&list)["contexts"].as_array().unwrap().len(), 1);
+    let file = home.path().join("config/triad/config.toml");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let (_, error) = run("config list --columns nmae", &[], 2);
+    assert!(error.contains("there are current, name, servers"), "{error}");
+    run("config list --columns name -o json", &[], 2);
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command() {
+    let home = tempfile::tempdir().unwrap();
+    let (told, _) = run(home.path(), "man --out man1", 0);
+    assert!(told.ends_with(" pages in man1\n"), "{told}");
+    for page in ["triad.1", "triad-status.1", "triad-policy-apply.1", "triad-lmstat.1"] {
+        let text = fs::read_to_string(home.path().join("man1").join(page)).unwrap();
+        assert!(text.contains(".TH "), "{page}");
+    }
+}
+
+#[test]
+fn only_what_asks_is_watched_and_a_reader_may_leave() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, error) = run(home.path(), "hostid --watch", 2);
+    assert!(error.contains("this is not watched"), "{error}");
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("triad"))
+        .args(["config", "list", "--watch=10ms"])
+        .env("XDG_CONFIG_HOME", home.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..6 {
+        lines.next().unwrap().unwrap();
+    }
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -1,0 +1,78 @@
+//! Completions: the shell asks this program what may stand where the cursor is.
+//! Names of features and nodes are asked of the cluster, for as long as somebody
+//! who pressed a key will wait.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap_complete::engine::CompletionCandidate;
+use clap_complete::env::{CompleteEnv, Shells};
+use triad_proto::v1::{ListFeaturesRequest, StatusRequest};
+
+use crate::args::{Arguments, examples};
+use crate::cluster::{Admin, Cluster};
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// The variable by which a shell says that it wants completions.
+const VARIABLE: &str = "TRIAD_COMPLETE";
+/// Whoever pressed a key waits no longer.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Answers and ends, if it is a shell that asks.
+pub fn answer_the_shell() {
+    CompleteEnv::with_factory(examples::command).var(VARIABLE).complete();
+}
+
+/// What a shell is to run to complete.
+pub fn script(shell: clap_complete::Shell) -> Result<String, Failure> {
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let unknown = || Failure::Usage {
+        what: format!("there are no completions for {name}"),
+        remedy: "there are some for bash, elvish, fish, powershell and zsh".to_owned(),
+    };
+    let completer = shells.completer(&name).ok_or_else(unknown)?;
+    let mut script = Vec::new();
+    let written = completer.write_registration(VARIABLE, "triad", "triad", "triad", &mut script);
+    written.map_err(|source| Failure::System { what: "cannot write the script", source })?;
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+/// The features that are licensed.
+pub fn features() -> Vec<CompletionCandidate> {
+    asked(async |settings: &Settings| {
+        let read = Cluster::new(settings)?
+            .read(async |admin: &mut Admin| {
+                Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
+            })
+            .await?;
+        Ok(read.answer.pools.into_iter().map(|pool| pool.feature).collect())
+    })
+}
+
+/// The nodes of the cluster.
+pub fn nodes() -> Vec<CompletionCandidate> {
+    asked(async |settings: &Settings| {
+        let read = Cluster::new(settings)?
+            .read(async |admin: &mut Admin| Ok(admin.status(StatusRequest {}).await?.into_inner()))
+            .await?;
+        Ok(read.answer.nodes.into_iter().map(|node| node.name).collect())
+    })
+}
+
+/// Nothing, where nobody answers: a completion is no place for an error.
+fn asked(
+    ask: impl AsyncFn(&Settings) -> Result<BTreeSet<String>, Failure>,
+) -> Vec<CompletionCandidate> {
+    // The cluster of the environment and of the context; the line is not yet whole.
+    let Ok(arguments) = Arguments::try_parse_from(["triad", "status"]) else { return Vec::new() };
+    let settings = Settings::new(arguments.global, BTreeSet::new()).with_timeout(PATIENCE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return Vec::new() };
+    let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&settings)).await });
+    runtime.shutdown_background();
+    let names = names.ok().and_then(Result::ok).unwrap_or_default();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
