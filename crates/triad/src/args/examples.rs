@@ -8,7 +8,7 @@ use super::Arguments;
 use crate::completing;
 
 /// By the words after `triad`.
-const EXAMPLES: [(&str, &str); 21] = [
+const EXAMPLES: [(&str, &str); 29] = [
     ("serve", "triad serve --config /etc/triad/triad.toml"),
     ("run", "triad run --feature solver --wait 10m -- ./solve model.inp"),
     ("checkout", "triad checkout solver --seats 2"),
@@ -26,6 +26,14 @@ const EXAMPLES: [(&str, &str); 21] = [
     ("license list", "triad license list"),
     ("node list", "triad node list -o wide"),
     ("leader transfer", "triad leader transfer\n  triad leader transfer --to lic-b"),
+    ("borrow verify", "triad borrow verify solver.borrow"),
+    ("license show", "triad license show acme.lic"),
+    ("license verify", "triad license verify acme.lic --key acme/publisher.public"),
+    ("license keygen", "triad license keygen --out acme"),
+    ("license issue", "triad license issue --key acme/publisher.secret terms.toml --out acme.lic"),
+    ("capability apply", "triad capability apply response.txt"),
+    ("node promote", "triad node promote lic-b"),
+    ("token list", "triad token list"),
     ("hostid", "triad hostid -o json"),
     ("report", "triad report peak --since 30d"),
     ("policy", "triad policy check policy.toml"),
@@ -91,8 +99,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_examples_say_is_understood() {
+        for (path, lines) in EXAMPLES {
+            for line in lines.lines() {
+                let line = line.split(['|', '>']).next().unwrap_or_default();
+                let parsed = command().try_get_matches_from(line.split_whitespace());
+                assert!(parsed.is_ok(), "{path}: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn a_word_that_is_nearly_right_is_recognised() {
         let error = command().try_get_matches_from(["triad", "statsu"]).unwrap_err().to_string();
-        assert!(error.contains("a similar subcommand exists: 'status'"), "{error}");
+        assert!(
+            error.contains("similar subcommands exist") && error.contains("'status'"),
+            "{error}"
+        );
     }
 }
