@@ -39,7 +39,8 @@ triad="$target/$profile/triad"
 "$triad" completions bash >"$made/completions/triad"
 "$triad" completions zsh >"$made/completions/_triad"
 "$triad" completions fish >"$made/completions/triad.fish"
-gzip -9nc deploy/man/triad.1 >"$made/man/triad.1.gz"
+"$triad" man --out "$made/man" >/dev/null
+gzip -9n "$made"/man/*.1
 gzip -9nc deploy/man/triad-office.1 >"$made/triad-office.1.gz"
 gzip -9nc CHANGELOG.md >"$made/changelog.gz"
 
