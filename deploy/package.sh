@@ -33,15 +33,18 @@ fi
 
 # What the program itself writes.
 made="$target/$profile/package"
-mkdir -p "$made/completions"
+rm -rf "$made/man"
+mkdir -p "$made/completions" "$made/man"
 triad="$target/$profile/triad"
 "$triad" completions bash >"$made/completions/triad"
 "$triad" completions zsh >"$made/completions/_triad"
 "$triad" completions fish >"$made/completions/triad.fish"
+"$triad" man --out "$made/man" >/dev/null
+gzip -9n "$made"/man/*.1
+gzip -9nc deploy/man/triad-office.1 >"$made/triad-office.1.gz"
 gzip -9nc CHANGELOG.md >"$made/changelog.gz"
 
 for package in triad triad-office; do
-    gzip -9nc "deploy/man/$package.1" >"$made/$package.1.gz"
     strip -o "$made/$package" "$target/$profile/$package"
     cargo deb --quiet --no-build --no-strip --no-dbgsym --compress-system "${deb[@]}" \
         --profile "$cargo_profile" --package "$package" --output "$out/"

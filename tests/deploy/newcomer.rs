@@ -15,6 +15,8 @@ use crate::pages::{Block, page};
 use crate::tools::{PACKAGERS, command, have, output, packages, run};
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// How long a block may take: a command of the book may wait for a node.
+const TYPED_LIMIT_S: &str = "90";
 const NODES: [&str; 3] = ["lic-a", "lic-b", "lic-c"];
 const DOMAIN: &str = "example.com";
 /// What a page says of a copy goes through the folders that all hosts share here.
@@ -69,7 +71,7 @@ impl Site {
         let again =
             "[ ! -e .variables ] || . ./.variables\nset -e\nexport DEBIAN_FRONTEND=noninteractive";
         let script = format!("{again}\n{typed}\nexport -p >.variables\n");
-        output(self.exec(host).args(["bash", "-c", &script]))
+        output(self.exec(host).args(["timeout", TYPED_LIMIT_S, "bash", "-c", &script]))
     }
 
     async fn block(&self, host: &str, block: &Block) {
