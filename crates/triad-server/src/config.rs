@@ -47,6 +47,8 @@ pub struct Config {
     pub listen_clients: String,
     /// Where to listen for the other nodes.
     pub listen_peers: String,
+    /// Where to listen for browsers and for what collects metrics; `None`: nowhere.
+    pub listen_http: Option<String>,
     /// `None`: no TLS, on loopback only.
     pub tls: Option<TlsFiles>,
     /// All nodes, this one included.
@@ -108,6 +110,8 @@ pub struct NodeEntry {
     pub member: Member,
     /// The machine, for licenses that are bound to machines.
     pub hostid: Option<HostId>,
+    /// Where browsers reach its pages.
+    pub http: Option<String>,
 }
 
 /// Leases and graces of sessions.
@@ -220,6 +224,7 @@ struct RawPair {
 struct RawListen {
     clients: Spanned<String>,
     peers: Spanned<String>,
+    http: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +247,7 @@ struct RawNode {
     clients: String,
     peers: String,
     hostid: Option<String>,
+    http: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -405,6 +411,10 @@ impl Reader<'_> {
             admin_token_sha256: raw.admin_token_sha256.into_inner().to_ascii_lowercase(),
             listen_clients: self.address("listen.clients", raw.listen.clients)?,
             listen_peers: self.address("listen.peers", raw.listen.peers)?,
+            listen_http: match raw.listen.http {
+                Some(http) => Some(self.address("listen.http", http)?),
+                None => None,
+            },
             tls,
             nodes,
             sessions: self.sessions(raw.session)?,
@@ -521,7 +531,7 @@ impl Reader<'_> {
             if node.id == 0 {
                 return Err(wrong("id 0".into(), "node ids start at 1"));
             }
-            for address in [&node.clients, &node.peers] {
+            for address in [&node.clients, &node.peers].into_iter().chain(&node.http) {
                 if !is_address(address) {
                     let expected = "addresses read host:port, such as lic-a.example.com:27070";
                     return Err(wrong(format!("{address:?}"), expected));
@@ -534,7 +544,10 @@ impl Reader<'_> {
                 peer_address: node.peers.clone(),
                 client_address: node.clients.clone(),
             };
-            if nodes.insert(node.id, NodeEntry { member, hostid }).is_some() {
+            if nodes
+                .insert(node.id, NodeEntry { member, hostid, http: node.http.clone() })
+                .is_some()
+            {
                 return Err(wrong(format!("id {}", node.id), "stands twice in the list"));
             }
         }
@@ -547,7 +560,8 @@ impl Reader<'_> {
             "on" => {}
             "off" => {
                 let listens = [&raw.listen.clients, &raw.listen.peers];
-                if let Some(open) = listens.into_iter().find(|a| !is_loopback(a.get_ref())) {
+                let mut listens = listens.into_iter().chain(&raw.listen.http);
+                if let Some(open) = listens.find(|a| !is_loopback(a.get_ref())) {
                     let expected = format!(
                         "TLS may be off on loopback only, and this node listens on {}",
                         open.get_ref()
@@ -668,6 +682,7 @@ impl fmt::Debug for Config {
             .field("publishers", &self.publishers.len())
             .field("listen_clients", &self.listen_clients)
             .field("listen_peers", &self.listen_peers)
+            .field("listen_http", &self.listen_http)
             .field("tls", &self.tls.is_some())
             .field("nodes", &self.nodes.len())
             .field("sessions", &self.sessions)

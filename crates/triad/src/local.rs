@@ -77,9 +77,10 @@ impl LocalCluster {
         let folder = std::env::temp_dir().join(format!("triad-{prefix}-{}", std::process::id()));
         let folder = Folder(folder);
         let key = publisher_key()?;
-        let ports = free_ports(6)?;
+        let ports = free_ports(9)?;
         let spec = |n: usize| -> NodeSpec {
-            let text = format!("{prefix}-{}=127.0.0.1:{}/{}", n + 1, ports[n], ports[n + 3]);
+            let (clients, peers, http) = (ports[n], ports[n + 3], ports[n + 6]);
+            let text = format!("{prefix}-{}=127.0.0.1:{clients}/{peers}/{http}", n + 1);
             text.parse().expect("a loopback address is well formed")
         };
         let mut options = InitOptions::new(clock::now());
