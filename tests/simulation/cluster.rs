@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use triad_license::{Binding, Day, Draft, DraftFeature, Keyring, PublisherKey, issue};
 use triad_proto::identity::ClusterId;
 use triad_raft::{Member, Retention, Simulation, Timing, WallClock};
-use triad_server::config::{NodeEntry, SessionTimes};
+use triad_server::config::{LogConfig, NodeEntry, SessionTimes};
 use triad_server::init::admin_token_hash;
 use triad_server::{Config, ServeError, ServeOptions, serve_until};
 
@@ -212,6 +212,7 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
         retention: Retention::default(),
         office: None,
         pair: None,
+        log: LogConfig::default(),
     }
 }
 

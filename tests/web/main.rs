@@ -6,4 +6,6 @@
 
 mod bounds;
 mod metrics;
+mod pages;
 mod prometheus;
+mod strangers;

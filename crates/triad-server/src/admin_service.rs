@@ -116,7 +116,7 @@ impl Node {
         ago.max(Duration::from_millis(1)).as_millis() as u64
     }
 
-    fn status(&self, freshness: v1::Freshness, hash: String) -> v1::StatusResponse {
+    pub(crate) fn status(&self, freshness: v1::Freshness, hash: String) -> v1::StatusResponse {
         let view = self.consensus.view();
         let own = self.consensus.node_id();
         let has_quorum = match view.leadership.leader {
@@ -144,7 +144,7 @@ impl Node {
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.config.tls.is_none() {
             warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());

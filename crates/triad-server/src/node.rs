@@ -377,6 +377,7 @@ impl Node {
     /// A stream now speaks for a session; its news go there.
     pub(crate) fn attach(&self, session: SessionId, news: mpsc::Sender<SessionNews>) -> StreamId {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        tracing::debug!(%session, stream = stream.0, "a stream speaks for the session");
         self.sessions(|sessions| sessions.attach(session, stream));
         self.desk.attach(session, stream, news);
         stream
@@ -384,6 +385,7 @@ impl Node {
 
     /// A stream is over.
     pub(crate) fn detach(&self, session: SessionId, stream: StreamId, closed: bool) {
+        tracing::debug!(%session, stream = stream.0, closed, "the stream is over");
         let now = Instant::now();
         self.sessions(|sessions| sessions.detach(session, stream, closed, now));
         self.desk.detach(session, stream);

@@ -39,6 +39,8 @@ pub struct LocalNode {
     pub name: String,
     pub id: u64,
     pub address: String,
+    /// Where its pages are.
+    pub http_address: String,
     config: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -92,6 +94,7 @@ impl LocalCluster {
             name: node.spec.name.clone(),
             id: node.node_id,
             address: node.spec.client_address(),
+            http_address: node.spec.http_address(),
             config: node.config.clone(),
             log: node.directory.join("log.txt"),
             process: None,

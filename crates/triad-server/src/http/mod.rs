@@ -3,32 +3,50 @@
 //! **Invariant:** whoever asks here costs the grants little: connections, heads,
 //! bodies and answers are bounded, and the ledger is held for one look at a time.
 
+mod documents;
+mod door;
 mod exposition;
 mod flexlm;
 mod health;
+mod history;
+mod lists;
 mod metrics;
+mod overview;
+mod page;
 mod scrape;
+mod signin;
+mod table;
 mod usage;
+mod verdict;
+mod words;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use triad_proto::net::{AcceptLimits, FirstBytes, Listener, ServerStream, ServerTls, accept_loop};
 
 use crate::node::Node;
+use door::Peer;
+use page::{Page, Section};
 use scrape::Scrapes;
+use signin::{SignIns, Visitor};
+
+const CSS: &str = include_str!("../../assets/node.css");
+const SCRIPT: &str = include_str!("../../assets/node.js");
+const ICON: &str = include_str!("../../assets/icon.svg");
 
 /// The largest body: a form with a reason.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -48,17 +66,23 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// clients of the other port, see `descriptors.rs`.
 const CONNECTIONS_MAX: usize = 96;
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 48;
+/// Pages that are told what happens, at once.
+const STREAMS_MAX: usize = 32;
 
 /// What the pages of a node share.
 #[derive(Clone)]
 pub(crate) struct Web {
     node: Arc<Node>,
     scrapes: Arc<Scrapes>,
+    sign_ins: Arc<SignIns>,
+    /// Places for streams of news.
+    streams: Arc<Semaphore>,
 }
 
 impl Web {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Web { node, scrapes: Arc::default() }
+        let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        Web { node, scrapes: Arc::default(), sign_ins: Arc::default(), streams }
     }
 }
 
@@ -91,7 +115,7 @@ pub(crate) async fn serve(web: Web, listener: Box<dyn Listener>, tls: Option<Arc
 
 async fn connection(stream: ServerStream, router: Router) {
     let peer = stream.info().peer;
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -121,10 +145,43 @@ fn router(web: Web) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(scrape::metrics))
         .route("/metrics/flexlm", get(scrape::flexlm))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is no such page\n"))
+        .route("/assets/node.css", get(async || asset("text/css", CSS)))
+        .route("/assets/node.js", get(async || asset("text/javascript", SCRIPT)))
+        .route("/assets/icon.svg", get(async || asset("image/svg+xml", ICON)))
+        .route("/sign-in", get(door::sign_in_page).post(door::sign_in))
+        .route("/sign-out", post(door::sign_out))
+        .route("/", get(overview::overview))
+        .route("/features", get(overview::features))
+        .route("/features/{name}", get(overview::feature))
+        .route("/checkouts", get(lists::checkouts))
+        .route("/checkouts/{id}", get(lists::checkout))
+        .route("/checkouts/{id}/revoke", post(lists::revoke))
+        .route("/queue", get(lists::queue))
+        .route("/events", get(history::events))
+        .route("/events/live", get(history::live))
+        .route("/docs", get(documents::contents))
+        .route("/docs/{*path}", get(documents::document))
+        .fallback(nothing)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(guard))
         .with_state(web)
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let kind = HeaderValue::from_static(kind);
+    let kept = HeaderValue::from_static("max-age=3600");
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], text).into_response()
+}
+
+async fn nothing(State(web): State<Web>, headers: HeaderMap) -> Page {
+    let links = vec![
+        ("/".to_owned(), "Overview".to_owned()),
+        ("/docs".to_owned(), "Documentation".to_owned()),
+    ];
+    Page::new("No such page", "", &web.node.config.name)
+        .visitor(Visitor::signed_in(&web, &headers))
+        .status(StatusCode::NOT_FOUND)
+        .with(Section::Links { title: "Go on".into(), links })
 }
 
 /// What every answer carries, and how long it may take to begin.
