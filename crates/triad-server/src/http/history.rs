@@ -160,7 +160,6 @@ pub(super) async fn events(
     Page::new("History", "/events", &node.config.name)
         .visitor(Some(visitor))
         .verdict(node.verdict(&freshness))
-        .with(Section::Events(shown))
         .with(Section::Form(Form {
             title: "Look for".into(),
             text: String::new(),
@@ -170,6 +169,7 @@ pub(super) async fn events(
             fields: vec![q, kind],
             button: "Search",
         }))
+        .with(Section::Events(shown))
 }
 
 /// Where a stream of news begins.

@@ -20,6 +20,8 @@ use crate::admin_service::Admin;
 const BARS_MAX: usize = 12;
 /// Events on the first page.
 const EVENTS: usize = 12;
+/// A clock that differs by less is right.
+const CLOCK_RIGHT_MS: u64 = 1_000;
 
 const NODES: &[Column] = &[
     text("node", "Node"),
@@ -34,7 +36,7 @@ const FEATURES: &[Column] = &[
     text("feature", "Feature"),
     number("licensed", "Licensed"),
     number("used", "In use"),
-    number("borrowed", "of these borrowed"),
+    number("borrowed", "Borrowed"),
     number("reserved", "Reserved"),
     number("free", "Free"),
     number("waiting", "Waiting"),
@@ -107,7 +109,7 @@ fn nodes(web: &Web) -> Listing {
         };
         let clock = match other.clock_skew_ms {
             None => "".into(),
-            Some(0) => "right".to_owned(),
+            Some(ms) if ms.unsigned_abs() < CLOCK_RIGHT_MS => "right".to_owned(),
             Some(ms) => {
                 format!("{} {}", length(ms.unsigned_abs()), if ms < 0 { "slow" } else { "fast" })
             }
