@@ -47,14 +47,14 @@ async fn clean(browser: &Browser, picture: &str) {
 }
 
 /// People who hold seats, one of whom waits for another.
-async fn busy(cluster: &Cluster) -> (Vec<Client>, Vec<triad_client::Checkout>) {
+async fn busy(cluster: &Cluster, last: &str) -> (Vec<Client>, Vec<triad_client::Checkout>) {
     let (mut clients, mut held) = (Vec::new(), Vec::new());
     for (user, host, feature, seats) in [
         ("ann", "cad-07", FEATURE, 4),
         ("bob", "node18", FEATURE, 3),
         ("carla", "node19", "mesher", 2),
         ("dmitri", "cad-02", "viewer", 1),
-        (HOSTILE, "cad-03", "viewer", 1),
+        (last, "cad-03", "viewer", 1),
     ] {
         let client = cluster.client().user(user).host(host).application("tests").build().unwrap();
         held.push(client.checkout(feature, "", seats).await.unwrap());
@@ -81,7 +81,7 @@ async fn every_page_is_accessible_light_and_dark_busy_and_without_a_quorum() {
         clean(&browser, &format!("{scheme}-sign-in")).await;
         sign_in(&browser, &cluster, leader).await;
         clean(&browser, &format!("{scheme}-quiet")).await;
-        let (clients, held) = busy(&cluster).await;
+        let (clients, held) = busy(&cluster, "eve").await;
         let one = Item { feature: "mesher".into(), version: String::new(), seats: 1 };
         let waiting = clients[3].queue(vec![one], Wait::default()).unwrap();
         let is_there = async || waiting.place().ok_or_else(|| "no place yet".to_owned());
@@ -119,7 +119,7 @@ async fn an_administrator_takes_a_seat_back_without_any_script() {
     };
     let cluster = Cluster::start(options()).await;
     let leader = cluster.settled().await;
-    let (_clients, held) = busy(&cluster).await;
+    let (_clients, held) = busy(&cluster, HOSTILE).await;
     sign_in(&browser, &cluster, leader).await;
     let page = browser.source().await;
     assert!(page.contains("Healthy"), "{page}");

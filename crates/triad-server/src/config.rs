@@ -1,6 +1,8 @@
 //! The node's configuration, read twice: as written ([`RawConfig`]), then
 //! checked, with units in the types ([`Config`]).
 
+mod log;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -15,6 +17,8 @@ use triad_proto::identity::ClusterId;
 use triad_raft::{Member, Retention, SNAPSHOT_ENTRIES_DEFAULT, Timing};
 
 use crate::office::{Around, OfficeConfig, RawOffice};
+
+pub use log::{LogConfig, LogFormat};
 
 /// Fewer make a snapshot of every breath, more a log that takes long to replay.
 const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
@@ -69,25 +73,6 @@ pub struct Config {
     pub pair: Option<PairConfig>,
     /// How its log is written, where the command line does not say.
     pub log: LogConfig,
-}
-
-/// How a node's log is written, as far as the configuration says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogConfig {
-    /// For people or for programs.
-    pub format: Option<LogFormat>,
-    /// What is logged, such as `debug`, or `warn,triad_server=debug`.
-    pub level: Option<String>,
-}
-
-/// How a log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object on each line.
-    Json,
 }
 
 /// A main server or its back-up.
@@ -232,14 +217,7 @@ struct RawConfig {
     #[serde(default)]
     pair: RawPair,
     #[serde(default)]
-    log: RawLog,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLog {
-    format: Option<LogFormat>,
-    level: Option<String>,
+    log: LogConfig,
 }
 
 #[derive(Default, Deserialize)]
@@ -460,7 +438,7 @@ impl Reader<'_> {
             timing: self.timing(raw.raft)?,
             office,
             pair,
-            log: LogConfig { format: raw.log.format, level: raw.log.level },
+            log: raw.log,
         })
     }
 
@@ -788,17 +766,6 @@ peers = "a:27071"
             let error = text(|good| good.replacen("a:27071", address, 1)).expect_err(address);
             assert!(error.contains("addresses read host:port"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_log_is_as_configured_or_left_to_the_command_line() {
-        assert_eq!(text(str::to_owned).expect("good").log, LogConfig::default());
-        let json = "[log]\nformat = \"json\"\nlevel = \"warn,triad_server=debug\"\n";
-        let log = text(|good| format!("{good}{json}")).expect("good").log;
-        assert_eq!(log.format, Some(LogFormat::Json));
-        assert_eq!(log.level.as_deref(), Some("warn,triad_server=debug"));
-        let error = text(|good| format!("{good}[log]\nformat = \"xml\"\n")).expect_err("xml");
-        assert!(error.contains(":20: unknown variant `xml`"), "{error}");
     }
 
     #[test]

@@ -84,8 +84,18 @@ fn row(info: &CheckoutInfo, now_ms: u64) -> Vec<Cell> {
     ]
 }
 
+/// Does what takes long where nobody waits for it: a node's few threads are for
+/// grants and heartbeats.
+pub(super) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // What went wrong there went wrong here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// The rows of those checkouts that fit, and whether there were too many to look
-/// at. The ledger is let go between parts.
+/// at. The ledger is let go between parts. To be done [`beside`].
 pub(super) fn checkout_rows(
     web: &Web,
     fits: impl Fn(&CheckoutInfo) -> bool,
@@ -121,14 +131,18 @@ pub(super) async fn checkouts(
     let node = &web.node;
     let admin = Admin { node: node.clone() };
     let (freshness, ()) = admin.read(|_| ()).await;
-    let (rows, too_many) = checkout_rows(&web, |_| true);
     let notice = if ask.done == "revoked" { "The checkout was taken back." } else { "" };
-    let nouns = ("checkout", "checkouts");
-    let listing = Listing::new("/checkouts", nouns, CHECKOUTS, rows, ask, NO_CHECKOUTS);
     let mut page = Page::new("Checkouts", "/checkouts", &node.config.name)
         .visitor(Some(visitor))
         .verdict(node.verdict(&freshness))
         .notice(notice);
+    let looker = web.clone();
+    let looked = beside(move || {
+        let (rows, too_many) = checkout_rows(&looker, |_| true);
+        let nouns = ("checkout", "checkouts");
+        (Listing::new("/checkouts", nouns, CHECKOUTS, rows, ask, NO_CHECKOUTS), too_many)
+    });
+    let (listing, too_many) = looked.await;
     if too_many {
         let text = format!(
             "Only the oldest {ROWS_MAX} checkouts are looked through here. The command line has \
@@ -136,7 +150,7 @@ pub(super) async fn checkouts(
         );
         page = page.with(Section::Text(text));
     }
-    listed(page, listing, "checkouts")
+    beside(move || listed(page, listing, "checkouts")).await
 }
 
 /// One checkout, and how to take it back.

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use triad_proto::v1::Role as NodeRole;
 
-use super::lists::{self, CHECKOUTS, NO_CHECKOUTS, QUEUE, checkout_rows, queue_rows};
+use super::lists::{self, CHECKOUTS, NO_CHECKOUTS, QUEUE, beside, checkout_rows, queue_rows};
 use super::page::{Bar, Page, Section, listed};
 use super::signin::Visitor;
 use super::table::{Ask, Cell, Column, Empty, Listing, encoded, number, text};
@@ -234,16 +234,15 @@ pub(super) async fn feature(
             .with(Section::Error(format!("No license names the feature {name}.")))
             .with(Section::Links { title: "Go on".into(), links });
     };
-    let rows =
-        checkout_rows(&web, |checkout| checkout.items.iter().any(|item| item.feature == name));
-    let holders = Listing::new(
-        "/checkouts",
-        ("checkout", "checkouts"),
-        CHECKOUTS,
-        rows.0,
-        Ask::default(),
-        NO_CHECKOUTS,
-    );
+    let (looker, wanted) = (web.clone(), name.clone());
+    let holders = beside(move || {
+        let (rows, _) = checkout_rows(&looker, |checkout| {
+            checkout.items.iter().any(|item| item.feature == wanted)
+        });
+        let nouns = ("checkout", "checkouts");
+        Listing::new("/checkouts", nouns, CHECKOUTS, rows, Ask::default(), NO_CHECKOUTS)
+    });
+    let holders = holders.await;
     let waiting = queue_rows(&web, Some(&name)).await;
     let waiting = Listing::new(
         "/queue",
