@@ -60,6 +60,10 @@ install_browser() {
     npm install --silent --no-fund --no-audit --prefix "$tools/npm" axe-core@4.14.1
 }
 
+# What reads our metrics and alerts.
+has_promtool() { promtool --version; }
+install_promtool() { apt --no-install-recommends prometheus; }
+
 # What tests/faults needs of Linux. Only root can use it, so only root needs it.
 has_lab() {
     [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ] || return 0
@@ -113,6 +117,7 @@ ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
 ensure "a browser and axe-core" has_browser install_browser
 ensure tmux has_tmux install_tmux
+ensure promtool has_promtool install_promtool
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 ensure cargo-cyclonedx has_sbom install_sbom

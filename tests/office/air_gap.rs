@@ -13,7 +13,7 @@ use triad_tests::{Cluster, Office, Options, clock, wait};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Hands a file in by the form of the portal, as a browser would.
-async fn handed_in(office: &Office, cookie: &str, request: &str) -> triad_tests::office::Answered {
+async fn handed_in(office: &Office, cookie: &str, request: &str) -> triad_tests::web::Answered {
     let page = office.get("/exchange", &[("cookie", cookie)]).await.unwrap().text;
     let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap();
     let token = token.split('"').next().unwrap();

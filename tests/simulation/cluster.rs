@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use triad_license::{Binding, Day, Draft, DraftFeature, Keyring, PublisherKey, issue};
 use triad_proto::identity::ClusterId;
 use triad_raft::{Member, Retention, Simulation, Timing, WallClock};
-use triad_server::config::{NodeEntry, SessionTimes};
+use triad_server::config::{LogConfig, NodeEntry, SessionTimes};
 use triad_server::init::admin_token_hash;
 use triad_server::{Config, ServeError, ServeOptions, serve_until};
 
@@ -182,7 +182,7 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
             client_address: format!("node-{other}:27070"),
         };
         let id = if *other == place { node_id } else { *other };
-        (id, NodeEntry { member, hostid: None })
+        (id, NodeEntry { member, hostid: None, http: None })
     };
     let mut publishers = Keyring::new();
     publishers.trust(publisher().public()).expect("the ring is empty");
@@ -196,6 +196,7 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
         admin_token_sha256: admin_token_hash(TOKEN),
         listen_clients: format!("node-{place}:27070"),
         listen_peers: format!("node-{place}:27071"),
+        listen_http: None,
         tls: None,
         nodes: BTreeMap::from_iter(NODES.iter().map(entry)),
         sessions: SessionTimes {
@@ -211,6 +212,7 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
         retention: Retention::default(),
         office: None,
         pair: None,
+        log: LogConfig::default(),
     }
 }
 

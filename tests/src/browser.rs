@@ -217,6 +217,9 @@ impl Browser {
     /// Takes a picture of the whole page, if somebody wants to look at them.
     pub async fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os(PICTURES_VARIABLE) else { return };
+        // The page of before may have been longer.
+        let small = json!({ "width": 1280, "height": 400 });
+        self.command("POST", "/window/rect", small).await;
         let height = self.script("return document.documentElement.scrollHeight;").await;
         let rectangle = json!({ "width": 1280, "height": height.as_i64().unwrap_or(1000) + 150 });
         self.command("POST", "/window/rect", rectangle).await;

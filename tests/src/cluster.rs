@@ -26,6 +26,7 @@ use crate::node::{Ended, Node, channel, command, run};
 use crate::ports::Ports;
 use crate::proxy::Proxy;
 use crate::sightings::{Sighting, Sightings};
+use crate::web::Web;
 use crate::{clock, licenses, wait};
 
 /// How long three nodes may take to start and agree, on a machine that does
@@ -213,11 +214,11 @@ impl Cluster {
         }
     }
 
-    /// An address of this machine that nobody uses: `NAME=HOST:PORT/PEERPORT`.
+    /// An address of this machine that nobody uses: `NAME=HOST:PORT/PEERPORT/HTTPPORT`.
     pub fn spare_place(&mut self, name: &str) -> String {
         let ports = self.ports.as_mut().expect("the nodes are on loopback");
-        let (clients, peers) = (ports.take(), ports.take());
-        format!("{name}=127.0.0.1:{clients}/{peers}")
+        let (clients, peers, http) = (ports.take(), ports.take(), ports.take());
+        format!("{name}=127.0.0.1:{clients}/{peers}/{http}")
     }
 
     /// The license that the options ask for, not yet signed.
@@ -233,6 +234,30 @@ impl Cluster {
     /// The name of the cluster.
     pub fn id(&self) -> &str {
         self.created.cluster_id.as_str()
+    }
+
+    /// What asks node `n` by HTTP.
+    ///
+    /// # Panics
+    ///
+    /// If it has no pages.
+    pub fn web(&self, n: usize) -> Web {
+        Web::new(&self.http_address(n), Some(self.tls.clone()))
+    }
+
+    /// Where node `n` has its pages, as `host:port`.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    pub fn http_address(&self, n: usize) -> String {
+        let config = Config::load(&self.nodes[n].config()).unwrap();
+        config.listen_http.expect("listen.http is set")
+    }
+
+    /// The administrator's token.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// The certificate of its authority.
@@ -478,9 +503,9 @@ fn on_loopback(options: &Options) -> Addresses {
     let mut specs = Vec::new();
     let mut listens = Vec::new();
     for name in NAMES.into_iter().take(options.nodes) {
-        let (listen, peers) = (ports.take(), ports.take());
+        let (listen, peers, http) = (ports.take(), ports.take(), ports.take());
         let public = if options.with_proxies { ports.take() } else { listen };
-        specs.push(format!("{name}=127.0.0.1:{public}/{peers}").parse().unwrap());
+        specs.push(format!("{name}=127.0.0.1:{public}/{peers}/{http}").parse().unwrap());
         listens.push(format!("127.0.0.1:{listen}"));
     }
     (Some(ports), specs, listens)

@@ -34,6 +34,7 @@ pub mod sightings;
 pub mod site;
 pub mod skip;
 pub mod wait;
+pub mod web;
 
 pub use cluster::{Cluster, Options};
 pub use holders::Holders;

@@ -3,26 +3,19 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http_body::Body as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tonic::body::Body;
-use tonic::codegen::Service as _;
-use tonic::codegen::http::{HeaderMap, Method, Request, header};
-use tonic::transport::Channel;
-use triad_proto::net::{
-    ChannelParameters, ClientTls, Connector, TcpNetwork, Traffic, channel_lazy,
-};
+use tonic::codegen::http::{Method, header};
+use triad_proto::net::ClientTls;
 
 use crate::cluster::Cluster;
 use crate::node::run;
 use crate::ports::Ports;
+use crate::web::{Answered, Web};
 use crate::{program, wait};
 
 /// How long the office may take to start or to answer.
@@ -39,31 +32,9 @@ pub struct Office {
     /// How sites know its certificate.
     pub fingerprint: String,
     token: String,
-    channel: Channel,
+    web: Web,
     process: Option<Child>,
     _ports: Ports,
-}
-
-/// What the office answered.
-#[derive(Debug)]
-pub struct Answered {
-    /// The status of HTTP.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The text.
-    pub text: String,
-}
-
-impl Answered {
-    /// The body, which must be JSON.
-    ///
-    /// # Panics
-    ///
-    /// If it is not.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
 }
 
 impl Office {
@@ -84,19 +55,14 @@ impl Office {
         };
         let (public_key, fingerprint) = (told("publisher_keys = [\""), told("fingerprint = \""));
         let pinned = ClientTls::pinned(bytes_of(&fingerprint)).unwrap();
-        let channel = channel_lazy(ChannelParameters {
-            host_port: address.clone(),
-            connector: Connector::new(Arc::new(TcpNetwork::new()), Some(pinned)),
-            traffic: Traffic::Clients,
-            call_timeout: Some(LIMIT),
-        });
+        let web = Web::new(&address, Some(pinned));
         let mut office = Office {
             folder,
             address,
             public_key,
             fingerprint,
             token: String::new(),
-            channel: channel.unwrap(),
+            web,
             process: None,
             _ports: ports,
         };
@@ -181,25 +147,6 @@ impl Office {
         ended.stdout
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Answered, String> {
-        let mut channel = self.channel.clone();
-        let ready = std::future::poll_fn(|context| {
-            tonic::codegen::Service::<Request<Body>>::poll_ready(&mut channel, context)
-        });
-        ready.await.map_err(|error| format!("{error:?}"))?;
-        let answer = channel.call(request).await.map_err(|error| format!("{error:?}"))?;
-        let (head, mut body) = answer.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(frame) =
-            std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-        {
-            let frame = frame.map_err(|error| format!("{error:?}"))?;
-            bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Answered { status: head.status.as_u16(), headers: head.headers, text })
-    }
-
     /// A page or file, with these headers.
     ///
     /// # Errors
@@ -210,7 +157,7 @@ impl Office {
         path: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Answered, String> {
-        self.ask(Method::GET, path, headers, String::new()).await
+        self.web.get(path, headers).await
     }
 
     /// Any request.
@@ -225,11 +172,7 @@ impl Office {
         headers: &[(&'static str, &str)],
         body: String,
     ) -> Result<Answered, String> {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.send(request.body(Body::new(body)).expect("a good request")).await
+        self.web.ask(method, path, headers, body).await
     }
 
     /// A call of its interface for programs, as an administrator's program.

@@ -9,8 +9,8 @@ use std::net::TcpListener;
 
 /// Below Linux's ephemeral ports, which begin at 32768.
 const FIRST: u16 = 12_000;
-const BLOCKS: u16 = 1_200;
-const PORTS_PER_BLOCK: u16 = 16;
+const BLOCKS: u16 = 600;
+const PORTS_PER_BLOCK: u16 = 32;
 
 /// A block of ports on loopback, ours until it is dropped.
 pub struct Ports {

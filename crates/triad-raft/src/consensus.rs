@@ -25,6 +25,7 @@ use crate::filling;
 use crate::handover;
 use crate::health::{DiskHealth, Health};
 use crate::heard::Heard;
+use crate::histogram::Counted;
 use crate::history::{History, Retention};
 use crate::image::{ImageError, ImageWriter, SledImage, WholeImage};
 use crate::leadership::{self, Leadership};
@@ -193,6 +194,16 @@ pub struct MemberView {
     pub answered_ago: Option<Duration>,
     /// Its wall clock less ours, ms.
     pub clock_offset_ms: Option<i64>,
+}
+
+/// A node that has not answered the leader for this long counts as away.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
+
+impl MemberView {
+    /// Seen by the leader: whether it has answered lately.
+    pub fn answers(&self) -> bool {
+        self.answered_ago.is_some_and(|ago| ago <= ANSWER_AGE_MAX)
+    }
 }
 
 /// The cluster as this node sees it.
@@ -535,8 +546,13 @@ impl Consensus {
         }
     }
 
+    /// What it took to write the log down, each time.
+    pub fn sync_times(&self) -> Counted {
+        self.0.health.sync_times()
+    }
+
     /// Room on the disk of this node's data, bytes; `None` where the disk does
-    /// not say.
+    /// not say. Blocks for the system.
     pub fn disk_free_bytes(&self) -> Option<u64> {
         self.0.health.free_bytes()
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::disk::{DirectoryLock, Disk, DiskFile};
+use crate::histogram::{Counted, Histogram};
 
 /// The fastest of so many syncs in a row is what a disk is judged by: one that
 /// takes long happens on every disk.
@@ -47,6 +48,7 @@ pub(crate) struct Health {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     syncs: Arc<Mutex<Syncs>>,
+    sync_times: Arc<Histogram>,
     peers: Mutex<BTreeMap<u64, (DiskHealth, Instant)>>,
     room: Mutex<Option<(Instant, bool)>>,
 }
@@ -58,6 +60,7 @@ impl Health {
             disk,
             folder,
             syncs: Arc::default(),
+            sync_times: Arc::default(),
             peers: Mutex::default(),
             room: Mutex::default(),
         }
@@ -65,7 +68,16 @@ impl Health {
 
     /// The disk, with its syncs measured.
     pub(crate) fn measured(&self) -> Arc<dyn Disk> {
-        Arc::new(Measured { disk: self.disk.clone(), syncs: self.syncs.clone() })
+        Arc::new(Measured {
+            disk: self.disk.clone(),
+            syncs: self.syncs.clone(),
+            times: self.sync_times.clone(),
+        })
+    }
+
+    /// What the syncs of the measured disk took.
+    pub(crate) fn sync_times(&self) -> Counted {
+        self.sync_times.counted()
     }
 
     /// How this node's disk does.
@@ -161,11 +173,13 @@ impl Syncs {
 struct Measured {
     disk: Arc<dyn Disk>,
     syncs: Arc<Mutex<Syncs>>,
+    times: Arc<Histogram>,
 }
 
 impl Measured {
     fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(MeasuredFile { file, syncs: self.syncs.clone() })
+        let (syncs, times) = (self.syncs.clone(), self.times.clone());
+        Box::new(MeasuredFile { file, syncs, times })
     }
 }
 
@@ -211,6 +225,7 @@ impl Disk for Measured {
 struct MeasuredFile {
     file: Box<dyn DiskFile>,
     syncs: Arc<Mutex<Syncs>>,
+    times: Arc<Histogram>,
 }
 
 impl DiskFile for MeasuredFile {
@@ -223,9 +238,12 @@ impl DiskFile for MeasuredFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let ticket = lock(&self.syncs).begin(Instant::now());
+        let began = Instant::now();
+        let ticket = lock(&self.syncs).begin(began);
         let synced = self.file.sync_data();
-        lock(&self.syncs).end(ticket, Instant::now());
+        let ended = Instant::now();
+        lock(&self.syncs).end(ticket, ended);
+        self.times.add(ended.saturating_duration_since(began));
         synced
     }
 

@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod handover;
 mod health;
 mod heard;
+mod histogram;
 mod history;
 mod image;
 mod leadership;
@@ -53,6 +54,7 @@ pub use consensus::{
     ClusterView, Committed, Consensus, MemberView, Options, Origin, ProposeError, QUORUM_LEASE_MAX,
     SNAPSHOT_ENTRIES_DEFAULT, StartError, Timing,
 };
+pub use histogram::{Counted, Histogram};
 pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

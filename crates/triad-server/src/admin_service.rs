@@ -32,8 +32,6 @@ const PAGE_LOOKS_MAX: usize = 20_000;
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a handover may take.
 pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A node that has not answered the leader for this long counts as away.
-const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
     pub(crate) node: Arc<Node>,
@@ -118,7 +116,7 @@ impl Node {
         ago.max(Duration::from_millis(1)).as_millis() as u64
     }
 
-    fn status(&self, freshness: v1::Freshness, hash: String) -> v1::StatusResponse {
+    pub(crate) fn status(&self, freshness: v1::Freshness, hash: String) -> v1::StatusResponse {
         let view = self.consensus.view();
         let own = self.consensus.node_id();
         let has_quorum = match view.leadership.leader {
@@ -146,7 +144,7 @@ impl Node {
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.config.tls.is_none() {
             warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());
@@ -162,7 +160,7 @@ impl Node {
         let is_leader = view.leadership.leader == Some(member.node_id);
         let we_lead = view.leadership.leader == Some(own);
         let is_own = member.node_id == own;
-        let answers = member.answered_ago.is_some_and(|ago| ago <= ANSWER_AGE_MAX);
+        let answers = member.answers();
         let role = match () {
             () if is_leader => v1::Role::Leader,
             () if !member.is_voter => v1::Role::Learner,

@@ -1,6 +1,8 @@
 //! The node's configuration, read twice: as written ([`RawConfig`]), then
 //! checked, with units in the types ([`Config`]).
 
+mod log;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -15,6 +17,8 @@ use triad_proto::identity::ClusterId;
 use triad_raft::{Member, Retention, SNAPSHOT_ENTRIES_DEFAULT, Timing};
 
 use crate::office::{Around, OfficeConfig, RawOffice};
+
+pub use log::{LogConfig, LogFormat};
 
 /// Fewer make a snapshot of every breath, more a log that takes long to replay.
 const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
@@ -47,6 +51,8 @@ pub struct Config {
     pub listen_clients: String,
     /// Where to listen for the other nodes.
     pub listen_peers: String,
+    /// Where to listen for browsers and for what collects metrics; `None`: nowhere.
+    pub listen_http: Option<String>,
     /// `None`: no TLS, on loopback only.
     pub tls: Option<TlsFiles>,
     /// All nodes, this one included.
@@ -65,6 +71,8 @@ pub struct Config {
     pub office: Option<OfficeConfig>,
     /// Set where two servers, a main and its back-up, serve in turn.
     pub pair: Option<PairConfig>,
+    /// How its log is written, where the command line does not say.
+    pub log: LogConfig,
 }
 
 /// A main server or its back-up.
@@ -108,6 +116,8 @@ pub struct NodeEntry {
     pub member: Member,
     /// The machine, for licenses that are bound to machines.
     pub hostid: Option<HostId>,
+    /// Where browsers reach its pages.
+    pub http: Option<String>,
 }
 
 /// Leases and graces of sessions.
@@ -206,6 +216,8 @@ struct RawConfig {
     role: Option<Spanned<PairRole>>,
     #[serde(default)]
     pair: RawPair,
+    #[serde(default)]
+    log: LogConfig,
 }
 
 #[derive(Default, Deserialize)]
@@ -220,6 +232,7 @@ struct RawPair {
 struct RawListen {
     clients: Spanned<String>,
     peers: Spanned<String>,
+    http: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +255,7 @@ struct RawNode {
     clients: String,
     peers: String,
     hostid: Option<String>,
+    http: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -405,6 +419,10 @@ impl Reader<'_> {
             admin_token_sha256: raw.admin_token_sha256.into_inner().to_ascii_lowercase(),
             listen_clients: self.address("listen.clients", raw.listen.clients)?,
             listen_peers: self.address("listen.peers", raw.listen.peers)?,
+            listen_http: match raw.listen.http {
+                Some(http) => Some(self.address("listen.http", http)?),
+                None => None,
+            },
             tls,
             nodes,
             sessions: self.sessions(raw.session)?,
@@ -420,6 +438,7 @@ impl Reader<'_> {
             timing: self.timing(raw.raft)?,
             office,
             pair,
+            log: raw.log,
         })
     }
 
@@ -521,7 +540,7 @@ impl Reader<'_> {
             if node.id == 0 {
                 return Err(wrong("id 0".into(), "node ids start at 1"));
             }
-            for address in [&node.clients, &node.peers] {
+            for address in [&node.clients, &node.peers].into_iter().chain(&node.http) {
                 if !is_address(address) {
                     let expected = "addresses read host:port, such as lic-a.example.com:27070";
                     return Err(wrong(format!("{address:?}"), expected));
@@ -534,7 +553,10 @@ impl Reader<'_> {
                 peer_address: node.peers.clone(),
                 client_address: node.clients.clone(),
             };
-            if nodes.insert(node.id, NodeEntry { member, hostid }).is_some() {
+            if nodes
+                .insert(node.id, NodeEntry { member, hostid, http: node.http.clone() })
+                .is_some()
+            {
                 return Err(wrong(format!("id {}", node.id), "stands twice in the list"));
             }
         }
@@ -547,7 +569,8 @@ impl Reader<'_> {
             "on" => {}
             "off" => {
                 let listens = [&raw.listen.clients, &raw.listen.peers];
-                if let Some(open) = listens.into_iter().find(|a| !is_loopback(a.get_ref())) {
+                let mut listens = listens.into_iter().chain(&raw.listen.http);
+                if let Some(open) = listens.find(|a| !is_loopback(a.get_ref())) {
                     let expected = format!(
                         "TLS may be off on loopback only, and this node listens on {}",
                         open.get_ref()
@@ -668,6 +691,7 @@ impl fmt::Debug for Config {
             .field("publishers", &self.publishers.len())
             .field("listen_clients", &self.listen_clients)
             .field("listen_peers", &self.listen_peers)
+            .field("listen_http", &self.listen_http)
             .field("tls", &self.tls.is_some())
             .field("nodes", &self.nodes.len())
             .field("sessions", &self.sessions)
@@ -677,6 +701,7 @@ impl fmt::Debug for Config {
             .field("retention", &self.retention)
             .field("office", &self.office)
             .field("pair", &self.pair)
+            .field("log", &self.log)
             .finish()
     }
 }

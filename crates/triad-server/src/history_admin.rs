@@ -194,7 +194,7 @@ impl Reading {
 }
 
 /// An event in the words of the wire.
-fn event_to_wire(event: &Event) -> v1::HistoryEvent {
+pub(crate) fn event_to_wire(event: &Event) -> v1::HistoryEvent {
     let mut wire = v1::HistoryEvent {
         sequence: event.sequence,
         position: Some(v1::LogPosition { term: event.at.term, index: event.at.index }),

@@ -269,7 +269,7 @@ fn check(nodes: &[NodeSpec], options: &InitOptions) -> Result<(), InitError> {
         if !names.insert(&node.name) {
             return Err(InitError::DuplicateName(node.name.clone()));
         }
-        for address in [node.client_address(), node.peer_address()] {
+        for address in [node.client_address(), node.peer_address(), node.http_address()] {
             if let Some(twice) = addresses.replace(address) {
                 return Err(InitError::DuplicateAddress(twice));
             }
@@ -415,7 +415,7 @@ mod tests {
             data_dir = "data"
             publisher_keys = ['triad-publisher-public-v1:"quoted"']
             admin_token_sha256 = "{}"
-            listen = {{ clients = "0.0.0.0:9000", peers = "0.0.0.0:8000" }}
+            listen = {{ clients = "0.0.0.0:9000", peers = "0.0.0.0:8000", http = "0.0.0.0:9010" }}
             [tls]
             mode = "on"
             ca = "ca.pem"
@@ -426,16 +426,19 @@ mod tests {
             name = "a"
             clients = "lic-a.example.com:27070"
             peers = "lic-a.example.com:27071"
+            http = "lic-a.example.com:27080"
             [[node]]
             id = 2
             name = "b"
             clients = "10.0.0.2:9000"
             peers = "10.0.0.2:8000"
+            http = "10.0.0.2:9010"
             [[node]]
             id = 3
             name = "c"
             clients = "[2001:db8::3]:27070"
             peers = "[2001:db8::3]:27071"
+            http = "[2001:db8::3]:27080"
             "#,
             created.cluster_id,
             admin_token_hash(&token),

@@ -186,7 +186,7 @@ async fn end(node: Arc<Node>, term: u64, silent: Vec<(SessionId, Silence)>) {
     };
     let commands = silent.iter().map(command).collect();
     let deadline = Instant::now() + crate::node::PROPOSE_TIMEOUT;
-    let answers = node.consensus.propose(commands, deadline).await;
+    let answers = node.measured(commands, deadline).await;
     let now = Instant::now();
     node.sessions_of(term, |sessions| match answers {
         Ok(committed) => {

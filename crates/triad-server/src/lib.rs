@@ -18,11 +18,13 @@ pub mod fuzzing;
 mod guarded;
 mod history_admin;
 pub mod hostids;
+mod http;
 pub mod init;
 mod leader;
 mod licenses;
 mod licensing_service;
 mod members_admin;
+mod meters;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
 mod mutation;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

@@ -152,6 +152,11 @@ impl NewsDesk {
         items.iter().map(mean).max().unwrap_or(0).saturating_mul(place)
     }
 
+    /// How many streams are open here.
+    pub(crate) fn streams(&self) -> usize {
+        self.desk().by_session.values().map(Vec::len).sum()
+    }
+
     /// Leadership is over: what was learnt of the queue is somebody else's now.
     pub(crate) fn forget_queue(&self) {
         let mut desk = self.desk();

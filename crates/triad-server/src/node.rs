@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
-use triad_ledger::{Checkout, Command, Denial, Grant, Ledger};
+use triad_ledger::{Checkout, Command, Denial, Event, Grant, Ledger};
 use triad_proto::net::Identity;
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
@@ -18,6 +18,7 @@ use triad_raft::{Committed, Consensus, ProposeError};
 
 use crate::config::{Config, SessionTimes};
 use crate::convert;
+use crate::meters::Meters;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::pair::Pair;
@@ -69,12 +70,28 @@ struct Leading {
     sessions: Sessions,
 }
 
+/// Who is told of everything that happens.
+#[derive(Clone)]
+pub(crate) struct Listeners {
+    pub(crate) desk: Arc<NewsDesk>,
+    pub(crate) meters: Arc<Meters>,
+}
+
+impl Listeners {
+    pub(crate) fn report(&self, events: &[Event]) {
+        self.meters.report(events);
+        self.desk.report(events);
+    }
+}
+
 /// What all services of a node share.
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) consensus: Consensus,
     leading: Mutex<Option<Leading>>,
     pub(crate) desk: Arc<NewsDesk>,
+    /// What this node counts of its own doings.
+    pub(crate) meters: Arc<Meters>,
     /// Signs borrow tokens; `None` without TLS, where nobody could check them.
     signer: Option<Identity>,
     next_stream: AtomicU64,
@@ -92,18 +109,20 @@ impl Node {
     pub(crate) fn new(
         config: Config,
         consensus: Consensus,
-        desk: Arc<NewsDesk>,
+        listeners: Listeners,
         signer: Option<Identity>,
         stopping: watch::Receiver<bool>,
         pair: Option<Arc<Pair>>,
         telling: Telling,
     ) -> Arc<Self> {
+        let Listeners { desk, meters } = listeners;
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
             config,
             consensus,
             leading: Mutex::new(None),
             desk,
+            meters,
             signer,
             next_stream: AtomicU64::new(1),
             leaderless,
@@ -113,9 +132,12 @@ impl Node {
             gauges: Gauges::new(Instant::now()),
         });
         let mut leadership = node.consensus.watch_leadership();
+        let meters = node.meters.clone();
         tokio::spawn(async move {
             while leadership.changed().await.is_ok() {
-                let known = leadership.borrow_and_update().leader.is_some();
+                let now = *leadership.borrow_and_update();
+                meters.led_by(now, Instant::now());
+                let known = now.leader.is_some();
                 announce.send_if_modified(|since| {
                     let before = *since;
                     *since = (!known).then(|| before.unwrap_or_else(Instant::now));
@@ -267,7 +289,21 @@ impl Node {
             return Ok(self.foretell(commands));
         }
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
-        self.consensus.propose(commands, deadline).await.map_err(|error| self.refusal(&error))
+        self.measured(commands, deadline).await.map_err(|error| self.refusal(&error))
+    }
+
+    /// Proposes, and counts what it takes until the answer is there.
+    pub(crate) async fn measured(
+        &self,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Result<Committed, ProposeError> {
+        let began = Instant::now();
+        let committed = self.consensus.propose(commands, deadline).await;
+        if committed.is_ok() {
+            self.meters.commits.add(began.elapsed());
+        }
+        committed
     }
 
     /// A seeded bug: says what the answers are going to be, and proposes after.
@@ -291,7 +327,7 @@ impl Node {
         commands: Vec<Command>,
     ) -> Result<Committed, Refusal> {
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
-        self.consensus.propose(commands, deadline).await.map_err(|error| {
+        self.measured(commands, deadline).await.map_err(|error| {
             if !error.outcome_unknown() {
                 self.sessions(|sessions| sessions.not_opened(session));
             }
@@ -341,6 +377,7 @@ impl Node {
     /// A stream now speaks for a session; its news go there.
     pub(crate) fn attach(&self, session: SessionId, news: mpsc::Sender<SessionNews>) -> StreamId {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        tracing::debug!(%session, stream = stream.0, "a stream speaks for the session");
         self.sessions(|sessions| sessions.attach(session, stream));
         self.desk.attach(session, stream, news);
         stream
@@ -348,6 +385,7 @@ impl Node {
 
     /// A stream is over.
     pub(crate) fn detach(&self, session: SessionId, stream: StreamId, closed: bool) {
+        tracing::debug!(%session, stream = stream.0, closed, "the stream is over");
         let now = Instant::now();
         self.sessions(|sessions| sessions.detach(session, stream, closed, now));
         self.desk.detach(session, stream);

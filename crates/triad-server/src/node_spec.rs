@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// The port of clients where none is given.
 pub const CLIENT_PORT_DEFAULT: u16 = 27070;
 
+/// The port of pages and metrics is so far from that of clients where none is given.
+const HTTP_PORT_AFTER: u16 = 10;
+
 /// The longest name of a node: it is a directory and a label in metrics.
 const NAME_BYTES_MAX: usize = 32;
 
@@ -25,6 +28,8 @@ pub struct NodeSpec {
     pub client_port: u16,
     /// The port of peers.
     pub peer_port: u16,
+    /// The port of pages and metrics.
+    pub http_port: u16,
 }
 
 impl NodeSpec {
@@ -36,6 +41,11 @@ impl NodeSpec {
     /// Where peers reach the node, as `host:port`.
     pub fn peer_address(&self) -> String {
         host_port(&self.host, self.peer_port)
+    }
+
+    /// Where browsers reach the node, as `host:port`.
+    pub fn http_address(&self) -> String {
+        host_port(&self.host, self.http_port)
     }
 
     /// The host to listen on. A node reached by loopback stays on loopback,
@@ -62,10 +72,17 @@ impl NodeSpec {
     pub(crate) fn peer_listen(&self) -> String {
         host_port(&self.listen_host().to_string(), self.peer_port)
     }
+
+    /// The address to listen on for browsers.
+    pub(crate) fn http_listen(&self) -> String {
+        host_port(&self.listen_host().to_string(), self.http_port)
+    }
 }
 
-/// Reads `name=host`, `name=host:port` or `name=host:port/peerport`. Without
-/// a port it is 27070; without a peer port, the one after the client port.
+/// Reads `name=host`, `name=host:port`, `name=host:port/peerport` or
+/// `name=host:port/peerport/httpport`. Without a port it is 27070; without a
+/// peer port, the one after the client port; without a port of pages, the tenth
+/// after it.
 impl FromStr for NodeSpec {
     type Err = NodeSpecError;
 
@@ -73,10 +90,10 @@ impl FromStr for NodeSpec {
         let error = |problem| NodeSpecError { spec: text.chars().take(300).collect(), problem };
         let (name, address) = text.split_once('=').ok_or_else(|| error(Problem::NoName))?;
         check_name(name).map_err(error)?;
-        let (address, peer_port) = match address.split_once('/') {
-            Some((address, port)) => (address, Some(parse_port(port).map_err(error)?)),
-            None => (address, None),
-        };
+        let mut parts = address.splitn(3, '/');
+        let address = parts.next().unwrap_or_default();
+        let mut port = || parts.next().map(parse_port).transpose().map_err(error);
+        let (peer_port, http_port) = (port()?, port()?);
         let (host, client_port) = split_host(address).map_err(error)?;
         let client_port = match client_port {
             Some(port) => parse_port(port).map_err(error)?,
@@ -87,16 +104,23 @@ impl FromStr for NodeSpec {
             Some(port) => port,
             None => client_port.checked_add(1).ok_or_else(|| error(Problem::NoPeerPort))?,
         };
-        if peer_port == client_port {
-            return Err(error(Problem::SamePort(peer_port)));
+        let http_port = http_port.unwrap_or_else(|| http_port_after(client_port));
+        if peer_port == client_port || http_port == client_port || http_port == peer_port {
+            let twice = if peer_port == client_port { peer_port } else { http_port };
+            return Err(error(Problem::SamePort(twice)));
         }
-        Ok(Self { name: name.to_owned(), host: host.to_owned(), client_port, peer_port })
+        let (name, host) = (name.to_owned(), host.to_owned());
+        Ok(Self { name, host, client_port, peer_port, http_port })
     }
 }
 
 impl fmt::Display for NodeSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}={}/{}", self.name, self.client_address(), self.peer_port)
+        write!(formatter, "{}={}/{}", self.name, self.client_address(), self.peer_port)?;
+        if self.http_port != http_port_after(self.client_port) {
+            write!(formatter, "/{}", self.http_port)?;
+        }
+        Ok(())
     }
 }
 
@@ -134,9 +158,14 @@ pub enum Problem {
     /// The client port is the last one there is.
     #[error("there is no port after 65535 for the peers: give one, as in host:65535/27071")]
     NoPeerPort,
-    /// Both ports are the same.
-    #[error("clients and peers cannot share port {0}")]
+    /// Two ports are the same.
+    #[error("clients, peers and pages cannot share port {0}")]
     SamePort(u16),
+}
+
+/// Before it, where there is none after it.
+fn http_port_after(client_port: u16) -> u16 {
+    client_port.checked_add(HTTP_PORT_AFTER).unwrap_or_else(|| client_port - HTTP_PORT_AFTER)
 }
 
 fn host_port(host: &str, port: u16) -> String {
@@ -207,6 +236,8 @@ mod tests {
             ("node-1=10.0.0.1:9000/8000", "node-1=10.0.0.1:9000/8000"),
             ("a=[::1]:27070", "a=[::1]:27070/27071"),
             ("a=[2001:db8::1]", "a=[2001:db8::1]:27070/27071"),
+            ("a=lic-a:27070/27071/27080", "a=lic-a:27070/27071"),
+            ("a=lic-a:9000/9001/80", "a=lic-a:9000/9001/80"),
         ] {
             let spec: NodeSpec = text.parse().unwrap();
             assert_eq!(spec.to_string(), meaning);
@@ -234,6 +265,9 @@ mod tests {
         assert_eq!(problem("a=lic-a:70000"), port("70000"));
         assert_eq!(problem("a=lic-a:65535"), Problem::NoPeerPort);
         assert_eq!(problem("a=lic-a:9/9"), Problem::SamePort(9));
+        assert_eq!(problem("a=lic-a:9/19"), Problem::SamePort(19));
+        assert_eq!(problem("a=lic-a:9/8/0"), port("0"));
+        assert_eq!(problem("a=lic-a:9/8/7/6"), port("7/6"));
     }
 
     #[test]

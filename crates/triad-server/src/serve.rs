@@ -34,12 +34,14 @@ use crate::config::{Config, PairRole};
 use crate::descriptors;
 use crate::guarded::Guarded;
 use crate::hostids;
+use crate::http::{self, Web};
 use crate::leader;
 use crate::licenses;
 use crate::licensing_service::Licensing;
+use crate::meters::Meters;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
-use crate::node::Node;
+use crate::node::{Listeners, Node};
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
 use crate::tokens::Telling;
@@ -79,6 +81,8 @@ pub struct Ready {
     pub clients: std::net::SocketAddr,
     /// The port of peers, as bound.
     pub peers: std::net::SocketAddr,
+    /// The port of pages and metrics, as bound, where there is one.
+    pub http: Option<std::net::SocketAddr>,
 }
 
 /// Why a node did not start, or had to stop.
@@ -224,7 +228,9 @@ pub async fn serve_until(
         Some(pair) => origin_in_a_pair(&*disk, &config.data_dir, pair.role)?,
     };
     let desk = Arc::new(NewsDesk::default());
-    let reporter = desk.clone();
+    let meters = Arc::new(Meters::new(wall.wall_ms()));
+    let listeners = Listeners { desk, meters };
+    let told = listeners.clone();
     let (consensus, peer_service) = Consensus::start(Options {
         cluster_id: config.cluster_id.to_string(),
         node_id: config.node_id,
@@ -239,7 +245,7 @@ pub async fn serve_until(
         peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
         wall_clock: Box::new(wall.clone()),
         disk: disk.clone(),
-        events: Box::new(move |events| reporter.report(events)),
+        events: Box::new(move |events| told.report(events)),
         simulation: options.simulation,
     })
     .await?;
@@ -253,7 +259,8 @@ pub async fn serve_until(
     let to_peers = tls.as_ref().map(|tls| &tls.to_peers);
     let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
     let telling = Telling::new(network.clone(), to_peers.cloned());
-    let node = Node::new(config, consensus.clone(), desk, signer, stops, pair.clone(), telling);
+    let node =
+        Node::new(config, consensus.clone(), listeners, signer, stops, pair.clone(), telling);
     if let Some(tls) = &tls {
         node.gauges.certificate_expires(tls.expires_at);
     }
@@ -275,7 +282,19 @@ pub async fn serve_until(
     let limits = AcceptLimits::clients().within(descriptors::for_connections());
     let clients = bind(&*network, "listen.clients", &node.config.listen_clients).await?;
     let address = |listener: &dyn Listener| listener.local_addr().map_err(signals);
-    let ready = Ready { clients: address(&*clients)?, peers: address(&*peers)? };
+    let pages = match &node.config.listen_http {
+        Some(address) => Some(bind(&*network, "listen.http", address).await?),
+        None => None,
+    };
+    let ready = Ready {
+        clients: address(&*clients)?,
+        peers: address(&*peers)?,
+        http: pages.as_deref().map(address).transpose()?,
+    };
+    let pages = pages.map(|listener| {
+        let web = Web::new(node.clone());
+        tokio::spawn(http::serve(web, listener, tls.as_ref().map(|tls| tls.pages.clone())))
+    });
     let for_clients = server(Traffic::Clients)
         .add_service(Guarded::new(licensing, None))
         .add_service(Guarded::new(admin, Some(node.clone())))
@@ -298,7 +317,8 @@ pub async fn serve_until(
         );
     let for_clients = tokio::spawn(for_clients);
     let for_peers = tokio::spawn(for_peers);
-    tracing::info!(clients = %ready.clients, peers = %ready.peers, "listening");
+    let http = ready.http.map(tracing::field::display);
+    tracing::info!(clients = %ready.clients, peers = %ready.peers, http, "listening");
     if let Some(told) = options.ready {
         let _ = told.send(ready);
     }
@@ -327,6 +347,9 @@ pub async fn serve_until(
     // Streams say goodbye as soon as they see it; then the ports close.
     closing.send_replace(true);
     let _ = timeout(FAREWELL_TIMEOUT, for_clients).await;
+    if let Some(pages) = pages {
+        pages.abort();
+    }
     if outcome.is_ok() {
         consensus.stop().await;
     }
@@ -390,6 +413,7 @@ struct NodeTls {
     identity: Identity,
     clients: Arc<ServerTls>,
     peers: Arc<ServerTls>,
+    pages: Arc<ServerTls>,
     to_peers: ClientTls,
     expires_at: SystemTime,
 }
@@ -413,6 +437,7 @@ fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeEr
     Ok(Some(NodeTls {
         clients: Arc::new(ServerTls::new(&checked.identity, &ClientCertificates::Ignored)?),
         peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
+        pages: Arc::new(ServerTls::for_web(&checked.identity)?),
         to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
         identity: checked.identity,
         expires_at: checked.expires_at,
@@ -552,12 +577,13 @@ mod tests {
     async fn clients_are_refused_until_they_can_be_answered() {
         let folder = tempfile::tempdir().expect("a folder");
         let network = TcpNetwork::new();
-        let mut ports = [0, 0];
+        let mut ports = [0, 0, 0];
         for port in &mut ports {
             let free = network.bind("127.0.0.1:0").await.expect("a free port");
             *port = free.local_addr().expect("it is bound").port();
         }
-        let spec = format!("a=127.0.0.1:{}/{}", ports[0], ports[1]).parse().expect("good");
+        let spec = format!("a=127.0.0.1:{}/{}/{}", ports[0], ports[1], ports[2]);
+        let spec = spec.parse().expect("good");
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock.wall_ms());
         let created = init_cluster(folder.path(), &[spec], &InitOptions::new(now));
         let created = created.expect("a cluster of one");
@@ -571,8 +597,9 @@ mod tests {
             is_ready.await.expect("it listens");
         };
         serve_until(config, options, noting.clone(), stop).await.expect("it stops in order");
-        let [clients, peers] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let [clients, peers, http] = ports.map(|port| format!("127.0.0.1:{port}"));
         let bound = noting.bound.lock().expect("no panic");
-        assert_eq!(*bound, [(clients.clone(), false), (peers, false), (clients, true)]);
+        let expected = [(clients.clone(), false), (peers, false), (clients, true), (http, true)];
+        assert_eq!(*bound, expected);
     }
 }

@@ -346,12 +346,12 @@ pub struct ServeArguments {
     /// The node's configuration, as written by `triad init`
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// How the log on stderr is written
-    #[arg(long, default_value = "text")]
-    pub log_format: LogFormat,
-    /// What is logged, such as debug, or warn,triad_server=debug
-    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
-    pub log: String,
+    /// How the log on stderr is written, whatever [log] in the configuration says; text without both
+    #[arg(long)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged, such as debug, or warn,triad_server=debug, likewise; warn,triad=info without both
+    #[arg(long, env = "TRIAD_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
 }
 
 /// How the log is written.

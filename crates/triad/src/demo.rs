@@ -121,6 +121,12 @@ impl Demo<'_> {
             self.holders.len(),
             self.holders.len(),
         ))?;
+        let pages = self.cluster.nodes.iter().map(|node| format!("https://{}", node.http_address));
+        self.say(&format!("   pages of the nodes: {}", pages.collect::<Vec<_>>().join(" ")))?;
+        self.say(&format!(
+            "   sign in there with the token in {}",
+            self.cluster.token_file().display()
+        ))?;
         self.say("   look at it from another terminal:")?;
         self.say(&format!(
             "   export TRIAD_SERVERS={} TRIAD_CA={} TRIAD_TOKEN_FILE={}",

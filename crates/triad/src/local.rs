@@ -39,6 +39,8 @@ pub struct LocalNode {
     pub name: String,
     pub id: u64,
     pub address: String,
+    /// Where its pages are.
+    pub http_address: String,
     config: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -77,9 +79,10 @@ impl LocalCluster {
         let folder = std::env::temp_dir().join(format!("triad-{prefix}-{}", std::process::id()));
         let folder = Folder(folder);
         let key = publisher_key()?;
-        let ports = free_ports(6)?;
+        let ports = free_ports(9)?;
         let spec = |n: usize| -> NodeSpec {
-            let text = format!("{prefix}-{}=127.0.0.1:{}/{}", n + 1, ports[n], ports[n + 3]);
+            let (clients, peers, http) = (ports[n], ports[n + 3], ports[n + 6]);
+            let text = format!("{prefix}-{}=127.0.0.1:{clients}/{peers}/{http}", n + 1);
             text.parse().expect("a loopback address is well formed")
         };
         let mut options = InitOptions::new(clock::now());
@@ -91,6 +94,7 @@ impl LocalCluster {
             name: node.spec.name.clone(),
             id: node.node_id,
             address: node.spec.client_address(),
+            http_address: node.spec.http_address(),
             config: node.config.clone(),
             log: node.directory.join("log.txt"),
             process: None,

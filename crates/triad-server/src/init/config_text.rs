@@ -45,6 +45,8 @@ admin_token_sha256 = {token_hash}
 [listen]
 clients = {client_listen}
 peers = {peer_listen}
+# Pages for browsers, and metrics. Without this line there are none.
+http = {http_listen}
 
 [tls]
 # "off" is for benchmarks on loopback only: it sends tokens in plain text.
@@ -65,13 +67,15 @@ key = "node-key.pem"
         token_hash = quoted(&admin_token_hash(token)),
         client_listen = quoted(&own.client_listen()),
         peer_listen = quoted(&own.peer_listen()),
+        http_listen = quoted(&own.http_listen()),
     );
     for (id, node) in (1_u64..).zip(nodes) {
         let (name, clients) = (quoted(&node.name), quoted(&node.client_address()));
-        let peers = quoted(&node.peer_address());
+        let (peers, http) = (quoted(&node.peer_address()), quoted(&node.http_address()));
         write!(
             text,
-            "[[node]]\nid = {id}\nname = {name}\nclients = {clients}\npeers = {peers}\n\n"
+            "[[node]]\nid = {id}\nname = {name}\nclients = {clients}\npeers = {peers}\n\
+             http = {http}\n\n"
         )
         .expect("a String takes every write");
     }

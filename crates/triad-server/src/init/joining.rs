@@ -96,6 +96,7 @@ fn config_like(
         );
         return Err(unusable(what));
     }
+    let spec = placed(&node.spec, &config);
     let mut table: toml::Table = text.parse().map_err(|error| unusable(format!("{error}")))?;
     let id = |id: u64| {
         let id = i64::try_from(id).map_err(|_| unusable(format!("node id {id} is too large")))?;
@@ -103,7 +104,7 @@ fn config_like(
     };
     let string = |text: &str| toml::Value::String(text.to_owned());
     table.insert("node_id".to_owned(), id(node.node_id)?);
-    table.insert("name".to_owned(), string(&node.spec.name));
+    table.insert("name".to_owned(), string(&spec.name));
     // What the other is says nothing of this one.
     table.remove("mode");
     table.remove("role");
@@ -114,18 +115,29 @@ fn config_like(
         table.remove("pair");
     }
     let mut listen = toml::Table::new();
-    listen.insert("clients".to_owned(), string(&node.spec.client_listen()));
-    listen.insert("peers".to_owned(), string(&node.spec.peer_listen()));
+    listen.insert("clients".to_owned(), string(&spec.client_listen()));
+    listen.insert("peers".to_owned(), string(&spec.peer_listen()));
+    if config.listen_http.is_some() {
+        listen.insert("http".to_owned(), string(&spec.http_listen()));
+    }
     table.insert("listen".to_owned(), listen.into());
     let mut nodes = Vec::new();
-    let own = [(node.node_id, node.spec.clone())];
+    let own = [(node.node_id, spec.clone())];
     for (node_id, spec) in node.others.iter().chain(&own) {
         let mut entry = toml::Table::new();
         entry.insert("id".to_owned(), id(*node_id)?);
         entry.insert("name".to_owned(), string(&spec.name));
         entry.insert("clients".to_owned(), string(&spec.client_address()));
         entry.insert("peers".to_owned(), string(&spec.peer_address()));
-        let hostid = config.nodes.get(node_id).and_then(|known| known.hostid.as_ref());
+        let known = config.nodes.get(node_id);
+        let http = match *node_id == node.node_id {
+            true => config.listen_http.as_ref().map(|_| spec.http_address()),
+            false => known.and_then(|known| known.http.clone()),
+        };
+        if let Some(http) = http {
+            entry.insert("http".to_owned(), string(&http));
+        }
+        let hostid = known.and_then(|known| known.hostid.as_ref());
         if let Some(hostid) = hostid.filter(|_| *node_id != node.node_id) {
             entry.insert("hostid".to_owned(), string(&hostid.to_string()));
         }
@@ -139,6 +151,15 @@ fn config_like(
          # See docs/reference/configuration.md for every setting.\n\n{text}",
         node.spec.name
     ))
+}
+
+/// The node as specified, with its pages where those of the node are whose place
+/// it takes.
+fn placed(spec: &NodeSpec, config: &Config) -> NodeSpec {
+    let before = config.nodes.values().find(|n| n.member.client_address == spec.client_address());
+    let http = before.and_then(|before| before.http.as_ref());
+    let port = http.and_then(|http| http.rsplit_once(':')?.1.parse().ok());
+    NodeSpec { http_port: port.unwrap_or(spec.http_port), ..spec.clone() }
 }
 
 #[cfg(test)]

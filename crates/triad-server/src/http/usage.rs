@@ -1,0 +1,100 @@
+//! How the seats of each feature are used, summed over its pools.
+
+use std::collections::BTreeMap;
+
+use triad_ledger::policy::Subject;
+use triad_ledger::{Ledger, Pool};
+
+/// The seats of one feature.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FeatureUse {
+    /// Seats of rights in force.
+    pub(crate) licensed: u64,
+    /// Seats that may be held beyond those.
+    pub(crate) overdraft: u64,
+    /// Seats held, loans included.
+    pub(crate) held: u64,
+    /// Seats out on loan, of those held.
+    pub(crate) borrowed: u64,
+    /// Seats that nobody holds, and that the policy keeps for somebody.
+    pub(crate) reserved: u64,
+    /// Seats that anybody entitled may have now.
+    pub(crate) free: u64,
+    /// Requests that wait.
+    pub(crate) waiting: u64,
+    /// When the first of its rights in force ends, ms since 1970 UTC.
+    pub(crate) expires_ms: Option<u64>,
+    /// Whoever may have it has it: nothing is counted.
+    pub(crate) uncounted: bool,
+    /// Rights that are no longer, or not yet, in force.
+    pub(crate) idle_rights: u64,
+}
+
+impl FeatureUse {
+    fn add(&mut self, pool: &Pool, reserved: u64, date_ms: u64) {
+        self.held += pool.held;
+        self.borrowed += pool.borrowed;
+        if !pool.valid_at(date_ms) {
+            self.idle_rights += 1;
+            return;
+        }
+        if pool.key.terms.uncounted {
+            self.uncounted = true;
+        } else {
+            self.licensed += pool.licensed;
+            self.overdraft += pool.overdraft;
+            let free = pool.free();
+            let reserved = reserved.min(free);
+            self.reserved += reserved;
+            self.free += free - reserved;
+        }
+        self.expires_ms = self.expires_ms.into_iter().chain(pool.key.expires_ms).min();
+    }
+}
+
+/// Of every feature. Looks at each pool once, and at each line of the queue.
+pub(crate) fn by_feature(ledger: &Ledger, date_ms: u64) -> BTreeMap<String, FeatureUse> {
+    let mut features: BTreeMap<String, FeatureUse> = BTreeMap::new();
+    for (id, pool) in ledger.pools() {
+        let kept = ledger.reservations(id).map(|(_, _, seats, held)| seats.saturating_sub(held));
+        let feature = features.entry(pool.key.feature.to_string()).or_insert_with(|| FeatureUse {
+            waiting: ledger.waiting_for(&pool.key.feature),
+            ..FeatureUse::default()
+        });
+        feature.add(pool, kept.sum(), date_ms);
+    }
+    features
+}
+
+/// For whom seats of a feature are kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kept {
+    pub(crate) feature: String,
+    /// A host, or a group of them.
+    pub(crate) for_hosts: bool,
+    /// Whom, by name; where that is no name, in words.
+    pub(crate) whom: String,
+}
+
+impl Kept {
+    fn of(feature: &str, subject: &Subject) -> Self {
+        let whom = match subject {
+            Subject::Group(name) | Subject::HostGroup(name) => name.to_string(),
+            Subject::Host(name) => name.to_string(),
+            other => other.to_string(),
+        };
+        let for_hosts = matches!(subject, Subject::Host(_) | Subject::HostGroup(_));
+        Kept { feature: feature.to_owned(), for_hosts, whom }
+    }
+}
+
+/// What is kept for whom, in seats; those that they hold are counted.
+pub(crate) fn reservations(ledger: &Ledger) -> BTreeMap<Kept, u64> {
+    let mut kept = BTreeMap::new();
+    for (id, pool) in ledger.pools() {
+        for (_, subject, seats, _) in ledger.reservations(id) {
+            *kept.entry(Kept::of(pool.key.feature.as_str(), subject)).or_default() += seats;
+        }
+    }
+    kept
+}

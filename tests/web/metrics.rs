@@ -1,0 +1,149 @@
+//! The metrics of real nodes: what they say is what is so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use triad_tests::cluster::FEATURE;
+use triad_tests::{Cluster, Options, wait};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A feature that no license names; a client makes no series of it.
+const UNSOLD: &str = "unsold";
+
+/// The samples of an answer: name with labels, and value.
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("{line}")))
+    };
+    lines.map(sample).collect()
+}
+
+async fn told(cluster: &Cluster, n: usize, path: &str) -> BTreeMap<String, f64> {
+    let answer = cluster.web(n).get(path, &[]).await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    samples(&answer.text)
+}
+
+async fn until(
+    cluster: &Cluster,
+    n: usize,
+    what: &str,
+    wanted: impl Fn(&BTreeMap<String, f64>) -> bool,
+) -> BTreeMap<String, f64> {
+    let look = async || {
+        let told = told(cluster, n, "/metrics").await;
+        if wanted(&told) { Ok(told) } else { Err(format!("{told:#?}")) }
+    };
+    wait::until(what, LIMIT, look).await
+}
+
+#[tokio::test]
+async fn metrics_say_what_is_so_through_grants_denials_and_a_failover() {
+    let features = vec![(FEATURE.to_owned(), 3), ("mill".to_owned(), 1)];
+    let mut cluster = Cluster::start(Options { features, ..Options::default() }).await;
+    let client = cluster.client().user("ann").build().unwrap();
+    let held = client.checkout(FEATURE, "", 2).await.unwrap();
+    client.checkout("mill", "", 2).await.expect_err("there is one");
+    client.checkout(UNSOLD, "", 1).await.expect_err("nobody sells it");
+
+    let leader = cluster.leader().await;
+    let now = until(&cluster, leader, "all is told", |told| {
+        told.get("triad_denials_total{feature=\"\",reason=\"FEATURE_UNKNOWN\"}") == Some(&1.0)
+    });
+    let now = now.await;
+    let is = |name: &str, value: f64| {
+        assert_eq!(now.get(name), Some(&value), "{name}: {now:#?}");
+    };
+    is("triad_feature_seats_held{feature=\"solver\"}", 2.0);
+    is("triad_feature_seats_free{feature=\"solver\"}", 1.0);
+    is("triad_feature_seats_licensed{feature=\"mill\"}", 1.0);
+    is("triad_grants_total{feature=\"solver\"}", 1.0);
+    is("triad_denials_total{feature=\"mill\",reason=\"COUNT_EXCEEDS_TOTAL\"}", 1.0);
+    is("triad_sessions", 1.0);
+    is("triad_leases", 1.0);
+    is("triad_session_streams", 1.0);
+    is("triad_checkouts", 1.0);
+    is("triad_raft_leader", 1.0);
+    is("triad_voters", 3.0);
+    assert!(!now.keys().any(|name| name.contains(UNSOLD)), "a client named a series: {now:#?}");
+    let node = |name: &str| format!("triad_node_reachable{{node=\"{name}\"}}");
+    assert!(["a", "b", "c"].iter().all(|name| now[&node(name)] == 1.0));
+    assert!(now["triad_commit_seconds_count"] >= 2.0 && now["triad_log_sync_seconds_count"] >= 2.0);
+    assert!(now["triad_disk_free_bytes"] > 0.0);
+    let ends =
+        now["triad_certificate_expiry_timestamp_seconds"] - now["triad_date_timestamp_seconds"];
+    assert!(ends > 80.0 * 86_400.0, "{ends}");
+
+    // A follower says the same of the ledger, and that it does not lead.
+    let other = (leader + 1) % 3;
+    let theirs = until(&cluster, other, "a follower follows", |told| {
+        told.get("triad_checkouts") == Some(&1.0) && told["triad_ready"] == 1.0
+    });
+    let theirs = theirs.await;
+    assert_eq!(theirs["triad_raft_leader"], 0.0);
+    assert_eq!(theirs.get("triad_leases"), None);
+
+    cluster.nodes[leader].kill9().await;
+    let leader_name = cluster.nodes[leader].name.clone();
+    let new = cluster.settled().await;
+    let after = until(&cluster, new, "the failover is told", |told| {
+        told.get("triad_leaderless_seconds_count").is_some_and(|count| *count >= 1.0)
+            && told["triad_leader_changes_total"] >= 1.0
+            && told.get(&node(&leader_name)) == Some(&0.0)
+    });
+    assert_eq!(after.await["triad_feature_seats_held{feature=\"solver\"}"], 2.0);
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_node_alone_lives_and_is_not_ready() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    for n in 0..3 {
+        let answer = cluster.web(n).get("/readyz", &[]).await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.text.starts_with("ready: "), "{answer:?}");
+    }
+    cluster.nodes[1].kill9().await;
+    cluster.nodes[2].kill9().await;
+    let look = async || {
+        let answer = cluster.web(0).get("/readyz", &[]).await.unwrap();
+        if answer.status == 503 { Ok(answer) } else { Err(format!("{answer:?}")) }
+    };
+    let answer = wait::until("it says that it is of no use", LIMIT, look).await;
+    assert!(answer.text.starts_with("not ready: "), "{answer:?}");
+    assert_eq!(cluster.web(0).get("/healthz", &[]).await.unwrap().text, "ok\n");
+    assert_eq!(told(&cluster, 0, "/metrics").await["triad_ready"], 0.0);
+}
+
+#[tokio::test]
+async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
+    let cluster = Cluster::start(Options::default()).await;
+    let client = cluster.client().user("ann").build().unwrap();
+    let _held = client.checkout(FEATURE, "2026.1", 2).await.unwrap();
+    let leader = cluster.leader().await;
+    let now = told(&cluster, leader, "/metrics/flexlm").await;
+    let value = |begin: &str, part: &str| {
+        let mut found = now.iter().filter(|(n, _)| n.starts_with(begin) && n.contains(part));
+        let (_, value) = found.next().unwrap_or_else(|| panic!("{begin} {part}: {now:#?}"));
+        *value
+    };
+    assert_eq!(value("flexlm_feature_issued{", "name=\"solver\""), 100.0);
+    assert_eq!(value("flexlm_feature_used{", "name=\"solver\""), 2.0);
+    assert_eq!(value("flexlm_server_status{", "master=\"true\""), 1.0);
+    assert_eq!(value("flexlm_vendor_status{", "version=\"v"), 1.0);
+    let up = now.keys().filter(|name| name.starts_with("flexlm_server_status{"));
+    assert_eq!(up.count(), 3);
+    assert!(!now.keys().any(|name| name.contains("ann")), "users are personal: {now:#?}");
+
+    let bearer = format!("Bearer {}", cluster.token());
+    let headers = [("authorization", bearer.as_str())];
+    let answer = cluster.web(leader).get("/metrics/flexlm", &headers).await.unwrap();
+    let users: Vec<_> =
+        answer.text.lines().filter(|l| l.starts_with("flexlm_feature_used_users{")).collect();
+    assert_eq!(users.len(), 1, "{users:?}");
+    assert!(users[0].contains("user=\"ann\"") && users[0].ends_with(" 2"), "{users:?}");
+}
