@@ -306,7 +306,8 @@ impl Consensus {
 
         let (lost, notices) = mpsc::channel(4);
         if options.death_notice {
-            tokio::spawn(death::watch(raft.clone(), options.node_id, network, notices));
+            let own = (options.node_id, health.clone());
+            tokio::spawn(death::watch(raft.clone(), own, network, notices));
         }
         let quorum_lease =
             Duration::from_millis(2 * options.timing.election_max_ms).min(QUORUM_LEASE_MAX);
@@ -539,6 +540,24 @@ impl Consensus {
     /// not say.
     pub fn disk_free_bytes(&self) -> Option<u64> {
         self.0.health.free_bytes()
+    }
+
+    /// Whether this node leads no more from now on: it does not stand for election,
+    /// and takes no leadership that is handed to it. It goes on to vote. It is
+    /// forgotten with the process.
+    pub fn drain(&self, drained: bool) {
+        self.0.health.drain(drained);
+        self.0.raft.runtime_config().elect(!drained);
+    }
+
+    /// See [`Consensus::drain`].
+    pub fn is_drained(&self) -> bool {
+        self.0.health.is_drained()
+    }
+
+    /// Whether a peer has said lately that it is not to lead.
+    pub(crate) fn is_unfit(&self, peer: u64) -> bool {
+        self.0.health.is_unfit(peer, Instant::now())
     }
 
     /// How this node's disk does.

@@ -86,6 +86,7 @@ impl Consensus {
                 .filter(answers)
                 .filter(has_nearly_all)
                 .filter(|m| to.is_none_or(|to| to == m.node_id))
+                .filter(|m| !self.is_unfit(m.node_id))
                 .max_by_key(|m| (m.matched_index, m.node_id));
             if let Some(best) = best {
                 return Ok(best.node_id);
@@ -120,7 +121,7 @@ pub(crate) async fn run(consensus: WeakConsensus) {
             sync_ms = own.sync.as_millis() as u64,
             full = own.is_full,
             its_sync_ms = its.sync.as_millis() as u64,
-            "this node's disk is slow or full: handing leadership over"
+            "this node is drained, or its disk is slow or full: handing leadership over"
         );
         match consensus.transfer(Some(peer), now + TRANSFER_TIMEOUT).await {
             Ok(now) => tracing::info!(leader = now.leader, term = now.term, "handed over"),

@@ -151,7 +151,11 @@ impl Node {
         if self.config.tls.is_none() {
             warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());
         }
-        if self.config.publishers.is_empty() {
+        if self.consensus.is_drained() {
+            let undo = "triad node drain NAME --undo, or a restart, ends it";
+            warnings.push(format!("this node is drained: it does not lead ({undo})"));
+        }
+        if self.in_force().publishers.is_empty() {
             warnings.push("no publisher key is trusted: no license can be applied".to_owned());
         }
         warnings
@@ -536,6 +540,14 @@ impl AdminService for Admin {
         let me = self.demand(request.metadata(), Role::Viewer)?;
         let role = role_to_wire(me.role).into();
         Ok(Response::new(v1::WhoAmIResponse { token_id: me.id, label: me.label, role }))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::DrainNodeResponse>, Status> {
+        let by = self.demand(request.metadata(), Role::Operator)?;
+        Ok(Response::new(self.drained(&by, request.into_inner()).await?))
     }
 
     type ListEventsStream = BoxStream<'static, Result<v1::ListEventsResponse, Status>>;

@@ -65,6 +65,8 @@ pub struct Config {
     pub office: Option<OfficeConfig>,
     /// Set where two servers, a main and its back-up, serve in turn.
     pub pair: Option<PairConfig>,
+    /// What is logged, where the command line does not say it.
+    pub log_filter: Option<String>,
 }
 
 /// A main server or its back-up.
@@ -206,6 +208,14 @@ struct RawConfig {
     role: Option<Spanned<PairRole>>,
     #[serde(default)]
     pair: RawPair,
+    #[serde(default)]
+    log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    filter: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -420,6 +430,7 @@ impl Reader<'_> {
             timing: self.timing(raw.raft)?,
             office,
             pair,
+            log_filter: raw.log.filter,
         })
     }
 

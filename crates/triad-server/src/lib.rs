@@ -33,6 +33,8 @@ pub mod node_spec;
 pub mod office;
 mod pair;
 mod policy_admin;
+mod reload;
+mod rotation;
 mod seats_admin;
 mod serve;
 mod session_stream;
@@ -42,6 +44,7 @@ mod unfinished;
 mod vitals;
 
 pub use config::{Config, ConfigError};
+pub use reload::Relog;
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};
 /// A log filter for what fills pages while a node is away; to stand before the
 /// one that is asked for.

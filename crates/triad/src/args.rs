@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod capability;
+pub mod certs;
 pub mod config;
 pub mod drill;
 pub mod examples;
@@ -24,6 +25,7 @@ use crate::duration;
 
 use self::asking::ExplainArguments;
 use self::capability::CapabilityVerb;
+use self::certs::CertVerb;
 use self::config::ConfigVerb;
 use self::history::{AuditVerb, EventsArguments, ReportVerb};
 use self::license::LicenseVerb;
@@ -225,6 +227,9 @@ pub enum Verb {
     /// The leader of the cluster
     #[command(subcommand)]
     Leader(LeaderVerb),
+    /// The certificates of the nodes: when they end, and new ones
+    #[command(subcommand)]
+    Cert(CertVerb),
     /// Who may administer: tokens with roles
     #[command(subcommand)]
     Token(TokenVerb),
@@ -305,6 +310,7 @@ impl Verb {
             | Verb::Node(NodeVerb::List)
             | Verb::Token(TokenVerb::List)
             | Verb::Config(ConfigVerb::List | ConfigVerb::View { .. })
+            | Verb::Cert(CertVerb::Show { .. })
             | Verb::Borrow(BorrowVerb::List(_)) => true,
             Verb::Checkouts(checkouts) => {
                 matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))
@@ -349,9 +355,10 @@ pub struct ServeArguments {
     /// How the log on stderr is written
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged, such as debug, or warn,triad_server=debug
-    #[arg(long, env = "TRIAD_LOG", default_value = "warn,triad=info", value_name = "FILTER")]
-    pub log: String,
+    /// What is logged, such as debug, or warn,triad_server=debug; over log.filter of the
+    /// configuration; without either warn,triad=info
+    #[arg(long, env = "TRIAD_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
 }
 
 /// How the log is written.

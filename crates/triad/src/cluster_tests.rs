@@ -236,6 +236,13 @@ impl AdminService for Node {
         Err(not_asked())
     }
 
+    async fn drain_node(
+        &self,
+        _: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::DrainNodeResponse>, Status> {
+        Err(not_asked())
+    }
+
     type ChangeMembersStream = tonic::codegen::BoxStream<v1::ChangeMembersResponse>;
 
     async fn change_members(

@@ -3,19 +3,26 @@
 use std::process::Command;
 
 use tracing_subscriber::EnvFilter;
-use triad_server::{Config, Ended, ServeOptions};
+use triad_server::{Config, Ended, Relog, ServeOptions};
 
 use crate::args::{LogFormat, ServeArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
+/// What is logged if nobody says otherwise.
+const LOG_DEFAULT: &str = "warn,triad=info";
+
 /// Runs the node.
 pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit, Failure> {
-    log_to_stderr(settings, arguments)?;
     let config =
         Config::load(&arguments.config).map_err(|error| Failure::Serve(error.to_string()))?;
-    let ended = triad_server::serve(config, ServeOptions::default())
+    let filter = arguments.log.as_ref().or(config.log_filter.as_ref());
+    let relog = log_to_stderr(settings, arguments, filter.map_or(LOG_DEFAULT, String::as_str))?;
+    // What the command line says holds for as long as the process does.
+    let relog = arguments.log.is_none().then_some(relog);
+    let options = ServeOptions { relog, ..ServeOptions::default() };
+    let ended = triad_server::serve(config, options)
         .await
         .map_err(|error| Failure::Serve(error.to_string()))?;
     match ended {
@@ -35,20 +42,47 @@ fn begin_anew() -> Failure {
     Failure::Serve(format!("{error}; start this node again, as its data directory now says"))
 }
 
-/// The log of this process, which is one node and nothing else.
-fn log_to_stderr(settings: &Settings, arguments: &ServeArguments) -> Result<(), Failure> {
+/// The log of this process, which is one node and nothing else; and how to change
+/// what is logged.
+fn log_to_stderr(
+    settings: &Settings,
+    arguments: &ServeArguments,
+    filter: &str,
+) -> Result<Relog, Failure> {
     let usage = |what: String| Failure::Usage {
         what,
         remedy: "write TRIAD_LOG=debug, or TRIAD_LOG=warn,triad_server=debug".to_owned(),
     };
-    // What comes first gives way to what is asked for.
-    let filter = EnvFilter::try_new(format!("{},{}", triad_server::LOG_QUIET, arguments.log))
-        .map_err(|error| usage(format!("the log filter {:?}: {error}", arguments.log)))?;
+    let filter = read_filter(filter).map_err(usage)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let log = log.with_ansi(settings.output.colors_stderr());
-    let started = match arguments.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
+    let (started, relog) = match arguments.log_format {
+        LogFormat::Text => {
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            let relog: Relog = Box::new(move |filter| relog(filter, |new| handle.reload(new)));
+            (log.try_init(), relog)
+        }
+        LogFormat::Json => {
+            let log = log.json().with_filter_reloading();
+            let handle = log.reload_handle();
+            let relog: Relog = Box::new(move |filter| relog(filter, |new| handle.reload(new)));
+            (log.try_init(), relog)
+        }
     };
-    started.map_err(|error| usage(format!("the log cannot be written: {error}")))
+    started.map_err(|error| usage(format!("the log cannot be written: {error}")))?;
+    Ok(relog)
+}
+
+fn relog<E: std::fmt::Display>(
+    filter: Option<&str>,
+    reload: impl Fn(EnvFilter) -> Result<(), E>,
+) -> Result<(), String> {
+    reload(read_filter(filter.unwrap_or(LOG_DEFAULT))?).map_err(|error| error.to_string())
+}
+
+/// What comes first gives way to what is asked for.
+fn read_filter(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{},{filter}", triad_server::LOG_QUIET))
+        .map_err(|error| format!("the log filter {filter:?}: {error}"))
 }
