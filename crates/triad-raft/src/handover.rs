@@ -96,16 +96,26 @@ impl Consensus {
     }
 }
 
+/// So many looks without a leader make a drained node stand all the same: it may be
+/// the only one that has everything that was agreed.
+const LAST_RESORT_LOOKS: u32 = 4;
+
 /// Looks after the disk until the node is gone.
 pub(crate) async fn run(consensus: WeakConsensus) {
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut found = 0;
+    let mut leaderless = 0;
     let mut rested = Instant::now();
     loop {
         looks.tick().await;
         let Some(consensus) = consensus.upgrade() else { return };
         let now = Instant::now();
+        if consensus.is_drained() {
+            let nobody = consensus.leadership().leader.is_none();
+            leaderless = if nobody { leaderless + 1 } else { 0 };
+            consensus.may_stand(leaderless >= LAST_RESORT_LOOKS);
+        }
         let leads = consensus.leadership().serving;
         let Some((peer, its)) = consensus.healthier(now).filter(|_| leads) else {
             found = 0;

@@ -41,6 +41,7 @@ use crate::node::Node;
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
 use crate::reload::{self, Reloading, Relog};
+use crate::restoring::RESTORED;
 use crate::rotation::{Certificates, RotationError};
 use crate::tokens::Telling;
 
@@ -504,6 +505,9 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     // A start that was interrupted after making the log begins again.
+    if has(RESTORED) {
+        return Ok(Origin::Restored);
+    }
     match (has(NEWBORN), has(JOINING), has("log")) {
         (true, _, _) => Ok(Origin::Founding),
         (false, true, _) => Ok(Origin::Joining),
@@ -515,7 +519,8 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
 /// From the first start on an empty log is a lost one.
 fn remove_mark(disk: &dyn Disk, data_dir: &Path, origin: Origin) -> Result<(), ServeError> {
     let mark = match origin {
-        Origin::Kept | Origin::Alone => return Ok(()),
+        // That of a restored ledger goes when its epoch has begun.
+        Origin::Kept | Origin::Alone | Origin::Restored => return Ok(()),
         Origin::Founding => NEWBORN,
         Origin::Joining => JOINING,
     };
@@ -541,6 +546,7 @@ async fn report_health(node: Arc<Node>, health: tonic_health::server::HealthRepo
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::SystemTime;
 
     use futures::FutureExt;
     use futures::future::BoxFuture;

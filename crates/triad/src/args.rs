@@ -11,6 +11,7 @@ pub mod license;
 pub mod nodes;
 pub mod policy;
 pub mod seats;
+pub mod snapshots;
 pub mod tokens;
 pub mod watching;
 
@@ -32,6 +33,7 @@ use self::license::LicenseVerb;
 use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
+use self::snapshots::SnapshotVerb;
 use self::tokens::TokenVerb;
 use self::watching::{CheckArguments, DoctorArguments, TopArguments};
 
@@ -230,6 +232,9 @@ pub enum Verb {
     /// The certificates of the nodes: when they end, and new ones
     #[command(subcommand)]
     Cert(CertVerb),
+    /// The whole ledger in a file, and a cluster from it
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
     /// Who may administer: tokens with roles
     #[command(subcommand)]
     Token(TokenVerb),

@@ -243,6 +243,15 @@ impl AdminService for Node {
         Err(not_asked())
     }
 
+    type SaveSnapshotStream = tonic::codegen::BoxStream<v1::SaveSnapshotResponse>;
+
+    async fn save_snapshot(
+        &self,
+        _: Request<v1::SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        Err(not_asked())
+    }
+
     type ChangeMembersStream = tonic::codegen::BoxStream<v1::ChangeMembersResponse>;
 
     async fn change_members(

@@ -56,6 +56,7 @@ mod serve;
 mod servers;
 mod settings;
 mod signals;
+mod snapshot;
 mod status;
 mod table;
 mod text;
@@ -174,6 +175,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Node(NodeVerb::Remove(arguments)) => members::remove(settings, &arguments).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
         Verb::Cert(verb) => cert::run(settings, &verb),
+        Verb::Snapshot(verb) => snapshot::run(settings, &verb).await,
         Verb::Token(verb) => token::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,
         Verb::Lmutil { words } => lmutil::run(settings, &words).await,
