@@ -176,9 +176,9 @@ impl Settings {
     pub fn about(&self, servers: &[String], ca: Option<&PathBuf>) -> Settings {
         let mut options = self.options.clone();
         options.servers = Some(servers.join(","));
-        options.tls = if ca.is_some() { TlsOption::On } else { TlsOption::Off };
+        options.tls = Some(if ca.is_some() { TlsOption::On } else { TlsOption::Off });
         options.ca = ca.map(|ca| ca.clone().into_os_string());
-        Settings::new(options)
+        Settings { options, typed: self.typed.clone(), output: self.output }
     }
 
     /// How long to wait for answers.
