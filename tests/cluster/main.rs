@@ -16,6 +16,7 @@ mod denials;
 mod failover;
 mod history;
 mod members;
+mod operating;
 mod order;
 mod outage;
 mod pair;

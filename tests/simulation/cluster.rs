@@ -136,6 +136,7 @@ impl Node {
             wall_clock: Some(self.clock.clone()),
             disk: Some(Arc::new(self.disk.clone())),
             simulation: Some(simulation),
+            ..ServeOptions::default()
         };
         let config = config(self.id, self.place, snapshot_entries);
         let network = world.network.of(self.machine);

@@ -244,6 +244,11 @@ impl Node {
         self.signal(Signal::CONT);
     }
 
+    /// Asks it to read its configuration again.
+    pub fn sighup(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         signal_child(self.process.as_ref().expect("the node runs"), signal);
     }

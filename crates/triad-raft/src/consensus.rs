@@ -36,6 +36,7 @@ use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
 use crate::runtime;
+use crate::saved;
 use crate::simulation::Simulation;
 use crate::types::{LogId, Member};
 
@@ -90,6 +91,8 @@ pub enum Origin {
     /// It has followed the main server of a pair, and goes on alone from what it
     /// has: the others are told nothing and are not listened to.
     Alone,
+    /// It has never run, and begins a cluster of its own with a saved ledger.
+    Restored,
 }
 
 /// What a node needs to take part.
@@ -269,7 +272,8 @@ impl Consensus {
         let owner = owner(&options.cluster_id, options.node_id);
         let log_folder = options.data_dir.join("log");
         let mut log_options = LogOptions::new(log_folder, owner);
-        log_options.create = matches!(options.origin, Origin::Founding | Origin::Joining);
+        log_options.create =
+            matches!(options.origin, Origin::Founding | Origin::Joining | Origin::Restored);
         if let Some(simulation) = &options.simulation {
             log_options.segment_bytes = simulation.segment_bytes;
         }
@@ -280,8 +284,10 @@ impl Consensus {
         let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
-        if options.origin == Origin::Alone {
-            alone::go_on(&log, &machine, options.node_id).await?;
+        match options.origin {
+            Origin::Alone => alone::go_on(&log, &machine, options.node_id).await?,
+            Origin::Restored => saved::begin(&log, &machine, options.node_id).await?,
+            Origin::Kept | Origin::Founding | Origin::Joining => {}
         }
 
         let cluster_id: Arc<str> = options.cluster_id.into();
@@ -317,7 +323,8 @@ impl Consensus {
 
         let (lost, notices) = mpsc::channel(4);
         if options.death_notice {
-            tokio::spawn(death::watch(raft.clone(), options.node_id, network, notices));
+            let own = (options.node_id, health.clone());
+            tokio::spawn(death::watch(raft.clone(), own, network, notices));
         }
         let quorum_lease =
             Duration::from_millis(2 * options.timing.election_max_ms).min(QUORUM_LEASE_MAX);
@@ -372,6 +379,10 @@ impl Consensus {
         let consensus = Consensus(Arc::new(inner));
         tokio::spawn(handover::run(consensus.downgrade()));
         Ok((consensus, service))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     /// For a task that must not keep the node alive.
@@ -555,6 +566,29 @@ impl Consensus {
     /// not say. Blocks for the system.
     pub fn disk_free_bytes(&self) -> Option<u64> {
         self.0.health.free_bytes()
+    }
+
+    /// Whether this node leads no more from now on: it does not stand for election
+    /// while another can win it, and takes no leadership that is handed to it. It
+    /// goes on to vote. It is forgotten with the process.
+    pub fn drain(&self, drained: bool) {
+        self.0.health.drain(drained);
+        self.0.raft.runtime_config().elect(!drained);
+    }
+
+    /// Whether it stands for election when the leader is silent.
+    pub(crate) fn may_stand(&self, may: bool) {
+        self.0.raft.runtime_config().elect(may);
+    }
+
+    /// See [`Consensus::drain`].
+    pub fn is_drained(&self) -> bool {
+        self.0.health.is_drained()
+    }
+
+    /// Whether a peer has said lately that it is not to lead.
+    pub(crate) fn is_unfit(&self, peer: u64) -> bool {
+        self.0.health.is_unfit(peer, Instant::now())
     }
 
     /// How this node's disk does.

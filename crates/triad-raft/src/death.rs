@@ -9,6 +9,7 @@
 //! every session's lease.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::raft::TransferLeaderRequest;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use triad_proto::net::SharedNetwork;
 
+use crate::health::Health;
 use crate::peers::Raft;
 
 /// The kernel resets connections before it closes the listener, so the first
@@ -34,7 +36,7 @@ const REST: Duration = Duration::from_millis(200);
 /// Watches for deaths until the senders are gone.
 pub(crate) async fn watch(
     raft: Raft,
-    node_id: u64,
+    (node_id, health): (u64, Arc<Health>),
     network: SharedNetwork,
     mut lost: mpsc::Receiver<u64>,
 ) {
@@ -48,6 +50,9 @@ pub(crate) async fn watch(
             continue;
         }
         rested = Instant::now() + REST;
+        if health.is_drained() {
+            continue;
+        }
         if !is_first_in_line(&raft, node_id, peer) {
             sleep(STAGGER).await;
         }

@@ -86,6 +86,7 @@ impl Consensus {
                 .filter(answers)
                 .filter(has_nearly_all)
                 .filter(|m| to.is_none_or(|to| to == m.node_id))
+                .filter(|m| !self.is_unfit(m.node_id))
                 .max_by_key(|m| (m.matched_index, m.node_id));
             if let Some(best) = best {
                 return Ok(best.node_id);
@@ -95,16 +96,26 @@ impl Consensus {
     }
 }
 
+/// So many looks without a leader make a drained node stand all the same: it may be
+/// the only one that has everything that was agreed.
+const LAST_RESORT_LOOKS: u32 = 4;
+
 /// Looks after the disk until the node is gone.
 pub(crate) async fn run(consensus: WeakConsensus) {
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut found = 0;
+    let mut leaderless = 0;
     let mut rested = Instant::now();
     loop {
         looks.tick().await;
         let Some(consensus) = consensus.upgrade() else { return };
         let now = Instant::now();
+        if consensus.is_drained() {
+            let nobody = consensus.leadership().leader.is_none();
+            leaderless = if nobody { leaderless + 1 } else { 0 };
+            consensus.may_stand(leaderless >= LAST_RESORT_LOOKS);
+        }
         let leads = consensus.leadership().serving;
         let Some((peer, its)) = consensus.healthier(now).filter(|_| leads) else {
             found = 0;
@@ -120,7 +131,7 @@ pub(crate) async fn run(consensus: WeakConsensus) {
             sync_ms = own.sync.as_millis() as u64,
             full = own.is_full,
             its_sync_ms = its.sync.as_millis() as u64,
-            "this node's disk is slow or full: handing leadership over"
+            "this node is drained, or its disk is slow or full: handing leadership over"
         );
         match consensus.transfer(Some(peer), now + TRANSFER_TIMEOUT).await {
             Ok(now) => tracing::info!(leader = now.leader, term = now.term, "handed over"),

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ const WORD_AGE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct DiskHealth {
     /// What a sync takes; zero if none was needed lately.
     pub(crate) sync: Duration,
-    /// There is hardly any room.
+    /// There is hardly any room; or the node is drained, and must not lead either.
     pub(crate) is_full: bool,
 }
 
@@ -51,6 +52,7 @@ pub(crate) struct Health {
     sync_times: Arc<Histogram>,
     peers: Mutex<BTreeMap<u64, (DiskHealth, Instant)>>,
     room: Mutex<Option<(Instant, bool)>>,
+    drained: AtomicBool,
 }
 
 impl Health {
@@ -63,7 +65,24 @@ impl Health {
             sync_times: Arc::default(),
             peers: Mutex::default(),
             room: Mutex::default(),
+            drained: AtomicBool::new(false),
         }
+    }
+
+    /// From now on this node is not to lead, or may again.
+    pub(crate) fn drain(&self, drained: bool) {
+        self.drained.store(drained, Ordering::SeqCst);
+    }
+
+    /// Whether this node is not to lead.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::SeqCst)
+    }
+
+    /// Whether a peer has said lately that it is not to lead.
+    pub(crate) fn is_unfit(&self, peer: u64, now: Instant) -> bool {
+        let peers = lock(&self.peers);
+        peers.get(&peer).is_some_and(|(health, at)| health.is_full && now < *at + WORD_AGE_MAX)
     }
 
     /// The disk, with its syncs measured.
@@ -82,7 +101,10 @@ impl Health {
 
     /// How this node's disk does.
     pub(crate) fn own(&self, now: Instant) -> DiskHealth {
-        DiskHealth { sync: lock(&self.syncs).time(now), is_full: self.is_full(now) }
+        DiskHealth {
+            sync: lock(&self.syncs).time(now),
+            is_full: self.is_full(now) || self.is_drained(),
+        }
     }
 
     /// A peer says how its disk does.

@@ -137,7 +137,7 @@ pub(crate) struct Machine {
     last_flush: Instant,
 }
 
-const PENDING: &str = "pending.snapshot";
+pub(crate) const PENDING: &str = "pending.snapshot";
 const INCOMING: &str = "incoming.snapshot";
 
 impl Machine {

@@ -258,6 +258,9 @@ impl PeerService for Service {
         self.caller(&request)?;
         let message = request.into_inner();
         let from = vote_from_wire(message.from_leader.ok_or_else(|| missing("vote"))?);
+        if self.health.is_drained() {
+            return Ok(Response::new(v1::TakeLeadershipResponse { vote: None, accepted: false }));
+        }
         let last_log = message.last_log.map(log_id_from_wire);
         let transfer = TransferLeaderRequest::new(from, message.to_node_id, last_log);
         let answer = self.raft.handle_transfer_leader(transfer).await.map_err(stopped)?;

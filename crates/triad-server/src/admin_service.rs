@@ -30,6 +30,8 @@ const PAGE_ROWS_MAX: usize = 1_000;
 const PAGE_LOOKS_MAX: usize = 20_000;
 /// How long a read waits for a quorum before it is answered stale.
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes of a snapshot in one answer.
+const PIECE_BYTES: usize = 256 << 10;
 /// How long a handover may take.
 pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,31 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// The whole ledger as a quorum confirms it, piece by piece.
+    async fn snapshot_saved(
+        &self,
+        by: &Principal,
+    ) -> Result<BoxStream<'static, Result<v1::SaveSnapshotResponse, Status>>, Refusal> {
+        let node = &self.node;
+        if node.leading_term().is_none() {
+            return Err(node.not_leader());
+        }
+        self.note_deed(by, "snapshot save".to_owned()).await?;
+        let pieces = node.consensus.save(node.config.cluster_id.as_str());
+        let pieces = pieces.ok_or_else(|| {
+            Refusal::because(Reason::NotReady, "there is no ledger to be saved yet")
+        })?;
+        let pieces = pieces.into_iter().flat_map(|piece| {
+            let cuts = (0..piece.len()).step_by(PIECE_BYTES);
+            let cut = move |from: usize| piece.slice(from..piece.len().min(from + PIECE_BYTES));
+            cuts.map(cut).collect::<Vec<_>>()
+        });
+        let answers = pieces.map(|piece| Ok(v1::SaveSnapshotResponse { piece: piece.to_vec() }));
+        Ok(Box::pin(futures::stream::iter(answers)))
+    }
+}
+
 fn nobody_took_over(to: Option<u64>) -> Refusal {
     let who = to.map_or("no other node".to_owned(), |to| format!("node {to}"));
     let not = if to.is_some() { " not" } else { "" };
@@ -149,7 +176,24 @@ impl Node {
         if self.config.tls.is_none() {
             warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());
         }
-        if self.config.publishers.is_empty() {
+        if self.pair.is_none() {
+            let epoch = self.consensus.read(Ledger::epoch);
+            if epoch > 0 {
+                warnings.push(format!(
+                    "epoch {epoch}: this cluster was restored from a snapshot; loans that \
+                     were made after it was saved are not known to it"
+                ));
+            }
+            if let Some(left) = self.restoring_for() {
+                let left = left.as_secs() + 1;
+                warnings.push(format!("nothing is granted for another {left} s after the restore"));
+            }
+        }
+        if self.consensus.is_drained() {
+            let undo = "triad node drain NAME --undo, or a restart, ends it";
+            warnings.push(format!("this node is drained: it does not lead ({undo})"));
+        }
+        if self.in_force().publishers.is_empty() {
             warnings.push("no publisher key is trusted: no license can be applied".to_owned());
         }
         warnings
@@ -534,6 +578,24 @@ impl AdminService for Admin {
         let me = self.demand(request.metadata(), Role::Viewer)?;
         let role = role_to_wire(me.role).into();
         Ok(Response::new(v1::WhoAmIResponse { token_id: me.id, label: me.label, role }))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::DrainNodeResponse>, Status> {
+        let by = self.demand(request.metadata(), Role::Operator)?;
+        Ok(Response::new(self.drained(&by, request.into_inner()).await?))
+    }
+
+    type SaveSnapshotStream = BoxStream<'static, Result<v1::SaveSnapshotResponse, Status>>;
+
+    async fn save_snapshot(
+        &self,
+        request: Request<v1::SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        let by = self.demand(request.metadata(), Role::Admin)?;
+        Ok(Response::new(self.snapshot_saved(&by).await?))
     }
 
     type ListEventsStream = BoxStream<'static, Result<v1::ListEventsResponse, Status>>;

@@ -62,6 +62,20 @@ pub fn check_certificate_files(
     Ok(NodeCertificates { ca_pem, identity, expires_at: node_ends.min(authority_ends) })
 }
 
+/// When the certificate in a file ends.
+///
+/// # Errors
+///
+/// There is none in it, or the file cannot be read. One that has ended is no error.
+pub fn certificate_ends(file: &Path) -> Result<SystemTime, CertificatesError> {
+    let content =
+        || CertificatesError::Content { file: file.to_owned(), problem: TlsError::NoCertificate };
+    let der = CertificateDer::from_pem_slice(&read(file)?).map_err(|_| content())?;
+    let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| content())?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Ok(UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0)))
+}
+
 /// Why a node must not start with these certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
@@ -151,7 +165,7 @@ pub enum CertificatesError {
     },
     /// A certificate has ended.
     #[error(
-        "{} expired {days} days ago; issue a new one with `triad node replace`, \
+        "{} expired {days} days ago; issue a new one with `triad cert renew`, \
          or set this machine's clock if it is wrong",
         file.display()
     )]

@@ -375,7 +375,10 @@ fn in_words(event: &v1::HistoryEvent) -> String {
             format!("checkout {id} was taken from {whose}: {}", event.reason)
         }
         EventKind::Epoch => {
-            format!("epoch {} begins: a back-up serves, or the main is back", event.version)
+            format!(
+                "epoch {} begins: a back-up serves, the main is back, or a snapshot was restored",
+                event.version
+            )
         }
         EventKind::Adopted => format!("checkout {id} of {whose}, granted by the back-up, goes on"),
         EventKind::MarkedLost => format!("checkout {id}, borrowed by {whose}, is lost"),

@@ -12,6 +12,7 @@ mod config_text;
 mod existing;
 mod files;
 mod joining;
+mod renewing;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,6 +31,9 @@ use config_text::config_text;
 pub use existing::existing_cluster;
 use files::{Access, Entry, write_all};
 pub use joining::{JoiningNode, init_joining, joining_directory};
+pub use renewing::{
+    CertificateInfo, IssuedFiles, certificates_in, issue_certificate, renew_certificate,
+};
 
 /// Three is the product; one and two are its beginnings, five the most whose
 /// votes are worth waiting for.

@@ -12,6 +12,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::Place;
 use crate::node::Node;
 use crate::pair;
+use crate::restoring;
 use crate::sessions::Sessions;
 
 /// How often the table is looked at: a tenth of the shortest useful grace.
@@ -34,7 +35,7 @@ pub(crate) async fn run(node: Arc<Node>) {
         let now = *leadership.borrow_and_update();
         if now.serving {
             let ready = async {
-                let Some(pair) = &node.pair else { return true };
+                let Some(pair) = &node.pair else { return restoring::before_serving(&node).await };
                 pair::before_serving(&node, pair).await
             };
             let is_ready = tokio::select! {

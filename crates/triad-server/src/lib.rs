@@ -35,6 +35,9 @@ pub mod node_spec;
 pub mod office;
 mod pair;
 mod policy_admin;
+mod reload;
+mod restoring;
+mod rotation;
 mod seats_admin;
 mod serve;
 mod session_stream;
@@ -44,7 +47,11 @@ mod unfinished;
 mod vitals;
 
 pub use config::{Config, ConfigError};
+pub use reload::Relog;
+pub use restoring::restore;
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};
 /// A log filter for what fills pages while a node is away; to stand before the
 /// one that is asked for.
 pub use triad_raft::LOG_QUIET;
+/// What a saved ledger says of itself.
+pub use triad_raft::{RestoreError, Saved, look_into};

@@ -34,13 +34,13 @@ pub(crate) async fn apply(
         true => license_in(node, text)?,
         false => text.to_owned(),
     };
-    let config = &node.config;
+    let config = node.in_force();
     let hostids: Vec<_> = config.nodes.values().filter_map(|entry| entry.hostid.clone()).collect();
     let site = Site { cluster_id: config.cluster_id.as_str(), hostids: &hostids };
     let verified =
         triad_license::verify(&license, &config.publishers, &site, node.consensus.date_ms())
             .map_err(|error| convert::license_error(&error))?;
-    check_own_host(&verified, &own_hostids(config))
+    check_own_host(&verified, &own_hostids(&config))
         .map_err(|error| convert::license_error(&error))?;
     let license = verified.into_license();
     let (license_id, serial) = (license.id.to_string(), license.serial);
@@ -64,7 +64,7 @@ pub(crate) async fn apply(
 
 /// The license that a response encloses, if it may be applied here and now.
 fn license_in(node: &Node, text: &str) -> Result<String, Refusal> {
-    let read = SignedResponse::open(text, &node.config.publishers)
+    let read = SignedResponse::open(text, &node.in_force().publishers)
         .map_err(|error| convert::license_error(&error))?;
     let response = read.response;
     let own = node.config.cluster_id.as_str();
@@ -104,7 +104,7 @@ pub(crate) fn own_hostids(config: &Config) -> Vec<HostId> {
 pub(crate) fn foreign_to_this_host(node: &Node, own: &[HostId]) -> Option<LicenseError> {
     let texts: Vec<String> =
         node.consensus.read(|ledger| ledger.licenses().map(|l| l.text.clone()).collect());
-    let authentic =
-        texts.iter().filter_map(|text| authenticate(text, &node.config.publishers).ok());
+    let config = node.in_force();
+    let authentic = texts.iter().filter_map(|text| authenticate(text, &config.publishers).ok());
     authentic.into_iter().find_map(|license| license.check_own_host(own).err())
 }

@@ -41,6 +41,7 @@ impl Licensing {
         let answered_through = RequestId(message.answered_through);
         let wait = convert::wait(message.wait);
         let wanted = items.clone();
+        self.node.may_grant()?;
         let command = Command::Checkout { session, request, answered_through, items, wait };
         let committed = self.node.propose(vec![command]).await?;
         let position = Some(position(&committed));

@@ -4,12 +4,14 @@ use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
+use triad_ledger::Command;
 use triad_proto::v1;
 use triad_proto::v1::{JoinStage, Reason, Refusal};
-use triad_raft::{ChangeError, JoinProgress, Member, MembersChange};
+use triad_raft::{ChangeError, JoinProgress, Member, MembersChange, ProposeError};
 
 use crate::admin_service::{Admin, TRANSFER_TIMEOUT};
 use crate::config::is_address;
+use crate::convert;
 use crate::node::Node;
 use crate::node_spec::check_name;
 use crate::tokens::Principal;
@@ -20,6 +22,44 @@ const TIDINGS_WAITING_MAX: usize = 4;
 type Tidings = mpsc::Sender<Result<v1::ChangeMembersResponse, Status>>;
 
 impl Admin {
+    /// Notes that a node is drained, where this leads; drains it, where this is it.
+    pub(crate) async fn drained(
+        &self,
+        by: &Principal,
+        request: v1::DrainNodeRequest,
+    ) -> Result<v1::DrainNodeResponse, Refusal> {
+        let node = &self.node;
+        let (is_own, leads) =
+            (request.node_id == node.consensus.node_id(), node.leading_term().is_some());
+        if !is_own && !leads {
+            return Err(node.not_leader());
+        }
+        let members = node.consensus.view().members;
+        if !members.iter().any(|member| member.node_id == request.node_id) {
+            let message = format!("node {} is not in this cluster", request.node_id);
+            return Err(Refusal::because(Reason::InvalidRequest, message)
+                .with_remedy("see \"triad node list\""));
+        }
+        if leads {
+            let undo = if request.undo { " --undo" } else { "" };
+            self.note_deed(by, format!("node drain {}{undo}", node.name_of(request.node_id)))
+                .await?;
+        }
+        if is_own {
+            node.consensus.drain(!request.undo);
+            tracing::info!(drained = !request.undo, by = by.label, token = by.id, "drained");
+            if leads && !request.undo && members.len() > 1 {
+                let deadline = Instant::now() + TRANSFER_TIMEOUT;
+                node.consensus.transfer(None, deadline).await.map_err(|error| {
+                    node.consensus.drain(false);
+                    nobody_takes_over(node, &error)
+                })?;
+            }
+        }
+        let leader_id = node.consensus.leadership().leader.unwrap_or(0);
+        Ok(v1::DrainNodeResponse { done: is_own, noted: leads, leader_id })
+    }
+
     /// Starts a change, and tells how far it is. It ends with the stream.
     pub(crate) async fn change(
         &self,
@@ -38,12 +78,11 @@ impl Admin {
             moved.map_err(|error| node.refusal(&error))?;
             return Err(node.not_leader());
         }
-        self.note_deed(&by, in_words(&node, &change)).await?;
         let (tidings, told) = mpsc::channel(TIDINGS_WAITING_MAX);
         let mut stopping = node.watch_stopping();
         tokio::spawn(async move {
             tokio::select! {
-                () = changed(&node, &change, &tidings) => {}
+                () = changed(&node, &by, &change, &tidings) => {}
                 () = tidings.closed() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => {}
             }
@@ -56,7 +95,8 @@ impl Admin {
 }
 
 /// Changes, and tells of it. Whoever is behind with reading hears the next tiding.
-async fn changed(node: &Node, change: &MembersChange, tidings: &Tidings) {
+async fn changed(node: &Node, by: &Principal, change: &MembersChange, tidings: &Tidings) {
+    let deed = in_words(node, change);
     let result = node
         .consensus
         .change_members(change, |progress| {
@@ -66,6 +106,7 @@ async fn changed(node: &Node, change: &MembersChange, tidings: &Tidings) {
     let last = match result {
         Ok(()) => {
             tracing::info!(?change, "the nodes were changed");
+            note(node, by, &deed).await;
             Ok(v1::ChangeMembersResponse { stage: JoinStage::Done.into(), ..Default::default() })
         }
         Err(error) => {
@@ -74,6 +115,24 @@ async fn changed(node: &Node, change: &MembersChange, tidings: &Tidings) {
         }
     };
     let _ = tidings.send(last).await;
+}
+
+/// Notes what was done. It is done, whatever becomes of the note.
+async fn note(node: &Node, by: &Principal, deed: &str) {
+    let Ok(what) = convert::reason(deed) else { return };
+    if let Err(refusal) = node.propose_by(by, Command::NoteDeed { what }).await {
+        tracing::warn!(%refusal, deed, "it could not be noted in the history");
+    }
+}
+
+fn nobody_takes_over(node: &Node, error: &ProposeError) -> Refusal {
+    match error {
+        ProposeError::NoQuorum if node.consensus.quorum_is_fresh() => {
+            let message = "no other node can lead in its place, so it is not drained";
+            Refusal::because(Reason::NotReady, message).with_remedy("see \"triad node list\"")
+        }
+        error => node.refusal(error),
+    }
 }
 
 fn in_words(node: &Node, change: &MembersChange) -> String {

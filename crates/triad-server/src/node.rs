@@ -3,14 +3,13 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
 use triad_ledger::{Checkout, Command, Denial, Event, Grant, Ledger};
-use triad_proto::net::Identity;
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
@@ -22,6 +21,7 @@ use crate::meters::Meters;
 use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::pair::Pair;
+use crate::rotation::Certificates;
 use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
 use crate::vitals::Gauges;
@@ -93,7 +93,10 @@ pub(crate) struct Node {
     /// What this node counts of its own doings.
     pub(crate) meters: Arc<Meters>,
     /// Signs borrow tokens; `None` without TLS, where nobody could check them.
-    signer: Option<Identity>,
+    /// `None` without TLS.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    /// The configuration, with what was changed of it since the start.
+    in_force: RwLock<Arc<Config>>,
     next_stream: AtomicU64,
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
@@ -110,7 +113,7 @@ impl Node {
         config: Config,
         consensus: Consensus,
         listeners: Listeners,
-        signer: Option<Identity>,
+        certificates: Option<Arc<Certificates>>,
         stopping: watch::Receiver<bool>,
         pair: Option<Arc<Pair>>,
         telling: Telling,
@@ -118,18 +121,19 @@ impl Node {
         let Listeners { desk, meters } = listeners;
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
-            config,
             consensus,
             leading: Mutex::new(None),
             desk,
             meters,
-            signer,
+            certificates,
+            in_force: RwLock::new(Arc::new(config.clone())),
             next_stream: AtomicU64::new(1),
             leaderless,
             stopping,
             pair,
             telling: Arc::new(telling),
             gauges: Gauges::new(Instant::now()),
+            config,
         });
         let mut leadership = node.consensus.watch_leadership();
         let meters = node.meters.clone();
@@ -156,7 +160,17 @@ impl Node {
     }
 
     pub(crate) fn times(&self) -> SessionTimes {
-        self.config.sessions
+        self.in_force().sessions
+    }
+
+    /// The configuration with what was changed of it since the start.
+    pub(crate) fn in_force(&self) -> Arc<Config> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this is in force.
+    pub(crate) fn put_in_force(&self, config: Config) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// The clocks now. Not to be asked while the ledger is.
@@ -259,7 +273,8 @@ impl Node {
     /// The token that proves a loan without a server; empty where nobody could
     /// check it.
     pub(crate) fn borrow_token(&self, grant: &Grant, until_ms: u64) -> Result<String, Refusal> {
-        let Some(signer) = &self.signer else { return Ok(String::new()) };
+        let Some(certificates) = &self.certificates else { return Ok(String::new()) };
+        let signer = certificates.identity();
         let lent = self.consensus.read(|ledger| {
             let checkout = ledger.find_checkout(grant.checkout)?;
             Some((convert::holder_to_wire(&checkout.holder), checkout.since_ms))
@@ -278,7 +293,7 @@ impl Node {
             until_ms,
             node: self.config.nodes[&self.config.node_id].member.name.clone(),
         };
-        triad_proto::borrow::seal(&terms, signer).map_err(|error| {
+        triad_proto::borrow::seal(&terms, &signer).map_err(|error| {
             Refusal::because(Reason::Internal, format!("the borrow token: {error}"))
         })
     }

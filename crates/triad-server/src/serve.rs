@@ -6,18 +6,16 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rustls_pki_types::UnixTime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, interval, timeout};
 use tonic_health::ServingStatus;
 use triad_license::{HostIdKind, LicenseError};
-use triad_proto::identity::NodeIdentity;
 use triad_proto::net::{
-    AcceptLimits, ClientCertificates, ClientTls, Identity, Listener, Network, ServerTls,
-    TcpNetwork, TlsError, Traffic, accept_loop, server,
+    AcceptLimits, Listener, Network, ServiceManager, TcpNetwork, TlsError, Traffic, accept_loop,
+    server,
 };
 use triad_proto::v1;
 use triad_proto::v1::admin_service_server::AdminServiceServer;
@@ -29,7 +27,7 @@ use triad_raft::{
 };
 
 use crate::admin_service::Admin;
-use crate::certificates::{CertificateFiles, CertificatesError, check_certificate_files};
+use crate::certificates::CertificatesError;
 use crate::config::{Config, PairRole};
 use crate::descriptors;
 use crate::guarded::Guarded;
@@ -44,6 +42,9 @@ use crate::news::NewsDesk;
 use crate::node::{Listeners, Node};
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
+use crate::reload::{self, Reloading, Relog};
+use crate::restoring::RESTORED;
+use crate::rotation::{Certificates, RotationError};
 use crate::tokens::Telling;
 
 /// The longest message a client may send: a license with its signatures.
@@ -72,6 +73,12 @@ pub struct ServeOptions {
     pub disk: Option<Arc<dyn Disk>>,
     /// Set where the node runs in a simulation.
     pub simulation: Option<Simulation>,
+    /// Each word here makes the node read its configuration again.
+    pub reload: Option<mpsc::Receiver<()>>,
+    /// Puts another log filter in force.
+    pub relog: Option<Relog>,
+    /// Whoever is to know that the node is ready, alive, and stops.
+    pub manager: ServiceManager,
 }
 
 /// Where a node listens.
@@ -164,7 +171,17 @@ pub enum ServeError {
     Failed(String),
 }
 
-/// Runs a node until it is told to stop by SIGTERM or SIGINT, or has to.
+impl From<RotationError> for ServeError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Files(error) => ServeError::Certificates(error),
+            RotationError::Tls(error) => ServeError::Tls(error),
+        }
+    }
+}
+
+/// Runs a node until it is told to stop by SIGTERM or SIGINT, or has to. SIGHUP
+/// makes it read its configuration and certificates again.
 ///
 /// On a signal it hands leadership over first, tells its clients where to go,
 /// and only then stops.
@@ -176,6 +193,20 @@ pub async fn serve(config: Config, options: ServeOptions) -> Result<Ended, Serve
     descriptors::raise_limit();
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
+    let (ask, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        // Two that come at once are one.
+        while hangup.recv().await.is_some() {
+            if let Err(mpsc::error::TrySendError::Closed(())) = ask.try_send(()) {
+                return;
+            }
+        }
+    });
+    let manager = ServiceManager::from_environment().map_err(|error| {
+        ServeError::Failed(format!("NOTIFY_SOCKET: the service manager is not there: {error}"))
+    })?;
+    let options = ServeOptions { reload: Some(asked), manager, ..options };
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -213,7 +244,8 @@ pub async fn serve_until(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
-    let tls = tls(&config, &*wall)?;
+    let certificates = Certificates::load(&config, wall.clone())?;
+    let tls = certificates.as_deref();
     let office = office::prepare(&config, &network)?;
     // Ports first: a second instance must not come as far as the data. That of
     // the clients is given back until they can be answered: a port that refuses
@@ -242,7 +274,7 @@ pub async fn serve_until(
         retention: config.retention,
         snapshot_entries: config.snapshot_entries,
         network: network.clone(),
-        peer_tls: tls.as_ref().map(|tls| tls.to_peers.clone()),
+        peer_tls: tls.map(|tls| tls.to_peers.clone()),
         wall_clock: Box::new(wall.clone()),
         disk: disk.clone(),
         events: Box::new(move |events| told.report(events)),
@@ -255,18 +287,30 @@ pub async fn serve_until(
 
     let (stopping, stops) = watch::channel(false);
     let (closing, closes) = watch::channel(false);
-    let signer = tls.as_ref().map(|tls| tls.identity.clone());
-    let to_peers = tls.as_ref().map(|tls| &tls.to_peers);
+    let to_peers = tls.map(|tls| &tls.to_peers);
     let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
     let telling = Telling::new(network.clone(), to_peers.cloned());
-    let node =
-        Node::new(config, consensus.clone(), listeners, signer, stops, pair.clone(), telling);
-    if let Some(tls) = &tls {
-        node.gauges.certificate_expires(tls.expires_at);
-    }
+    let node = Node::new(
+        config,
+        consensus.clone(),
+        listeners,
+        certificates.clone(),
+        stops,
+        pair.clone(),
+        telling,
+    );
     let duties = tokio::spawn(leader::run(node.clone()));
     let watching = pair.clone().map(|pair| tokio::spawn(pair::watch(node.clone(), pair)));
-    let calls = office.map(|prepared| tokio::spawn(office::run(node.clone(), prepared, wall)));
+    let manager = Arc::new(options.manager);
+    let reloading = tokio::spawn(reload::run(Reloading {
+        node: node.clone(),
+        office,
+        network: network.clone(),
+        wall,
+        relog: options.relog,
+        manager: manager.clone(),
+        asked: options.reload,
+    }));
     let (health, health_service) = tonic_health::server::health_reporter();
     let following = tokio::spawn(report_health(node.clone(), health));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -291,9 +335,13 @@ pub async fn serve_until(
         peers: address(&*peers)?,
         http: pages.as_deref().map(address).transpose()?,
     };
+    let for_pages = match &certificates {
+        Some(certificates) => Some(certificates.for_pages()?),
+        None => None,
+    };
     let pages = pages.map(|listener| {
         let web = Web::new(node.clone());
-        tokio::spawn(http::serve(web, listener, tls.as_ref().map(|tls| tls.pages.clone())))
+        tokio::spawn(http::serve(web, listener, for_pages))
     });
     let for_clients = server(Traffic::Clients)
         .add_service(Guarded::new(licensing, None))
@@ -301,7 +349,7 @@ pub async fn serve_until(
         .add_service(Guarded::new(health_service, None))
         .add_service(Guarded::new(reflection, None))
         .serve_with_incoming_shutdown(
-            accept_loop(clients, tls.as_ref().map(|t| t.clients.clone()), limits),
+            accept_loop(clients, tls.map(|t| t.clients.clone()), limits),
             until(closes.clone()),
         );
     let gate = pair.clone().map(|pair| {
@@ -312,7 +360,7 @@ pub async fn serve_until(
         .add_service(peer_service)
         .add_optional_service(gate)
         .serve_with_incoming_shutdown(
-            accept_loop(peers, tls.as_ref().map(|t| t.peers.clone()), AcceptLimits::peers()),
+            accept_loop(peers, tls.map(|t| t.peers.clone()), AcceptLimits::peers()),
             until(closes),
         );
     let for_clients = tokio::spawn(for_clients);
@@ -322,6 +370,8 @@ pub async fn serve_until(
     if let Some(told) = options.ready {
         let _ = told.send(ready);
     }
+    manager.tell("READY=1");
+    let pulse = tokio::spawn(pulse(manager.clone()));
 
     let outcome = tokio::select! {
         () = stop => Ok(Ended::Stopped),
@@ -335,14 +385,16 @@ pub async fn serve_until(
             Err(ServeError::Elsewhere(foreign))
         }
     };
+    manager.tell("STOPPING=1");
     if outcome.is_ok() {
         hand_over(&node).await;
     }
     stopping.send_replace(true);
     duties.abort();
     following.abort();
-    for task in calls.into_iter().chain(watching) {
-        task.abort();
+    reloading.abort();
+    if let Some(watching) = watching {
+        watching.abort();
     }
     // Streams say goodbye as soon as they see it; then the ports close.
     closing.send_replace(true);
@@ -354,8 +406,20 @@ pub async fn serve_until(
         consensus.stop().await;
     }
     for_peers.abort();
+    pulse.abort();
     tracing::info!("stopped");
     outcome
+}
+
+/// Says that this process is alive for as long as it does anything at all: it
+/// runs where everything else of the node does.
+async fn pulse(manager: Arc<ServiceManager>) {
+    let Some(every) = manager.watchdog_interval() else { return };
+    let mut beats = interval(every.max(Duration::from_millis(1)));
+    loop {
+        beats.tick().await;
+        manager.tell("WATCHDOG=1");
+    }
 }
 
 async fn again(pair: Option<&Pair>) {
@@ -407,41 +471,6 @@ async fn hand_over(node: &Node) {
         Ok(now) => tracing::info!(leader = now.leader, term = now.term, "handed over"),
         Err(error) => tracing::warn!(%error, "nobody took leadership over"),
     }
-}
-
-struct NodeTls {
-    identity: Identity,
-    clients: Arc<ServerTls>,
-    peers: Arc<ServerTls>,
-    pages: Arc<ServerTls>,
-    to_peers: ClientTls,
-    expires_at: SystemTime,
-}
-
-/// Reads and checks the certificates. Peers must show one of their own.
-fn tls(config: &Config, wall: &dyn WallClock) -> Result<Option<NodeTls>, ServeError> {
-    let Some(files) = &config.tls else {
-        tracing::warn!("TLS is off: everything is sent in plain text, on loopback");
-        return Ok(None);
-    };
-    let files = CertificateFiles {
-        ca: files.ca.clone(),
-        certificate: files.certificate.clone(),
-        key: files.key.clone(),
-    };
-    let identity = NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
-    let now = UnixTime::since_unix_epoch(Duration::from_millis(wall.wall_ms()));
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-    let checked = check_certificate_files(&files, &identity, now)?;
-    let peers_show = ClientCertificates::Required(checked.ca_pem.clone());
-    Ok(Some(NodeTls {
-        clients: Arc::new(ServerTls::new(&checked.identity, &ClientCertificates::Ignored)?),
-        peers: Arc::new(ServerTls::new(&checked.identity, &peers_show)?),
-        pages: Arc::new(ServerTls::for_web(&checked.identity)?),
-        to_peers: ClientTls::new(&checked.ca_pem, Some(&checked.identity))?,
-        identity: checked.identity,
-        expires_at: checked.expires_at,
-    }))
 }
 
 async fn bind(
@@ -502,6 +531,9 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     // A start that was interrupted after making the log begins again.
+    if has(RESTORED) {
+        return Ok(Origin::Restored);
+    }
     match (has(NEWBORN), has(JOINING), has("log")) {
         (true, _, _) => Ok(Origin::Founding),
         (false, true, _) => Ok(Origin::Joining),
@@ -513,7 +545,8 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
 /// From the first start on an empty log is a lost one.
 fn remove_mark(disk: &dyn Disk, data_dir: &Path, origin: Origin) -> Result<(), ServeError> {
     let mark = match origin {
-        Origin::Kept | Origin::Alone => return Ok(()),
+        // That of a restored ledger goes when its epoch has begun.
+        Origin::Kept | Origin::Alone | Origin::Restored => return Ok(()),
         Origin::Founding => NEWBORN,
         Origin::Joining => JOINING,
     };
@@ -539,6 +572,7 @@ async fn report_health(node: Arc<Node>, health: tonic_health::server::HealthRepo
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::SystemTime;
 
     use futures::FutureExt;
     use futures::future::BoxFuture;

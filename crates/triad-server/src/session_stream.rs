@@ -272,6 +272,7 @@ impl SessionStream {
             })
         });
         let node = self.node.clone();
+        let command = command.and_then(|command| node.may_grant().map(|()| command));
         self.under_way.push_back(Box::pin(async move {
             use v1::taken::Outcome as Taken;
             // What is malformed is answered, not hung up on: other requests of
@@ -334,6 +335,7 @@ impl SessionStream {
             })
         });
         let node = self.node.clone();
+        let command = command.and_then(|command| node.may_grant().map(|()| command));
         self.under_way.push_back(Box::pin(async move {
             use v1::borrowed::Outcome as Lent;
             let (position, outcome) = match command {

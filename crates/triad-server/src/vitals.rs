@@ -1,8 +1,7 @@
 //! How this node does: everything that status, metrics, health checks and the
 //! dashboard tell of one node, read in one place.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use triad_ledger::Ledger;
@@ -16,20 +15,12 @@ use crate::node::Node;
 #[derive(Debug)]
 pub(crate) struct Gauges {
     started: Instant,
-    /// 0: no certificate.
-    certificate_expires_ms: AtomicU64,
 }
 
 impl Gauges {
     /// Of a node that starts now.
     pub(crate) fn new(started: Instant) -> Self {
-        Gauges { started, certificate_expires_ms: AtomicU64::new(0) }
-    }
-
-    /// The certificates in use end then; said again when they are replaced.
-    pub(crate) fn certificate_expires(&self, at: SystemTime) {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.certificate_expires_ms.store(since.as_millis() as u64, Ordering::Relaxed);
+        Gauges { started }
     }
 }
 
@@ -56,11 +47,10 @@ impl Node {
     pub(crate) fn vitals(&self) -> Vitals {
         let view = self.consensus.view();
         let date_ms = self.consensus.date_ms();
-        let certificate_ms = self.gauges.certificate_expires_ms.load(Ordering::Relaxed);
         Vitals {
             uptime: self.gauges.started.elapsed(),
             wall_ms: self.consensus.wall_ms(),
-            certificate_expires_ms: (certificate_ms > 0).then_some(certificate_ms),
+            certificate_expires_ms: self.certificates.as_ref().map(|own| own.expires_ms()),
             license_expires: self.consensus.read(|ledger| first_to_end(ledger, date_ms)),
             disk_free_bytes: self.consensus.disk_free_bytes(),
             unapplied: view.last_index.saturating_sub(view.applied_index),

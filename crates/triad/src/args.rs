@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod capability;
+pub mod certs;
 pub mod config;
 pub mod drill;
 pub mod examples;
@@ -10,6 +11,7 @@ pub mod license;
 pub mod nodes;
 pub mod policy;
 pub mod seats;
+pub mod snapshots;
 pub mod tokens;
 pub mod watching;
 
@@ -24,12 +26,14 @@ use crate::duration;
 
 use self::asking::ExplainArguments;
 use self::capability::CapabilityVerb;
+use self::certs::CertVerb;
 use self::config::ConfigVerb;
 use self::history::{AuditVerb, EventsArguments, ReportVerb};
 use self::license::LicenseVerb;
 use self::nodes::NodeVerb;
 use self::policy::PolicyVerb;
 use self::seats::{BorrowVerb, CheckoutsArguments, CheckoutsVerb, ListArguments};
+use self::snapshots::SnapshotVerb;
 use self::tokens::TokenVerb;
 use self::watching::{CheckArguments, DoctorArguments, TopArguments};
 
@@ -225,6 +229,12 @@ pub enum Verb {
     /// The leader of the cluster
     #[command(subcommand)]
     Leader(LeaderVerb),
+    /// The certificates of the nodes: when they end, and new ones
+    #[command(subcommand)]
+    Cert(CertVerb),
+    /// The whole ledger in a file, and a cluster from it
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
     /// Who may administer: tokens with roles
     #[command(subcommand)]
     Token(TokenVerb),
@@ -305,6 +315,7 @@ impl Verb {
             | Verb::Node(NodeVerb::List)
             | Verb::Token(TokenVerb::List)
             | Verb::Config(ConfigVerb::List | ConfigVerb::View { .. })
+            | Verb::Cert(CertVerb::Show { .. })
             | Verb::Borrow(BorrowVerb::List(_)) => true,
             Verb::Checkouts(checkouts) => {
                 matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))

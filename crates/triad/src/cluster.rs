@@ -204,6 +204,17 @@ impl Cluster {
         }
     }
 
+    /// Asks one node and nobody else.
+    pub async fn at<T>(
+        &self,
+        address: &str,
+        call: impl AsyncFn(&mut Admin) -> Result<T, Status>,
+    ) -> Result<T, Failure> {
+        let address = address.to_owned();
+        let outcome = Ok(StatusResponse::default());
+        self.ask_node(&Answer { address, outcome }, &call).await
+    }
+
     /// Asks the leader and nobody else.
     pub async fn write<T>(
         &self,

@@ -236,6 +236,22 @@ impl AdminService for Node {
         Err(not_asked())
     }
 
+    async fn drain_node(
+        &self,
+        _: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::DrainNodeResponse>, Status> {
+        Err(not_asked())
+    }
+
+    type SaveSnapshotStream = tonic::codegen::BoxStream<v1::SaveSnapshotResponse>;
+
+    async fn save_snapshot(
+        &self,
+        _: Request<v1::SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        Err(not_asked())
+    }
+
     type ChangeMembersStream = tonic::codegen::BoxStream<v1::ChangeMembersResponse>;
 
     async fn change_members(

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod borrow;
 mod capability;
+mod cert;
 mod check;
 mod checkout;
 mod checkouts;
@@ -18,6 +19,7 @@ mod consent;
 mod context;
 mod demo;
 mod doctor;
+mod drain;
 mod drill;
 mod duration;
 mod events;
@@ -54,6 +56,7 @@ mod serve;
 mod servers;
 mod settings;
 mod signals;
+mod snapshot;
 mod status;
 mod table;
 mod text;
@@ -168,8 +171,11 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Node(NodeVerb::Add(arguments)) => members::add(settings, &arguments).await,
         Verb::Node(NodeVerb::Replace(arguments)) => members::replace(settings, &arguments).await,
         Verb::Node(NodeVerb::Promote { node }) => members::promote(settings, &node).await,
+        Verb::Node(NodeVerb::Drain(arguments)) => drain::run(settings, &arguments).await,
         Verb::Node(NodeVerb::Remove(arguments)) => members::remove(settings, &arguments).await,
         Verb::Leader(verb) => leader::run(settings, verb).await,
+        Verb::Cert(verb) => cert::run(settings, &verb),
+        Verb::Snapshot(verb) => snapshot::run(settings, &verb).await,
         Verb::Token(verb) => token::run(settings, verb).await,
         Verb::Explain(arguments) => explain::run(settings, &arguments).await,
         Verb::Lmutil { words } => lmutil::run(settings, &words).await,

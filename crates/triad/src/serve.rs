@@ -5,19 +5,25 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
-use triad_server::{Config, Ended, ServeOptions};
+use triad_server::{Config, Ended, Relog, ServeOptions};
 
 use crate::args::{LogFormat, ServeArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
+/// What is logged if nobody says otherwise.
+const LOG_DEFAULT: &str = "warn,triad=info";
+
 /// Runs the node.
 pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit, Failure> {
     let config =
         Config::load(&arguments.config).map_err(|error| Failure::Serve(error.to_string()))?;
-    log_to_stderr(settings, arguments, &config)?;
-    let ended = triad_server::serve(config, ServeOptions::default())
+    let relog = log_to_stderr(settings, arguments, &config)?;
+    // What the command line says holds for as long as the process does.
+    let relog = arguments.log.is_none().then_some(relog);
+    let options = ServeOptions { relog, ..ServeOptions::default() };
+    let ended = triad_server::serve(config, options)
         .await
         .map_err(|error| Failure::Serve(error.to_string()))?;
     match ended {
@@ -37,39 +43,56 @@ fn begin_anew() -> Failure {
     Failure::Serve(format!("{error}; start this node again, as its data directory now says"))
 }
 
-/// What is logged where nobody says.
-const LEVEL: &str = "warn,triad=info";
-
-/// The log of this process, which is one node and nothing else.
+/// The log of this process, which is one node and nothing else; and how to change
+/// what is logged.
 fn log_to_stderr(
     settings: &Settings,
     arguments: &ServeArguments,
     config: &Config,
-) -> Result<(), Failure> {
+) -> Result<Relog, Failure> {
     let usage = |what: String| Failure::Usage {
         what,
         remedy: "write TRIAD_LOG=debug, or TRIAD_LOG=warn,triad_server=debug".to_owned(),
     };
-    // What comes first gives way to what is asked for.
     let level = arguments.log.as_ref().or(config.log.level.as_ref());
-    let level = level.map_or(LEVEL, String::as_str);
-    let filter = EnvFilter::try_new(format!("{},{level}", triad_server::LOG_QUIET))
-        .map_err(|error| usage(format!("the log filter {level:?}: {error}")))?;
+    let filter = read_filter(level.map_or(LOG_DEFAULT, String::as_str)).map_err(usage)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter);
     let configured = config.log.format.map(|format| match format {
         triad_server::config::LogFormat::Text => LogFormat::Text,
         triad_server::config::LogFormat::Json => LogFormat::Json,
     });
-    let started = match arguments.log_format.or(configured).unwrap_or(LogFormat::Text) {
+    let (started, relog) = match arguments.log_format.or(configured).unwrap_or(LogFormat::Text) {
         LogFormat::Text => {
-            log.with_writer(io::stderr).with_ansi(settings.output.colors_stderr()).try_init()
+            let log = log.with_writer(io::stderr).with_ansi(settings.output.colors_stderr());
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            let relog: Relog = Box::new(move |filter| relog(filter, |new| handle.reload(new)));
+            (log.try_init(), relog)
         }
         LogFormat::Json => {
             let named = Named::new(&config.name);
-            log.json().flatten_event(true).with_writer(move || named.clone()).try_init()
+            let log = log.json().flatten_event(true).with_writer(move || named.clone());
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            let relog: Relog = Box::new(move |filter| relog(filter, |new| handle.reload(new)));
+            (log.try_init(), relog)
         }
     };
-    started.map_err(|error| usage(format!("the log cannot be written: {error}")))
+    started.map_err(|error| usage(format!("the log cannot be written: {error}")))?;
+    Ok(relog)
+}
+
+fn relog<E: std::fmt::Display>(
+    filter: Option<&str>,
+    reload: impl Fn(EnvFilter) -> Result<(), E>,
+) -> Result<(), String> {
+    reload(read_filter(filter.unwrap_or(LOG_DEFAULT))?).map_err(|error| error.to_string())
+}
+
+/// What comes first gives way to what is asked for.
+fn read_filter(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(format!("{},{filter}", triad_server::LOG_QUIET))
+        .map_err(|error| format!("the log filter {filter:?}: {error}"))
 }
 
 /// Writes lines of JSON to stderr, each with the name of the node: logs of all

@@ -171,6 +171,16 @@ impl Settings {
         self
     }
 
+    /// The same for the cluster with these servers and this authority, whatever the
+    /// options name.
+    pub fn about(&self, servers: &[String], ca: Option<&PathBuf>) -> Settings {
+        let mut options = self.options.clone();
+        options.servers = Some(servers.join(","));
+        options.tls = Some(if ca.is_some() { TlsOption::On } else { TlsOption::Off });
+        options.ca = ca.map(|ca| ca.clone().into_os_string());
+        Settings { options, typed: self.typed.clone(), output: self.output }
+    }
+
     /// How long to wait for answers.
     pub fn timeout(&self) -> Duration {
         self.timeout_or(TIMEOUT_DEFAULT)

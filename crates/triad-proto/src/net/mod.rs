@@ -16,6 +16,7 @@ mod closed;
 mod connect;
 mod handshakes;
 mod http2;
+mod notify;
 mod pinned;
 mod slots;
 mod stream;
@@ -42,6 +43,7 @@ pub use connect::{
     io_error_kind,
 };
 pub use http2::{Traffic, server};
+pub use notify::ServiceManager;
 pub use pinned::fingerprint_of;
 pub use slots::block_of;
 pub use stream::{ConnectionInfo, ServerStream};

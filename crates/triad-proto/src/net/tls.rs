@@ -157,8 +157,11 @@ impl ServerTls {
         identity: &Identity,
         clients: &ClientCertificates,
     ) -> Result<(), TlsError> {
-        let config = server_config(identity, clients)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let mut config = (*server_config(identity, clients)?).clone();
+        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        // Who is spoken with does not change with the certificate.
+        config.alpn_protocols.clone_from(&current.alpn_protocols);
+        *current = Arc::new(config);
         Ok(())
     }
 

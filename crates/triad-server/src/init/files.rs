@@ -78,7 +78,7 @@ fn directory_builder(access: Access) -> fs::DirBuilder {
     builder
 }
 
-fn open_options(access: Access) -> fs::OpenOptions {
+pub(super) fn open_options(access: Access) -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -156,7 +156,7 @@ impl Calls {
     }
 
     async fn take(&self, asked: &str, answer: &str) -> Result<Next, RoundError> {
-        let read = accepted(asked, answer, &self.node.config.publishers)?;
+        let read = accepted(asked, answer, &self.node.in_force().publishers)?;
         let response = &read.response;
         for refused in &response.refused {
             tracing::warn!(rights = refused.id, reason = refused.reason, "{}", refused.message);

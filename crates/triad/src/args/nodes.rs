@@ -24,6 +24,8 @@ pub enum NodeVerb {
         #[arg(value_name = "NODE")]
         node: String,
     },
+    /// Let a node lead no more, as before work on it; it goes on to vote
+    Drain(DrainArguments),
     /// Take a node out of the cluster, for good
     Remove(RemoveArguments),
 }
@@ -86,6 +88,25 @@ pub struct JoiningOptions {
     /// How long to wait for the new node to start and to catch up
     #[arg(long, default_value = "15m", value_parser = duration::parse, value_name = "TIME")]
     pub wait: Duration,
+}
+
+/// See [`NodeVerb::Drain`].
+#[derive(Debug, Args)]
+#[command(before_help = "\
+Examples:
+  triad node drain b --dry-run
+  triad node drain b --yes
+  triad node drain b --undo")]
+pub struct DrainArguments {
+    /// The name or id of the node
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// It may lead again
+    #[arg(long)]
+    pub undo: bool,
+    /// Whether to ask first.
+    #[command(flatten)]
+    pub consent: ConsentOptions,
 }
 
 /// See [`NodeVerb::Remove`].

@@ -1,0 +1,320 @@
+//! What an administrator does to nodes that run: new certificates, another
+//! configuration, draining; and what the service manager is told.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
+
+use triad_client::State;
+use triad_proto::net::{ClientTls, Connector, Identity, TcpNetwork, fingerprint_of};
+use triad_proto::v1::Reason;
+use triad_tests::cluster::FEATURE;
+use triad_tests::sightings::Sightings;
+use triad_tests::{Cluster, Options, licenses, wait};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The fingerprint of the certificate in a node's directory.
+fn fingerprint(cluster: &Cluster, n: usize) -> [u8; 32] {
+    let home = cluster.nodes[n].config().parent().unwrap().to_owned();
+    let read = |name| std::fs::read(home.join(name)).unwrap();
+    let identity = Identity::from_pem(&read("node.pem"), &read("node-key.pem")).unwrap();
+    fingerprint_of(identity.certificate())
+}
+
+/// Whether a new handshake at this address shows the certificate with this
+/// fingerprint.
+async fn shows(address: &str, fingerprint: [u8; 32]) -> Result<(), String> {
+    let tls = ClientTls::pinned(fingerprint).unwrap();
+    let connector = Connector::new(Arc::new(TcpNetwork::new()), Some(tls));
+    connector.connect(address).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+async fn logs(cluster: &Cluster, n: usize, words: &str) {
+    wait::until(words, LIMIT, async || {
+        let node = &cluster.nodes[n];
+        node.log().contains(words).then_some(()).ok_or_else(|| node.log())
+    })
+    .await;
+}
+
+async fn holders(cluster: &Cluster) -> Vec<triad_client::Checkout> {
+    let mut seats = Vec::new();
+    for user in ["ann", "bob", "cid"] {
+        let client = cluster.client().user(user).build().unwrap();
+        seats.push(client.checkout(FEATURE, "", 1).await.unwrap());
+    }
+    seats
+}
+
+/// New certificates on three nodes that serve: each new handshake shows the new
+/// one, on both ports; a bad file is refused and the old one kept; a node that is
+/// started anew is understood by the others; and nobody loses a seat.
+#[tokio::test]
+async fn certificates_are_renewed_under_load() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let seats = holders(&cluster).await;
+    let before: Vec<_> = cluster.checkouts().await.into_keys().collect();
+    let old = [0, 1, 2].map(|n| fingerprint(&cluster, n));
+    for (n, old) in old.iter().enumerate() {
+        shows(&cluster.nodes[n].address, *old).await.unwrap();
+    }
+    let command = format!("cert renew --all --days 100 --dir {}", cluster.folder().display());
+    let renewed = cluster.triad(&command).await;
+    assert!(renewed.status.success(), "{}", renewed.stderr);
+    let new = [0, 1, 2].map(|n| fingerprint(&cluster, n));
+    for n in 0..3 {
+        assert_ne!(old[n], new[n]);
+        let peers = cluster.look(n).await.unwrap().nodes[n].peer_address.clone();
+        for address in [cluster.nodes[n].address.clone(), peers] {
+            let look = async || shows(&address, new[n]).await;
+            wait::until("a handshake shows the new certificate", LIMIT, look).await;
+            shows(&address, old[n]).await.unwrap_err();
+        }
+    }
+    let command = format!("cert show --dir {} -o json", cluster.folder().display());
+    let shown = cluster.triad(&command).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    let days = |n: usize| shown["certificates"][n]["daysLeft"].as_u64().unwrap();
+    assert_eq!([days(1), days(2), days(3)], [99; 3], "{shown}");
+
+    // What cannot be used is refused; the good one is shown on.
+    let good = std::fs::read(cluster.folder().join("a/node.pem")).unwrap();
+    cluster.nodes[0].edit("node.pem", |text| text.replace("BEGIN", "BEGUN"));
+    logs(&cluster, 0, "a new certificate is refused; the old one stays in force").await;
+    shows(&cluster.nodes[0].address, new[0]).await.unwrap();
+    std::fs::write(cluster.folder().join("a/node.pem"), good).unwrap();
+
+    // Everybody dials anew: the peers of one that starts again, and all clients.
+    let leader = cluster.settled().await;
+    let [follower, _] = cluster.others(leader);
+    cluster.nodes[follower].kill9().await;
+    cluster.nodes[follower].start();
+    cluster.settled().await;
+    cluster.equal_ledgers().await;
+    let moved = cluster.triad("leader transfer").await;
+    assert!(moved.status.success(), "{}", moved.stderr);
+    for seat in &seats {
+        wait::until("the seat is held under the next leader", LIMIT, async || {
+            let state = seat.state();
+            assert!(!matches!(state, State::Lost { .. }), "{state:?}");
+            (state == State::Held).then_some(()).ok_or_else(|| format!("{state:?}"))
+        })
+        .await;
+    }
+    let after: Vec<_> = cluster.checkouts().await.into_keys().collect();
+    assert_eq!(after, before, "the same checkouts, none lost and none new");
+}
+
+/// SIGHUP puts in force what can be changed, names what cannot, and changes nothing
+/// for a file with a mistake. A service manager at a real socket hears of it, of the
+/// start, of every sign of life, and of the end.
+#[tokio::test]
+async fn the_configuration_is_read_again() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let mut heard: Vec<String> = Vec::new();
+    let mut listen = async |word: &str| {
+        let from = heard.len();
+        wait::until(word, LIMIT, async || {
+            let mut bytes = [0; 256];
+            while let Ok(length) = manager.recv(&mut bytes) {
+                heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+            }
+            let said = heard[from..].iter().any(|said| said == word);
+            said.then_some(()).ok_or_else(|| format!("{heard:?}"))
+        })
+        .await;
+    };
+    let n = cluster.settled().await;
+    let status = cluster.nodes[n].sigterm().await;
+    assert!(status.success());
+    cluster.nodes[n].set_environment("NOTIFY_SOCKET", &socket.display().to_string());
+    cluster.nodes[n].set_environment("WATCHDOG_USEC", "500000");
+    cluster.nodes[n].start();
+    listen("READY=1").await;
+    listen("WATCHDOG=1").await;
+    cluster.settled().await;
+    // It is to lead, so that licenses are judged by its configuration.
+    let name = cluster.nodes[n].name.clone();
+    wait::until("it leads", LIMIT, async || {
+        let moved = cluster.triad(&format!("leader transfer --to {name}")).await;
+        let leads = cluster.leader().await == n;
+        leads.then_some(()).ok_or(moved.stderr)
+    })
+    .await;
+    let license = || {
+        let draft = triad_license::Draft { serial: 2, ..cluster.draft() };
+        licenses::document(&draft, &cluster.publisher)
+    };
+
+    // No publisher is trusted any more; and the port cannot change.
+    let mut keys = String::new();
+    cluster.nodes[n].edit("triad.toml", |text| {
+        let line = text.lines().find(|line| line.starts_with("publisher_keys")).unwrap();
+        keys = line.to_owned();
+        let text = text.replace(line, "publisher_keys = []");
+        let text = text.replace("[session]\n", "[session]\nlease_max_ms = 700000\n");
+        format!("{text}\n[log]\nlevel = \"warn,triad=debug\"\n[history]\nkeep_days = 30\n")
+    });
+    cluster.nodes[n].sighup();
+    listen("RELOADING=1").await;
+    logs(&cluster, n, "the configuration was read again").await;
+    logs(&cluster, n, "needs a restart").await;
+    let log = cluster.nodes[n].log();
+    assert!(log.contains("publisher_keys, session, log.level"), "{log}");
+    let waits = log.lines().find(|line| line.contains("needs a restart")).unwrap();
+    assert!(waits.contains("history"), "{waits}");
+    let refused = cluster.apply_license(&license()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::LicenseForeign);
+
+    // A mistake changes nothing.
+    cluster.nodes[n]
+        .edit("triad.toml", |text| text.replace("publisher_keys = []", "publisher_keys = 7"));
+    cluster.nodes[n].sighup();
+    logs(&cluster, n, "the configuration is refused; the old one stays in force").await;
+    let refused = cluster.apply_license(&license()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::LicenseForeign);
+
+    // And back.
+    cluster.nodes[n].edit("triad.toml", |text| text.replace("publisher_keys = 7", &keys));
+    cluster.nodes[n].sighup();
+    wait::until("the license is accepted", LIMIT, async || {
+        cluster.apply_license(&license()).await.map(|_| ()).map_err(|refusal| refusal.to_string())
+    })
+    .await;
+    let status = cluster.nodes[n].sigterm().await;
+    assert!(status.success());
+    listen("STOPPING=1").await;
+}
+
+/// A drained node hands leadership over, its clients move with their seats, and it
+/// does not lead again, not even when the leader dies; until it is told that it may.
+#[tokio::test]
+async fn a_drained_node_leads_no_more() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let seats = holders(&cluster).await;
+    let drained = cluster.settled().await;
+    let name = cluster.nodes[drained].name.clone();
+    let planned = cluster.triad(&format!("node drain {name} --dry-run")).await;
+    assert!(planned.stdout.contains("hands leadership over"), "{}", planned.stdout);
+    assert_eq!(cluster.leader().await, drained, "it was only said");
+    let refused = cluster.triad(&format!("node drain {name}")).await;
+    assert_eq!(refused.code(), 2, "nobody can be asked: {}", refused.stderr);
+
+    let done = cluster.triad(&format!("node drain {name} --yes")).await;
+    assert!(done.status.success(), "{}", done.stderr);
+    let next = cluster.settled().await;
+    assert_ne!(next, drained);
+    let warnings = cluster.look(drained).await.unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("drained")), "{warnings:?}");
+    let refused = cluster.triad(&format!("leader transfer --to {name} --timeout 8s")).await;
+    assert!(!refused.status.success(), "{}", refused.stdout);
+
+    // It may be the first to see that the leader is dead, and leaves it to the other.
+    let third = (0..3).find(|n| *n != drained && *n != next).unwrap();
+    for round in 0..2 {
+        let leader = cluster.settled().await;
+        assert_ne!(leader, drained, "round {round}");
+        cluster.nodes[leader].kill9().await;
+        // Where the other one lacks what was agreed, the drained one leads until it
+        // has handed that on.
+        let other = if leader == next { third } else { next };
+        let leads = |s: &Sightings| (s.agreed_leader(2) == Some(other)).then_some(());
+        cluster.until("the other one leads", LIMIT, leads).await;
+        cluster.nodes[leader].start();
+        cluster.settled().await;
+    }
+    for seat in &seats {
+        let state = seat.state();
+        assert!(!matches!(state, State::Lost { .. }), "{state:?}");
+    }
+    assert_eq!(cluster.checkouts().await.len(), seats.len());
+
+    let undone = cluster.triad(&format!("node drain {name} --undo")).await;
+    assert!(undone.status.success(), "{}", undone.stderr);
+    wait::until("it leads again", LIMIT, async || {
+        let moved = cluster.triad(&format!("leader transfer --to {name}")).await;
+        let leads = cluster.leader().await == drained;
+        leads.then_some(()).ok_or(moved.stderr)
+    })
+    .await;
+}
+
+/// All three nodes are lost. One begins anew with a saved ledger: what that knows to be
+/// held is held on, a loan included; numbers are never given out again; and nothing
+/// new is granted before every lease of before has ended. It grows to two again.
+#[tokio::test]
+async fn a_saved_ledger_begins_anew() {
+    let lease = Duration::from_secs(5);
+    let options = Options { lease, features: vec![(FEATURE.into(), 3)], ..Options::default() };
+    let mut cluster = Cluster::start(options).await;
+    for node in &cluster.nodes {
+        node.edit("triad.toml", |text| {
+            text.replace("[session]\n", "[session]\nlease_max_ms = 9000\n")
+        });
+        node.sighup();
+    }
+    let known = cluster.client().user("ann").build().unwrap();
+    let known = known.checkout(FEATURE, "", 1).await.unwrap();
+    let file = cluster.folder().join("monday.snapshot");
+    let saved = cluster.triad(&format!("snapshot save {}", file.display())).await;
+    assert!(saved.status.success(), "{}", saved.stderr);
+    assert!(saved.stdout.contains("1 checkout"), "{}", saved.stdout);
+    // The ledger that is restored knows nothing of this one.
+    let unknown = cluster.client().user("bob").build().unwrap();
+    let unknown = unknown.checkout(FEATURE, "", 1).await.unwrap();
+
+    let config = cluster.nodes[0].config();
+    let command =
+        format!("snapshot restore {} --config {} --yes", file.display(), config.display());
+    let refused = cluster.triad(&command).await;
+    assert!(refused.stderr.contains("the cluster lives"), "{}", refused.stderr);
+    for node in &mut cluster.nodes {
+        node.kill9().await;
+    }
+    let refused = cluster.triad(&command).await;
+    assert!(refused.stderr.contains("nothing is ever restored over it"), "{}", refused.stderr);
+    for folder in ["log", "image", "snapshot"] {
+        let _ = std::fs::remove_dir_all(cluster.nodes[0].data().join(folder));
+    }
+    let mut damaged = std::fs::read(&file).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let broken = cluster.folder().join("broken.snapshot");
+    std::fs::write(&broken, damaged).unwrap();
+    let refused = cluster.triad(&command.replace("monday", "broken")).await;
+    assert!(refused.stderr.contains("not a whole snapshot"), "{}", refused.stderr);
+    let restored = cluster.triad(&command).await;
+    assert!(restored.status.success(), "{}", restored.stderr);
+    let began = tokio::time::Instant::now();
+    cluster.nodes[0].start();
+    cluster.settled().await;
+
+    // What was held is held on, by the same client with the same number.
+    let listed: Vec<_> = cluster.checkouts().await.into_keys().collect();
+    assert_eq!(listed, [known.id()]);
+    wait::until("ann holds her seat", LIMIT, async || {
+        let state = known.state();
+        (state == State::Held).then_some(()).ok_or_else(|| format!("{state:?}"))
+    })
+    .await;
+    let warnings = cluster.look(0).await.unwrap().warnings;
+    assert!(warnings.iter().any(|w| w.contains("restored from a snapshot")), "{warnings:?}");
+
+    // Nothing is granted while bob may believe in his.
+    let client = cluster.client().user("cid").build().unwrap();
+    let granted = wait::until("cid is served", LIMIT, async || {
+        let answer = client.checkout(FEATURE, "", 1).await;
+        answer.map_err(|error| error.to_string())
+    })
+    .await;
+    assert!(began.elapsed() >= lease, "granted after {:?}", began.elapsed());
+    assert!(matches!(unknown.state(), State::Lost { .. }), "{:?}", unknown.state());
+    assert!(granted.id() > 1 << 32, "{} may have been given out before", granted.id());
+    let events = cluster.triad("events --kind epoch -o jsonl").await;
+    assert!(events.stdout.contains("a snapshot was restored"), "{}", events.stdout);
+}
