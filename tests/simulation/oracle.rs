@@ -513,6 +513,10 @@ impl Seen {
             self.fail(format!("P9: cluster time is {cluster_ms} ms after {last_ms} ms before"));
         }
         let right_ms = EPOCH_MS + now_ms;
+        // A new leader that has not heard the other clocks yet goes on from the last
+        // entry's date, however long nobody led.
+        let led_ms = self.last_stamp.1.as_millis() as u64;
+        let behind_ms = behind_ms + now_ms.saturating_sub(led_ms);
         let is_right = at.date_ms <= right_ms + ahead_ms && at.date_ms + behind_ms >= right_ms;
         if !self.date_is_lost && !is_right {
             let date_ms = at.date_ms;

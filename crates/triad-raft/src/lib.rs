@@ -14,6 +14,7 @@
 //! outside it knows that they exist.
 
 mod alone;
+mod answers;
 mod clock;
 mod confirmed;
 mod consensus;

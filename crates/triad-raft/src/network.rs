@@ -2,7 +2,7 @@
 //! per peer.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use tokio::time::{Instant, timeout};
+use tonic::Status;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use triad_proto::net::{
@@ -28,6 +29,7 @@ use triad_proto::v1;
 use triad_proto::v1::peer_service_client::PeerServiceClient;
 use triad_proto::v1::{Reason, Refusal};
 
+use crate::answers::UnderWay;
 use crate::clock::PeerClocks;
 use crate::confirmed::Confirmed;
 use crate::filling::part_from_wire;
@@ -233,7 +235,10 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             // One stream belongs to one leadership.
             let led_by = Arc::new(OnceLock::new());
             let vote = led_by.clone();
+            let under_way = Arc::new(UnderWay::default());
+            let sent = under_way.clone();
             let request = self.request(input.map(move |request| {
+                sent.sent(&request);
                 let vote = *vote.get_or_init(|| request.vote);
                 append_to_wire(request, confirmed.index(peer, &vote))
             }));
@@ -243,7 +248,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             let responses = opened?;
             let (clocks, confirmed) = (self.clocks.clone(), self.confirmed.clone());
             let health = self.health.clone();
-            let results = responses.map(move |response| match response {
+            let result = move |response: Result<v1::AppendResponse, Status>| match response {
                 Ok(response) => {
                     let now = Instant::now();
                     clocks.heard(peer, response.wall_ms, now);
@@ -251,10 +256,16 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                     let disk = DiskHealth { sync, is_full: response.disk_full };
                     health.heard(peer, disk, now);
                     let result = append_result(response)?;
-                    remembered(result, peer, led_by.get(), &confirmed)
+                    let result = remembered(result, peer, led_by.get(), &confirmed)?;
+                    let is_last = match &result {
+                        Ok(matching) => under_way.answered(matching.as_ref()),
+                        Err(_) => true,
+                    };
+                    Ok(is_last.then_some(result))
                 }
                 Err(status) => Err(RPCError::Network(NetworkError::from_string(status.message()))),
-            });
+            };
+            let results = responses.map(result).filter_map(|result| ready(result.transpose()));
             let results: AppendResults<'s> = Box::pin(results);
             Ok(results)
         })
