@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use triad_client::{BorrowEnd, Client, Item, Reason, State, Wait};
 use triad_proto::v1;
+use triad_proto::v1::session_event::Event;
 use triad_tests::cluster::FEATURE;
+use triad_tests::raw::{self, RawSession};
 use triad_tests::{Cluster, Options, clock, site, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -169,4 +171,36 @@ async fn loans_come_back_at_their_date() {
         (listed.len() == 1).then_some(()).ok_or_else(|| format!("{listed:?}"))
     };
     wait::until("one checkout is left", LIMIT, look).await;
+}
+
+/// P4: an answer is lost, the seats are taken back, and the request is asked again.
+/// It gets its first answer, and is told at once that this is over.
+#[tokio::test]
+async fn a_grant_that_was_taken_back_before_it_was_told() {
+    let disconnect_grace = Duration::from_secs(8);
+    let options = Options { disconnect_grace, with_proxies: true, ..Options::default() };
+    let cluster = Cluster::start(options).await;
+    let leader = cluster.settled().await;
+    let channel = cluster.channel_to(&cluster.nodes[leader].public_address);
+    let session = RawSession::open(channel, raw::open([8; 16], false)).await.unwrap();
+    cluster.nodes[leader].proxy().drop_answers();
+    session.say(raw::take(1, FEATURE, 1));
+    let written = cluster.until_checkouts(1, Duration::from_secs(10)).await;
+    let id = *written.keys().next().unwrap();
+    revoke(&cluster, id, Duration::ZERO).await.unwrap();
+    drop(session);
+
+    let channel = cluster.channel(leader);
+    let mut again = RawSession::open(channel, raw::open([8; 16], true)).await.unwrap();
+    assert_eq!(again.opened.checkout_ids, Vec::<u64>::new());
+    again.say(raw::take(1, FEATURE, 1));
+    let (mut told, mut ended) = (None, None);
+    while told.is_none() || ended.is_none() {
+        match again.next().await.unwrap() {
+            Event::Taken(taken) => told = Some(raw::granted(taken).checkout_id),
+            Event::Ended(v1::Ended { checkout_id, .. }) => ended = Some(checkout_id),
+            _ => {}
+        }
+    }
+    assert_eq!((told, ended), (Some(id), Some(id)));
 }

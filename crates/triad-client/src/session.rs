@@ -620,7 +620,10 @@ impl Session {
         let reason = v1::EndReason::try_from(reason).unwrap_or_default();
         let name = reason.as_str_name().trim_start_matches("END_REASON_");
         let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
-        let reason = format!("the server ended the checkout: {name}{words}");
+        let reason = match reason {
+            v1::EndReason::Unspecified => format!("the server ended the checkout{words}"),
+            _ => format!("the server ended the checkout: {name}{words}"),
+        };
         match self.held.remove(&checkout_id) {
             Some(mark) => {
                 let _ = mark.set(reason);

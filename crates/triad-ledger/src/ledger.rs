@@ -130,6 +130,7 @@ pub(crate) struct Epoch {
     pub(crate) number: u64,
     pub(crate) adopted: u64,
     pub(crate) begun_ms: u64,
+    pub(crate) begun_cluster_ms: u64,
     pub(crate) last_checkout: u64,
     pub(crate) last_event: u64,
 }

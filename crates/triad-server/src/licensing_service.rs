@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
-use triad_ledger::{Command, Holder, Outcome};
+use triad_ledger::{Command, Denial, Holder, Outcome};
 use triad_proto::net::ConnectionInfo;
 use triad_proto::v1;
 use triad_proto::v1::licensing_service_server::LicensingService;
@@ -48,6 +48,11 @@ impl Licensing {
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         let lease = Duration::from_millis(lease_ms);
         let (grant, queued) = match answer.map_err(|denial| self.node.denial(&denial))? {
+            // Asked again for what has ended since: who cannot be told of the end later
+            // is told now.
+            Outcome::Granted(grant) if self.node.has_ended(grant.checkout) => {
+                return Err(convert::denial(&Denial::CheckoutUnknown { checkout: grant.checkout }));
+            }
             Outcome::Granted(grant) => (Some(convert::grant(grant)), None),
             Outcome::Queued { position: place } => {
                 let estimate_ms = self.node.desk.estimate_ms(&wanted, place);

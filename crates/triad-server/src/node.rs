@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -97,6 +97,9 @@ pub(crate) struct Node {
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// The configuration, with what was changed of it since the start.
     in_force: RwLock<Arc<Config>>,
+    /// The longest lease that a client may still believe in where this node began
+    /// with a restored ledger.
+    pub(crate) longest_lease_ms: OnceLock<u64>,
     next_stream: AtomicU64,
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
@@ -127,6 +130,7 @@ impl Node {
             meters,
             certificates,
             in_force: RwLock::new(Arc::new(config.clone())),
+            longest_lease_ms: OnceLock::new(),
             next_stream: AtomicU64::new(1),
             leaderless,
             stopping,
@@ -268,6 +272,11 @@ impl Node {
             refusal.holders = holders;
         }
         refusal
+    }
+
+    /// Whether nobody holds what was granted under this number any more.
+    pub(crate) fn has_ended(&self, checkout: CheckoutId) -> bool {
+        self.consensus.read(|ledger| ledger.find_checkout(checkout).is_none())
     }
 
     /// The token that proves a loan without a server; empty where nobody could

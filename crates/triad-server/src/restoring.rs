@@ -81,11 +81,23 @@ impl Node {
         if self.pair.is_some() {
             return None;
         }
+        // Not by the date, which one clock alone could move.
         let (epoch, begun_ms) =
-            self.consensus.read(|ledger| (ledger.epoch(), ledger.epoch_begun().0));
-        let lease_max_ms = self.in_force().sessions.lease_max.as_millis() as u64;
-        let left_ms = (begun_ms + lease_max_ms).saturating_sub(self.consensus.date_ms());
-        (epoch > 0 && left_ms > 0).then(|| Duration::from_millis(left_ms))
+            self.consensus.read(|ledger| (ledger.epoch(), ledger.epoch_begun_cluster_ms()));
+        if epoch == 0 {
+            return None;
+        }
+        // What the configuration said at the start, and what the ledger knew of: nobody
+        // shortens this meanwhile.
+        let longest_ms = *self.longest_lease_ms.get_or_init(|| {
+            let known = self.consensus.read(|ledger| {
+                ledger.sessions(None).map(|(_, session)| session.lease_ms).max().unwrap_or(0)
+            });
+            known.max(self.config.sessions.lease_max.as_millis() as u64)
+        });
+        let ends_ms = begun_ms + longest_ms;
+        let left_ms = ends_ms.saturating_sub(self.consensus.cluster_ms());
+        (left_ms > 0).then(|| Duration::from_millis(left_ms))
     }
 
     /// Whether anything may be granted yet.

@@ -272,6 +272,7 @@ impl SessionStream {
             })
         });
         let node = self.node.clone();
+        let news = self.news_sender.clone();
         let command = command.and_then(|command| node.may_grant().map(|()| command));
         self.under_way.push_back(Box::pin(async move {
             use v1::taken::Outcome as Taken;
@@ -288,7 +289,20 @@ impl SessionStream {
             let committed = node.propose(vec![command]).await?;
             let position = Some(position(&committed));
             let outcome = match first(&committed)? {
-                Ok(Outcome::Granted(grant)) => Taken::Grant(convert::grant(grant)),
+                Ok(Outcome::Granted(grant)) => {
+                    // The first answer to a request that is asked again may be older
+                    // than the end of what it granted, which nobody could be told of.
+                    if node.has_ended(grant.checkout) {
+                        let ended = v1::Ended {
+                            checkout_id: grant.checkout.0,
+                            reason: v1::EndReason::Unspecified.into(),
+                            message: "it ended before the answer could be told".to_owned(),
+                        };
+                        // The stream that hears nothing any more is over.
+                        let _ = news.send(News::Ended(ended)).await;
+                    }
+                    Taken::Grant(convert::grant(grant))
+                }
                 // The final answer is told as news when it comes.
                 Ok(Outcome::Queued { position: place }) => {
                     let estimate_ms = node.desk.estimate_ms(&items, place);

@@ -19,6 +19,11 @@ impl Ledger {
         (epoch.begun_ms, CheckoutId(epoch.last_checkout), epoch.last_event)
     }
 
+    /// The cluster time at which this epoch began, ms.
+    pub fn epoch_begun_cluster_ms(&self) -> u64 {
+        self.meta.epoch.begun_cluster_ms
+    }
+
     /// The highest epoch of a back-up whose grants are held here, all of them.
     pub fn adopted_epoch(&self) -> u64 {
         self.meta.epoch.adopted
@@ -36,6 +41,7 @@ impl Ledger {
             number: epoch,
             adopted: self.meta.epoch.adopted,
             begun_ms: self.meta.at.date_ms,
+            begun_cluster_ms: self.meta.at.cluster_ms,
             last_checkout: self.meta.last_checkout,
             last_event: self.meta.last_event,
         };

@@ -110,7 +110,10 @@ pub(super) fn text(web: &Web, with_users: bool) -> String {
     }
     for (metric, for_hosts) in [(&GROUPS, false), (&HOSTS, true)] {
         let mut samples = told.metric(metric);
-        let of_kind = reserved.iter().filter(|(kept, _)| kept.for_hosts == for_hosts);
+        // Who somebody is, strangers are not told.
+        let of_kind = reserved
+            .iter()
+            .filter(|(kept, _)| kept.for_hosts == for_hosts && (kept.is_group || with_users));
         for (kept, seats) in of_kind.take(SERIES_MAX) {
             samples.with(&[&app, &kept.whom, &kept.feature], *seats);
         }

@@ -86,11 +86,23 @@ fn row(info: &CheckoutInfo, now_ms: u64) -> Vec<Cell> {
 
 /// Does what takes long where nobody waits for it: a node's few threads are for
 /// grants and heartbeats.
-pub(super) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+/// Few at once: what nobody waits for any more is done to its end all the same.
+pub(super) async fn beside<T: Send + 'static>(
+    web: &Web,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let place = web.looking.clone().acquire_owned().await.expect("it is never closed");
+    let worked = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    match worked.await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         // What went wrong there went wrong here.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The node stops, and so does this.
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
@@ -137,7 +149,7 @@ pub(super) async fn checkouts(
         .verdict(node.verdict(&freshness))
         .notice(notice);
     let looker = web.clone();
-    let looked = beside(move || {
+    let looked = beside(&web, move || {
         let (rows, too_many) = checkout_rows(&looker, |_| true);
         let nouns = ("checkout", "checkouts");
         (Listing::new("/checkouts", nouns, CHECKOUTS, rows, ask, NO_CHECKOUTS), too_many)
@@ -150,7 +162,7 @@ pub(super) async fn checkouts(
         );
         page = page.with(Section::Text(text));
     }
-    beside(move || listed(page, listing, "checkouts")).await
+    beside(&web, move || listed(page, listing, "checkouts")).await
 }
 
 /// One checkout, and how to take it back.

@@ -20,13 +20,14 @@ mod usage;
 mod verdict;
 mod words;
 
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -34,8 +35,9 @@ use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use triad_proto::net::{AcceptLimits, FirstBytes, Listener, ServerStream, ServerTls, accept_loop};
 
 use crate::node::Node;
@@ -68,6 +70,11 @@ const CONNECTIONS_MAX: usize = 96;
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 48;
 /// Pages that are told what happens, at once.
 const STREAMS_MAX: usize = 32;
+/// Long lists that are looked through at once; the next wait.
+const LOOKING_MAX: usize = 2;
+/// A connection on which nothing is asked for this long is closed; longer than a
+/// stream of news lives.
+const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(330);
 
 /// What the pages of a node share.
 #[derive(Clone)]
@@ -77,12 +84,15 @@ pub(crate) struct Web {
     sign_ins: Arc<SignIns>,
     /// Places for streams of news.
     streams: Arc<Semaphore>,
+    /// Places for those who look through long lists.
+    looking: Arc<Semaphore>,
 }
 
 impl Web {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-        Web { node, scrapes: Arc::default(), sign_ins: Arc::default(), streams }
+        let looking = Arc::new(Semaphore::new(LOOKING_MAX));
+        Web { node, scrapes: Arc::default(), sign_ins: Arc::default(), streams, looking }
     }
 }
 
@@ -115,6 +125,11 @@ pub(crate) async fn serve(web: Web, listener: Box<dyn Listener>, tls: Option<Arc
 
 async fn connection(stream: ServerStream, router: Router) {
     let peer = stream.info().peer;
+    let (asked, mut asks) = watch::channel(());
+    let router = router.layer(map_request(move |request: Request| {
+        asked.send_replace(());
+        ready(request)
+    }));
     let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -134,8 +149,18 @@ async fn connection(stream: ServerStream, router: Router) {
         .max_local_error_reset_streams(Some(64))
         .adaptive_window(false);
     let served = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    if let Err(error) = served.await {
-        tracing::debug!(%peer, error, "a connection to the pages ended");
+    // Whoever holds a place without asking anything loses it.
+    let idle = async {
+        let mut patience = HEAD_TIMEOUT;
+        while let Ok(Ok(())) = timeout(patience, asks.changed()).await {
+            patience = CONNECTION_IDLE_MAX;
+        }
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::debug!(%peer, error, "a connection to the pages ended");
+        },
+        () = idle => tracing::debug!(%peer, "a connection to the pages was idle for too long"),
     }
 }
 

@@ -235,7 +235,7 @@ pub(super) async fn feature(
             .with(Section::Links { title: "Go on".into(), links });
     };
     let (looker, wanted) = (web.clone(), name.clone());
-    let holders = beside(move || {
+    let holders = beside(&web, move || {
         let (rows, _) = checkout_rows(&looker, |checkout| {
             checkout.items.iter().any(|item| item.feature == wanted)
         });

@@ -211,7 +211,9 @@ pub(super) fn is_same_site(headers: &HeaderMap) -> bool {
 
 /// Where to go after signing in: a page of this node, whatever was asked.
 pub(super) fn own_path(to: &str) -> &str {
-    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n']);
+    let inside = to.starts_with('/') && !to.starts_with("//") && !to.contains('\\');
+    // Browsers leave tabs and line ends out of what they follow.
+    let inside = inside && !to.chars().any(char::is_control);
     if inside { to } else { "/" }
 }
 
@@ -272,6 +274,7 @@ mod tests {
             ("//evil.example", "/"),
             ("https://evil.example", "/"),
             ("/\\evil.example", "/"),
+            ("/\t/evil.example", "/"),
             ("", "/"),
         ] {
             assert_eq!(own_path(to), expected, "{to}");

@@ -74,6 +74,8 @@ pub(crate) struct Kept {
     pub(crate) for_hosts: bool,
     /// Whom, by name; where that is no name, in words.
     pub(crate) whom: String,
+    /// That is a group, and not a person or a machine.
+    pub(crate) is_group: bool,
 }
 
 impl Kept {
@@ -84,7 +86,8 @@ impl Kept {
             other => other.to_string(),
         };
         let for_hosts = matches!(subject, Subject::Host(_) | Subject::HostGroup(_));
-        Kept { feature: feature.to_owned(), for_hosts, whom }
+        let is_group = matches!(subject, Subject::Group(_) | Subject::HostGroup(_));
+        Kept { feature: feature.to_owned(), for_hosts, whom, is_group }
     }
 }
 
