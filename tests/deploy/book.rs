@@ -136,7 +136,11 @@ fn the_commands_of_the_book_do_what_it_says() {
 /// Each setting that a program reads has a row in its page, and each row is read.
 #[test]
 fn every_setting_has_a_row_in_its_page() {
-    let node = ["crates/triad-server/src/config.rs", "crates/triad-server/src/office/config.rs"];
+    let node = [
+        "crates/triad-server/src/config.rs",
+        "crates/triad-server/src/config/log.rs",
+        "crates/triad-server/src/office/config.rs",
+    ];
     for (sources, page_path) in [
         (&node[..], "docs/reference/configuration.md"),
         (&["crates/triad-office/src/config.rs"][..], "docs/reference/office.md"),
@@ -163,7 +167,7 @@ fn keys_read(source: &str) -> BTreeSet<String> {
             let Some((name, kind)) = line.split_once(": ") else { continue };
             let is_name =
                 name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            if is_name && !kind.contains("Raw") {
+            if is_name && !kind.contains("Raw") && kind != "LogConfig," {
                 keys.insert(name.to_owned());
             }
         }

@@ -242,6 +242,9 @@ pub enum Command {
         epoch: u64,
         /// All that was granted in epochs up to here is held by the main.
         adopted: u64,
+        /// The ledger was restored from a saved one: what was granted after that was
+        /// saved is not known.
+        restored: bool,
     },
     /// Takes over a part of what a back-up granted.
     Adopt {

@@ -130,7 +130,7 @@ pub(crate) struct Epoch {
     pub(crate) number: u64,
     pub(crate) adopted: u64,
     pub(crate) begun_ms: u64,
-    pub(crate) begun_cluster_ms: u64,
+    pub(crate) restored_ms: Option<u64>,
     pub(crate) last_checkout: u64,
     pub(crate) last_event: u64,
 }
@@ -222,7 +222,9 @@ impl Ledger {
                 self.revoke(*checkout, reason, *block_ms)
             }
             Command::MarkLost { checkout } => self.mark_lost(*checkout),
-            Command::BeginEpoch { epoch, adopted } => Ok(self.begin_epoch(*epoch, *adopted)),
+            Command::BeginEpoch { epoch, adopted, restored } => {
+                Ok(self.begin_epoch(*epoch, *adopted, *restored))
+            }
             Command::Adopt { takeover } => self.adopt(takeover),
             Command::FoundToken { hash } => Ok(self.found_token(*hash)),
             Command::CreateToken { hash, role, label, expires_ms } => {

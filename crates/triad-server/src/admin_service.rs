@@ -176,14 +176,13 @@ impl Node {
         if self.config.tls.is_none() {
             warnings.push("TLS is off: this node is for benchmarks on loopback only".to_owned());
         }
-        if self.pair.is_none() {
-            let epoch = self.consensus.read(Ledger::epoch);
-            if epoch > 0 {
-                warnings.push(format!(
-                    "epoch {epoch}: this cluster was restored from a snapshot; loans that \
-                     were made after it was saved are not known to it"
-                ));
-            }
+        let (epoch, restored) =
+            self.consensus.read(|ledger| (ledger.epoch(), ledger.restored_ms().is_some()));
+        if restored {
+            warnings.push(format!(
+                "epoch {epoch}: this cluster was restored from a snapshot; loans that were made \
+                 after it was saved are not known to it"
+            ));
             if let Some(left) = self.restoring_for() {
                 let left = left.as_secs() + 1;
                 warnings.push(format!("nothing is granted for another {left} s after the restore"));

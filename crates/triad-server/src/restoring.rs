@@ -62,7 +62,7 @@ pub(crate) async fn before_serving(node: &Node) -> bool {
     let mut commands: Vec<_> = waiting.into_iter().map(cancel).collect();
     // Even ones are those of servers that serve by right.
     let epoch = (epoch / 2 + 1) * 2;
-    commands.push(Command::BeginEpoch { epoch, adopted: 0 });
+    commands.push(Command::BeginEpoch { epoch, adopted: 0, restored: true });
     if let Err(refusal) = node.propose(commands).await {
         tracing::warn!(%refusal, "the epoch of the restored ledger cannot begin");
         return false;
@@ -78,15 +78,8 @@ impl Node {
     /// For how much longer nothing is granted, because clients may believe in seats
     /// that a restored ledger does not know.
     pub(crate) fn restoring_for(&self) -> Option<Duration> {
-        if self.pair.is_some() {
-            return None;
-        }
         // Not by the date, which one clock alone could move.
-        let (epoch, begun_ms) =
-            self.consensus.read(|ledger| (ledger.epoch(), ledger.epoch_begun_cluster_ms()));
-        if epoch == 0 {
-            return None;
-        }
+        let begun_ms = self.consensus.read(triad_ledger::Ledger::restored_ms)?;
         // What the configuration said at the start, and what the ledger knew of: nobody
         // shortens this meanwhile.
         let longest_ms = *self.longest_lease_ms.get_or_init(|| {

@@ -116,6 +116,8 @@ struct BeginEpochMessage {
     epoch: u64,
     #[prost(uint64, tag = "2")]
     adopted: u64,
+    #[prost(bool, tag = "3")]
+    restored: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -444,8 +446,9 @@ impl From<&Command> for CommandMessage {
                 silence: silence_code(*silence),
             }),
             Command::Install { license } => Kind::Install(license.into()),
-            Command::BeginEpoch { epoch, adopted } => {
-                Kind::BeginEpoch(BeginEpochMessage { epoch: *epoch, adopted: *adopted })
+            Command::BeginEpoch { epoch, adopted, restored } => {
+                let (epoch, adopted, restored) = (*epoch, *adopted, *restored);
+                Kind::BeginEpoch(BeginEpochMessage { epoch, adopted, restored })
             }
             Command::Adopt { takeover } => Kind::Adopt((&**takeover).into()),
             Command::FoundToken { hash } => Kind::FoundToken(hash.0.to_vec()),
@@ -535,7 +538,9 @@ impl TryFrom<CommandMessage> for Command {
                 silence: silence(m.silence)?,
             },
             Kind::Install(m) => Command::Install { license: m.try_into()? },
-            Kind::BeginEpoch(m) => Command::BeginEpoch { epoch: m.epoch, adopted: m.adopted },
+            Kind::BeginEpoch(m) => {
+                Command::BeginEpoch { epoch: m.epoch, adopted: m.adopted, restored: m.restored }
+            }
             Kind::Adopt(m) => Command::Adopt { takeover: Box::new(m.try_into()?) },
             Kind::FoundToken(hash) => Command::FoundToken { hash: token_hash(&hash)? },
             Kind::CreateToken(m) => Command::CreateToken {

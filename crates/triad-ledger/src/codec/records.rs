@@ -56,8 +56,8 @@ struct EpochMessage {
     last_event: u64,
     #[prost(uint64, tag = "5")]
     adopted: u64,
-    #[prost(uint64, tag = "6")]
-    begun_cluster_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    restored_ms: Option<u64>,
 }
 
 pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
@@ -71,7 +71,7 @@ pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
         epoch: (meta.epoch != Epoch::default()).then_some(EpochMessage {
             number: meta.epoch.number,
             begun_ms: meta.epoch.begun_ms,
-            begun_cluster_ms: meta.epoch.begun_cluster_ms,
+            restored_ms: meta.epoch.restored_ms,
             last_checkout: meta.epoch.last_checkout,
             last_event: meta.epoch.last_event,
             adopted: meta.epoch.adopted,
@@ -92,7 +92,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
         epoch: m.epoch.map_or(Epoch::default(), |m| Epoch {
             number: m.number,
             begun_ms: m.begun_ms,
-            begun_cluster_ms: m.begun_cluster_ms,
+            restored_ms: m.restored_ms,
             last_checkout: m.last_checkout,
             last_event: m.last_event,
             adopted: m.adopted,

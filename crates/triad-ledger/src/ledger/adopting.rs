@@ -19,9 +19,9 @@ impl Ledger {
         (epoch.begun_ms, CheckoutId(epoch.last_checkout), epoch.last_event)
     }
 
-    /// The cluster time at which this epoch began, ms.
-    pub fn epoch_begun_cluster_ms(&self) -> u64 {
-        self.meta.epoch.begun_cluster_ms
+    /// The cluster time at which this ledger was last restored from a saved one, ms.
+    pub fn restored_ms(&self) -> Option<u64> {
+        self.meta.epoch.restored_ms
     }
 
     /// The highest epoch of a back-up whose grants are held here, all of them.
@@ -30,7 +30,7 @@ impl Ledger {
     }
 
     /// Begins an epoch, and notes what was taken over. What is not newer is void.
-    pub(super) fn begin_epoch(&mut self, epoch: u64, adopted: u64) -> Outcome {
+    pub(super) fn begin_epoch(&mut self, epoch: u64, adopted: u64, restored: bool) -> Outcome {
         if adopted > self.meta.epoch.adopted && adopted <= EPOCH_MAX {
             self.meta.epoch.adopted = adopted;
         }
@@ -41,7 +41,9 @@ impl Ledger {
             number: epoch,
             adopted: self.meta.epoch.adopted,
             begun_ms: self.meta.at.date_ms,
-            begun_cluster_ms: self.meta.at.cluster_ms,
+            restored_ms: restored
+                .then_some(self.meta.at.cluster_ms)
+                .or(self.meta.epoch.restored_ms),
             last_checkout: self.meta.last_checkout,
             last_event: self.meta.last_event,
         };

@@ -85,7 +85,7 @@ fn parted(common: &[Action], at_main: &[Action], at_backup: &[Action]) -> (Serve
         common.iter().for_each(|action| server.apply(action));
     }
     assert_eq!(main.ledger.chain(), backup.ledger.chain());
-    backup.command(&Command::BeginEpoch { epoch: 1, adopted: 0 });
+    backup.command(&Command::BeginEpoch { epoch: 1, adopted: 0, restored: false });
     at_backup.iter().for_each(|action| backup.apply(action));
     at_main.iter().for_each(|action| main.apply(action));
     (main, backup)
@@ -105,7 +105,7 @@ proptest! {
     ) {
         let (mut main, backup) = parted(&common, &at_main, &at_backup);
         // What is due is done before it is looked.
-        main.command(&Command::BeginEpoch { epoch: 2, adopted: 0 });
+        main.command(&Command::BeginEpoch { epoch: 2, adopted: 0, restored: false });
         let before: Vec<_> =
             main.ledger.checkouts(CheckoutId(0)).map(|(id, _)| id).collect();
         let released = backup.released();
@@ -153,7 +153,7 @@ proptest! {
         prop_assert_eq!(hash(&mut main), once);
 
         // What comes later of that epoch is void.
-        main.command(&Command::BeginEpoch { epoch: 0, adopted: 1 });
+        main.command(&Command::BeginEpoch { epoch: 0, adopted: 1, restored: false });
         for answer in adopt(&mut main, &parts) {
             prop_assert_eq!(answer, Outcome::Void);
         }
@@ -183,7 +183,7 @@ proptest! {
             live.map(|(id, checkout)| (id, checkout.session)).collect::<BTreeSet<_>>()
         };
         let parts = backup.ledger.takeover(backup.released());
-        main.command(&Command::BeginEpoch { epoch: 2, adopted: 0 });
+        main.command(&Command::BeginEpoch { epoch: 2, adopted: 0, restored: false });
         adopt(&mut main, &parts);
         for held in live(&backup) {
             prop_assert!(live(&main).contains(&held), "{:?} is lost", held);

@@ -27,7 +27,7 @@ pub(super) async fn before_serving(node: &Arc<Node>, pair: &Arc<Pair>) -> bool {
     if epoch % 2 == 1 {
         return true;
     }
-    let begin = Command::BeginEpoch { epoch: epoch + 1, adopted: 0 };
+    let begin = Command::BeginEpoch { epoch: epoch + 1, adopted: 0, restored: false };
     match node.propose(vec![begin]).await {
         Ok(_) => {
             tracing::warn!(epoch = epoch + 1, "serving in the place of the main server");

@@ -65,7 +65,7 @@ async fn begin_epoch(node: &Arc<Node>) -> bool {
         return true;
     }
     let epoch = next_even(epoch);
-    match node.propose(vec![Command::BeginEpoch { epoch, adopted: 0 }]).await {
+    match node.propose(vec![Command::BeginEpoch { epoch, adopted: 0, restored: false }]).await {
         Ok(_) => true,
         Err(refusal) => {
             tracing::warn!(%refusal, "the epoch cannot begin");
@@ -106,7 +106,7 @@ async fn try_take_over(node: &Arc<Node>, pair: &Pair, theirs: u64) -> Result<(),
     let adopted = node.consensus.read(triad_ledger::Ledger::adopted_epoch);
     if adopted < theirs {
         let epoch = next_even(node.consensus.read(triad_ledger::Ledger::epoch).max(theirs));
-        node.propose(vec![Command::BeginEpoch { epoch, adopted: 0 }]).await?;
+        node.propose(vec![Command::BeginEpoch { epoch, adopted: 0, restored: false }]).await?;
         let mut parts = client.hand_back(HandBackRequest {}).await?.into_inner();
         let (mut checkouts, mut overage) = (0, 0);
         while let Some(part) = parts.message().await? {
@@ -121,7 +121,8 @@ async fn try_take_over(node: &Arc<Node>, pair: &Pair, theirs: u64) -> Result<(),
                 }
             }
         }
-        node.propose(vec![Command::BeginEpoch { epoch: 0, adopted: theirs }]).await?;
+        node.propose(vec![Command::BeginEpoch { epoch: 0, adopted: theirs, restored: false }])
+            .await?;
         tracing::warn!(epoch = theirs, checkouts, overage, "took over what the back-up granted");
     } else {
         // It handed back before, and did not hear that it was done.
