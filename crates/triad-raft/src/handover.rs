@@ -126,13 +126,17 @@ pub(crate) async fn run(consensus: WeakConsensus) {
             continue;
         }
         let own = consensus.disk_health(now);
-        tracing::warn!(
-            to = peer,
-            sync_ms = own.sync.as_millis() as u64,
-            full = own.is_full,
-            its_sync_ms = its.sync.as_millis() as u64,
-            "this node is drained, or its disk is slow or full: handing leadership over"
-        );
+        if consensus.is_drained() {
+            tracing::info!(to = peer, "this node is drained: handing leadership over");
+        } else {
+            tracing::warn!(
+                to = peer,
+                sync_ms = own.sync.as_millis() as u64,
+                full = own.is_full,
+                its_sync_ms = its.sync.as_millis() as u64,
+                "this node's disk is slow or full: handing leadership over"
+            );
+        }
         match consensus.transfer(Some(peer), now + TRANSFER_TIMEOUT).await {
             Ok(now) => tracing::info!(leader = now.leader, term = now.term, "handed over"),
             Err(error) => tracing::warn!(%error, "nobody took leadership over"),
