@@ -385,9 +385,9 @@ impl Session {
         if let Some(witness) = &self.settings.witness {
             witness.heard(&self.id, &Event::Opened(open.opened.clone()));
         }
-        let lease = Duration::from_millis(open.opened.lease_ms);
-        let grace = Duration::from_millis(open.opened.disconnect_grace_ms);
-        let heartbeat = Duration::from_millis(open.opened.heartbeat_interval_ms.max(10));
+        let ms = Duration::from_millis;
+        let (lease, grace) = (ms(open.opened.lease_ms), ms(open.opened.disconnect_grace_ms));
+        let heartbeat = ms(open.opened.heartbeat_interval_ms.max(10));
         match &mut self.lease {
             Some(held) => held.resumed(open.opened_sent, grace),
             None => self.lease = Some(Lease::opened(open.opened_sent, lease, grace)),
@@ -620,10 +620,8 @@ impl Session {
         let reason = v1::EndReason::try_from(reason).unwrap_or_default();
         let name = reason.as_str_name().trim_start_matches("END_REASON_");
         let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
-        let reason = match reason {
-            v1::EndReason::Unspecified => format!("the server ended the checkout{words}"),
-            _ => format!("the server ended the checkout: {name}{words}"),
-        };
+        let name = if reason == v1::EndReason::Unspecified { "over" } else { name };
+        let reason = format!("the server ended the checkout: {name}{words}");
         match self.held.remove(&checkout_id) {
             Some(mark) => {
                 let _ = mark.set(reason);
