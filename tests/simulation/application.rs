@@ -269,7 +269,7 @@ impl Life {
     async fn borrow(&mut self) {
         let seats = self.dice.random_range(1..3);
         let item = Item { feature: LENT.into(), version: String::new(), seats };
-        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..16_000)));
+        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..8_000)));
         match self.client.borrow(vec![item], end).await {
             Ok(loan) => {
                 self.desk.figures.count("loans.granted");

@@ -136,6 +136,11 @@ impl Desk {
         self.table().waits_in_vain.insert(application);
     }
 
+    /// They had a reason to wait.
+    pub fn forget_who_waits(&self) {
+        self.table().waits_in_vain.clear();
+    }
+
     pub fn who_waits_in_vain(&self) -> Option<usize> {
         self.table().waits_in_vain.first().copied()
     }

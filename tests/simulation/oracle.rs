@@ -235,8 +235,10 @@ impl Oracle {
         }
         seen.look_for_forgotten(desk);
         // What is lent comes back at its end, and not before.
-        let lent = seen.model.held().values().any(|held| held.lent_until_ms.is_some());
-        if let Some(index) = desk.who_waits_in_vain().filter(|_| !lent) {
+        if seen.model.held().values().any(|held| held.lent_until_ms.is_some()) {
+            desk.forget_who_waits();
+        }
+        if let Some(index) = desk.who_waits_in_vain() {
             let (held, waiting) = (seen.holders(), seen.model.waiting());
             seen.fail(format!(
                 "P12: application {index} waits for seats that all have returned; {waiting} wait, \
