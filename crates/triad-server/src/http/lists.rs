@@ -134,20 +134,22 @@ pub(super) fn checkout_rows(
     }
 }
 
+/// A page that begins with how the cluster is.
+async fn begun(web: &Web, visitor: Visitor, title: &str, path: &'static str) -> Page {
+    let admin = Admin { node: web.node.clone() };
+    let (freshness, ()) = admin.read(|_| ()).await;
+    let page = Page::new(title, path, &web.node.config.name).visitor(Some(visitor));
+    page.verdict(web.node.verdict(&freshness))
+}
+
 /// Every checkout.
 pub(super) async fn checkouts(
     State(web): State<Web>,
     visitor: Visitor,
     Query(ask): Query<Ask>,
 ) -> Response {
-    let node = &web.node;
-    let admin = Admin { node: node.clone() };
-    let (freshness, ()) = admin.read(|_| ()).await;
     let notice = if ask.done == "revoked" { "The checkout was taken back." } else { "" };
-    let mut page = Page::new("Checkouts", "/checkouts", &node.config.name)
-        .visitor(Some(visitor))
-        .verdict(node.verdict(&freshness))
-        .notice(notice);
+    let mut page = begun(&web, visitor, "Checkouts", "/checkouts").await.notice(notice);
     let looker = web.clone();
     let looked = beside(&web, move || {
         let (rows, too_many) = checkout_rows(&looker, |_| true);
@@ -358,14 +360,9 @@ pub(super) async fn queue(
     visitor: Visitor,
     Query(ask): Query<Ask>,
 ) -> Response {
-    let node = &web.node;
-    let admin = Admin { node: node.clone() };
-    let (freshness, ()) = admin.read(|_| ()).await;
+    let page = begun(&web, visitor, "Queue", "/queue").await;
     let rows = queue_rows(&web, None).await;
     let nouns = ("request waits", "requests wait");
     let listing = Listing::new("/queue", nouns, QUEUE, rows, ask, NOBODY_WAITS);
-    let page = Page::new("Queue", "/queue", &node.config.name)
-        .visitor(Some(visitor))
-        .verdict(node.verdict(&freshness));
     listed(page, listing, "queue")
 }

@@ -8,7 +8,7 @@ use super::Arguments;
 use crate::completing;
 
 /// By the words after `triad`.
-const EXAMPLES: [(&str, &str); 34] = [
+const EXAMPLES: [(&str, &str); 33] = [
     ("serve", "triad serve --config /etc/triad/triad.toml"),
     ("run", "triad run --feature solver --wait 10m -- ./solve model.inp"),
     ("checkout", "triad checkout solver --seats 2"),
@@ -40,7 +40,6 @@ const EXAMPLES: [(&str, &str); 34] = [
     ("license", "triad license apply acme.lic --dry-run"),
     ("node", "triad node list"),
     ("token", "triad token list"),
-    ("token list", "triad token list\n  triad token list -o json"),
     ("cert", "triad cert show --dir cluster"),
     ("cert show", "triad cert show --dir cluster"),
     ("snapshot", "triad snapshot save monday.snapshot"),
