@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
-use crate::command::{Answer, Holder, UNACKNOWLEDGED_MAX};
+use crate::command::{Answer, Holder, Outcome, UNACKNOWLEDGED_MAX};
 use crate::denial::Denial;
 use crate::names::{CheckoutId, RequestId};
 
@@ -68,6 +68,39 @@ impl Receipts {
     /// Keeps the answer until the client acknowledges it.
     pub(crate) fn remember(&mut self, request: RequestId, answer: Answer) {
         self.answers.insert(request, answer);
+    }
+
+    /// Joins what another server answered the same client while it served in our
+    /// place. What waits there only has no answer here; what was final here stays.
+    /// `waits`: whether a request waits here. Done twice it is done once.
+    pub(crate) fn join(&mut self, theirs: &Receipts, waits: impl Fn(RequestId) -> bool) {
+        let is_final = |answer: &Answer| !matches!(answer, Ok(Outcome::Queued { .. }));
+        // Whoever was asked last knows more.
+        let theirs_is_newer = theirs.last() > self.last();
+        for (request, answer) in theirs.answers.iter().filter(|(_, answer)| is_final(answer)) {
+            let is_wanted = match self.answers.get(request) {
+                Some(ours) if is_final(ours) => theirs_is_newer,
+                Some(_) => true,
+                None => request.0 > self.answered_through || waits(*request),
+            };
+            if is_wanted {
+                self.answers.insert(*request, answer.clone());
+            }
+        }
+        let (before, acknowledged) = (self.answered_through, theirs.answered_through);
+        if acknowledged > before {
+            self.answered_through = acknowledged;
+            self.answers.retain(|request, _| {
+                let lately = request.0 > before && request.0 <= acknowledged;
+                !lately || theirs.answers.contains_key(request)
+            });
+        }
+    }
+
+    /// The last request that was asked.
+    fn last(&self) -> u64 {
+        let answered = self.answers.last_key_value().map_or(0, |(request, _)| request.0);
+        answered.max(self.answered_through)
     }
 
     /// The client has the answer to a request that waited.

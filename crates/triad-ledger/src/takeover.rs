@@ -22,13 +22,11 @@ pub const TAKEOVER_SESSIONS_MAX: usize = 1_000;
 pub struct Takeover {
     /// The epoch in which it served.
     pub epoch: u64,
-    /// Its cluster time, to which what lingers there is relative.
-    pub(crate) cluster_ms: u64,
     /// The features of its pools.
     pub(crate) pools: BTreeMap<PoolId, FeatureName>,
     /// Its sessions.
     pub(crate) sessions: BTreeMap<SessionId, Session>,
-    /// What they hold, and what is borrowed or lingers.
+    /// What they hold, and what is borrowed. What lingers there, nobody holds.
     pub(crate) checkouts: BTreeMap<CheckoutId, Checkout>,
     /// What was given back there, also of what had been granted before.
     pub released: BTreeSet<CheckoutId>,
@@ -48,15 +46,11 @@ impl Takeover {
 
 impl Ledger {
     /// Everything that is held here, in parts that fit into the log, for the main
-    /// server whose place this ledger had. `released`: what was given back here.
-    pub fn takeover(&self, released: BTreeSet<CheckoutId>) -> Vec<Takeover> {
+    /// server whose place this ledger had. `released`: what was given back here; what
+    /// lingers of a session that is open is added to it.
+    pub fn takeover(&self, mut released: BTreeSet<CheckoutId>) -> Vec<Takeover> {
         let pools = self.pools().map(|(id, pool)| (id, pool.key.feature.clone()));
-        let empty = Takeover {
-            epoch: self.epoch(),
-            cluster_ms: self.at().cluster_ms,
-            pools: pools.collect(),
-            ..Takeover::default()
-        };
+        let empty = Takeover { epoch: self.epoch(), pools: pools.collect(), ..Takeover::default() };
         let sessions: Vec<_> = self.sessions(None).collect();
         let mut parts: Vec<Takeover> = Vec::new();
         for some in sessions.chunks(TAKEOVER_SESSIONS_MAX) {
@@ -70,15 +64,20 @@ impl Ledger {
             }
             parts.push(part);
         }
-        let away: Vec<_> = self
+        let borrowed: Vec<_> = self
             .checkouts(CheckoutId(0))
-            .filter(|(_, checkout)| checkout.stay != Stay::Live)
+            .filter(|(_, checkout)| matches!(checkout.stay, Stay::Borrowed { .. }))
             .collect();
-        for some in away.chunks(TAKEOVER_SESSIONS_MAX) {
+        for some in borrowed.chunks(TAKEOVER_SESSIONS_MAX) {
             let mut part = empty.clone();
             part.checkouts = some.iter().map(|(id, held)| (*id, (*held).clone())).collect();
             parts.push(part);
         }
+        let lingers = |held: &Checkout| {
+            matches!(held.stay, Stay::Lingering { .. }) && self.session(held.session).is_some()
+        };
+        let lingering = self.checkouts(CheckoutId(0)).filter(|(_, checkout)| lingers(checkout));
+        released.extend(lingering.map(|(id, _)| id));
         let released: Vec<CheckoutId> = released.into_iter().collect();
         for some in released.chunks(TAKEOVER_SESSIONS_MAX) {
             let released = some.iter().copied().collect();

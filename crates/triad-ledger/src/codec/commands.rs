@@ -124,8 +124,6 @@ struct BeginEpochMessage {
 struct TakeoverMessage {
     #[prost(uint64, tag = "1")]
     epoch: u64,
-    #[prost(uint64, tag = "2")]
-    cluster_ms: u64,
     #[prost(message, repeated, tag = "3")]
     pools: Vec<PoolFeatureMessage>,
     /// Sessions and checkouts, as they are recorded.
@@ -165,7 +163,6 @@ impl From<&Takeover> for TakeoverMessage {
         };
         TakeoverMessage {
             epoch: takeover.epoch,
-            cluster_ms: takeover.cluster_ms,
             pools: takeover.pools.iter().map(pool).collect(),
             records: sessions.chain(checkouts).collect(),
             released: takeover.released.iter().map(|id| id.0).collect(),
@@ -177,8 +174,7 @@ impl TryFrom<TakeoverMessage> for Takeover {
     type Error = CodecError;
 
     fn try_from(m: TakeoverMessage) -> Result<Self> {
-        let mut takeover =
-            Takeover { epoch: m.epoch, cluster_ms: m.cluster_ms, ..Takeover::default() };
+        let mut takeover = Takeover { epoch: m.epoch, ..Takeover::default() };
         if m.epoch == 0 || m.epoch > EPOCH_MAX {
             return Err(CodecError::Counters);
         }

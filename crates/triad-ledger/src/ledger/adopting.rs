@@ -103,14 +103,10 @@ impl Ledger {
             self.sessions.insert(id, session);
             self.happened(Happening::Opened { session: id, holder });
         } else if let Some(ours) = self.sessions.get_mut(&id) {
-            // Whoever was asked last knows more.
-            let last = |receipts: &Receipts| {
-                let answered = receipts.answers.last_key_value().map_or(0, |(id, _)| id.0);
-                answered.max(receipts.answered_through)
-            };
-            if last(&theirs.receipts) > last(&ours.receipts) {
-                ours.receipts = theirs.receipts.clone();
-            }
+            let queue = &self.queue;
+            ours.receipts.join(&theirs.receipts, |request| queue.ticket(id, request).is_some());
+            // Its client was active there, or says so again.
+            self.active(id);
         }
         self.records.touch(RecordKey::Session(id));
     }
@@ -141,21 +137,18 @@ impl Ledger {
         if self.checkouts.contains_key(&id) {
             return false;
         }
-        let mut checkout = theirs.clone();
-        let holder = self.sessions.get(&checkout.session).map(|open| open.holder.clone());
-        checkout.holder = holder.unwrap_or(checkout.holder);
-        let is_over = match &mut checkout.stay {
+        let is_over = match &theirs.stay {
             Stay::Live => false,
-            Stay::Lingering { until_ms } => {
-                let remaining_ms = until_ms.saturating_sub(takeover.cluster_ms);
-                *until_ms = self.meta.at.cluster_ms.saturating_add(remaining_ms);
-                remaining_ms == 0
-            }
+            // It would linger anew each time that it is taken over.
+            Stay::Lingering { .. } => true,
             Stay::Borrowed { until_ms, .. } => *until_ms <= self.meta.at.date_ms,
         };
         if is_over {
             return false;
         }
+        let mut checkout = theirs.clone();
+        let holder = self.sessions.get(&checkout.session).map(|open| open.holder.clone());
+        checkout.holder = holder.unwrap_or(checkout.holder);
         checkout.items.retain_mut(|item| {
             let Some(pool) = self.pool_like(item.pool, takeover) else { return false };
             item.pool = pool;
@@ -176,6 +169,10 @@ impl Ledger {
             let shift = self.pools.add(pool, claim);
             self.rules.shift(pool, &shift);
             self.count_borrowed(pool, &checkout, claim, true);
+            // Who waits may share this seat, and reservations are drawn anew.
+            if !self.queue.is_empty() {
+                self.freed.features.insert(self.pools.held(pool).key.feature.clone());
+            }
         }
         self.remember_stay(id, &checkout);
         let touched = self.touched(&checkout);

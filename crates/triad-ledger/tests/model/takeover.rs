@@ -108,8 +108,8 @@ proptest! {
         main.command(&Command::BeginEpoch { epoch: 2, adopted: 0, restored: false });
         let before: Vec<_> =
             main.ledger.checkouts(CheckoutId(0)).map(|(id, _)| id).collect();
-        let released = backup.released();
-        let parts = backup.ledger.takeover(released.clone());
+        let parts = backup.ledger.takeover(backup.released());
+        let released: BTreeSet<_> = parts.iter().flat_map(|part| part.released.clone()).collect();
         adopt(&mut main, &parts);
         for (id, theirs) in backup.ledger.checkouts(CheckoutId(EPOCH_NUMBERS - 1)) {
             let ours = main.ledger.find_checkout(id);
