@@ -177,6 +177,22 @@ pub enum Command {
         /// What was observed.
         silence: Silence,
     },
+    /// The leader of `term` has missed two heartbeats of the session. Void under
+    /// any other term. A heartbeat that comes after it is acknowledged only when
+    /// [`Command::Unsuspect`] or [`Command::Open`] is committed.
+    Suspect {
+        /// Which session.
+        session: SessionId,
+        /// The term in which the silence was observed.
+        term: u64,
+        /// When it was last heard, in cluster time.
+        since_ms: u64,
+    },
+    /// A session that was marked is heard again.
+    Unsuspect {
+        /// Which session.
+        session: SessionId,
+    },
     /// Puts a verified license in force.
     Install {
         /// The license.

@@ -8,6 +8,7 @@ mod queueing;
 mod reading;
 mod recording;
 mod stays;
+mod suspects;
 mod telling;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -143,6 +144,8 @@ pub struct Ledger {
     pools: Pools,
     sessions: BTreeMap<SessionId, Session>,
     ended: EndedSessions,
+    /// The sessions that are marked; derived from them.
+    suspects: BTreeSet<SessionId>,
     checkouts: BTreeMap<CheckoutId, Checkout>,
     rules: Rulebook,
     queue: Queue,
@@ -203,6 +206,10 @@ impl Ledger {
             Command::End { session, silence, .. } => {
                 Ok(self.end(*session, EndReason::Silent(*silence)))
             }
+            Command::Suspect { session, term, since_ms } => {
+                self.suspect(*session, *term, *since_ms)
+            }
+            Command::Unsuspect { session } => self.unsuspect(*session),
             Command::Install { license } => self.install(license),
             Command::SetPolicy { policy } => self.set_policy(policy),
             Command::Borrow { session, request, answered_through, items, until_ms } => {
@@ -317,7 +324,9 @@ impl Ledger {
                 });
             }
             let checkouts = open.checkouts.iter().copied().collect();
-            return Ok(Outcome::Opened { lease_ms: open.lease_ms, checkouts });
+            let lease_ms = open.lease_ms;
+            self.unsuspect(id)?;
+            return Ok(Outcome::Opened { lease_ms, checkouts });
         }
         if resume || self.ended.contains(id) {
             return Err(Denial::SessionUnknown { session: id });
@@ -332,6 +341,7 @@ impl Ledger {
             opened_ms: self.meta.at.date_ms,
             checkouts: Default::default(),
             idle_since_ms: None,
+            silent_since_ms: None,
             receipts: Receipts::default(),
         };
         self.sessions.insert(id, session);
@@ -506,6 +516,7 @@ impl Ledger {
         }
         let open = self.sessions.remove(&id).expect("it was open a moment ago");
         self.stays.forget_idle(id);
+        self.suspects.remove(&id);
         self.records.touch(RecordKey::Session(id));
         let (number, forgotten) = self.ended.remember(id);
         for number in forgotten.into_iter().chain([number]) {

@@ -20,6 +20,8 @@ pub struct Session {
     pub checkouts: BTreeSet<CheckoutId>,
     /// Since when its user is idle, in cluster time.
     pub idle_since_ms: Option<u64>,
+    /// Since when it is not heard, in cluster time, if that is marked.
+    pub silent_since_ms: Option<u64>,
     pub(crate) receipts: Receipts,
 }
 

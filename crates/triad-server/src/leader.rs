@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use triad_ledger::{Answer, Command, Outcome, Silence, Waiting, names::SessionId};
+use triad_ledger::{Answer, Command, Outcome, Session, Silence, Waiting, names::SessionId};
 use triad_raft::{Leadership, QUORUM_LEASE_MAX};
 
 use crate::mutation::{self, Mutation};
 use crate::news::Place;
-use crate::node::Node;
+use crate::node::{Node, heartbeat};
 use crate::pair;
 use crate::restoring;
-use crate::sessions::Sessions;
+use crate::sessions::{Known, Sessions};
 
 /// How often the table is looked at: a tenth of the shortest useful grace.
 const TICK: Duration = Duration::from_millis(100);
-/// The most sessions ended with one proposal.
-const ENDS_PER_PROPOSAL: usize = 512;
+/// The most sessions ended or marked with one proposal.
+const SESSIONS_PER_PROPOSAL: usize = 512;
 /// How often the date is compared with what is due, and those who wait are told
 /// their place.
 const DUE_CHECK: Duration = Duration::from_secs(1);
@@ -72,23 +72,37 @@ async fn must_not_serve(node: &Node) {
 
 /// Every session that the ledger knows gets one full lease, and on top of it
 /// the longest time for which an earlier leader may still have acknowledged
-/// heartbeats (P4, P5).
+/// heartbeats (P4, P5); a suspect gets the rest of its lease.
 fn promote(node: &Node, leadership: Leadership) {
     let times = node.times();
+    // Before the instant from which leases count: nobody is given too little.
+    let cluster_ms = node.consensus.cluster_ms();
     let open: Vec<_> = node.consensus.read(|ledger| {
         let part = if mutation::is_on(Mutation::NoGraceOnPromotion) { 8 } else { 1 };
-        let lease = |ms: u64| Duration::from_millis(ms / part);
-        let open = ledger.sessions(None);
-        open.map(|(id, session)| (id, lease(session.lease_ms), session.holder.address)).collect()
+        let bounds = ledger.heartbeat_bounds_ms();
+        let known = |(id, session): (SessionId, &Session)| {
+            let lease = Duration::from_millis(session.lease_ms / part);
+            let silent = session.silent_since_ms.map(|since| cluster_ms.saturating_sub(since));
+            Known {
+                id,
+                lease,
+                beat: heartbeat(times, bounds, lease),
+                address: session.holder.address,
+                silent: silent.map(Duration::from_millis),
+            }
+        };
+        ledger.sessions(None).map(known).collect()
     });
     let count = open.len();
+    let suspects = open.iter().filter(|known| known.silent.is_some()).count();
     let before = match mutation::is_on(Mutation::NoGraceOnPromotion) {
         true => Duration::ZERO,
         false => QUORUM_LEASE_MAX,
     };
-    let sessions = Sessions::promoted(open, before, times.disconnect_grace, Instant::now());
+    let mut sessions = Sessions::promoted(open, before, times.disconnect_grace, Instant::now());
+    sessions.mark_suspects(may_mark(node));
     node.lead(leadership.term, sessions);
-    tracing::info!(term = leadership.term, sessions = count, "leading");
+    tracing::info!(term = leadership.term, sessions = count, suspects, "leading");
 }
 
 async fn until_changed(
@@ -113,29 +127,39 @@ async fn serve(node: &Arc<Node>, term: u64) {
         let now = Instant::now();
         #[cfg(all(feature = "seeded-bugs", debug_assertions))]
         let now = by_the_wall(node, now, &mut wall_ms);
-        let silent = node.sessions(|sessions| {
+        let fallen = node.sessions(|sessions| {
             sessions.tick(TICK, now);
-            sessions.silent(now)
+            sessions.fallen(now)
         });
-        for some in silent.unwrap_or_default().chunks(ENDS_PER_PROPOSAL) {
-            // In a task of its own: a proposal that waits for a quorum must not
-            // keep the clock from being looked at.
+        let fallen = fallen.unwrap_or_default();
+        // In tasks of their own: a proposal that waits for a quorum must not keep
+        // the clock from being looked at.
+        for some in fallen.ended.chunks(SESSIONS_PER_PROPOSAL) {
             tokio::spawn(end(node.clone(), term, some.to_vec()));
+        }
+        for some in fallen.suspects.chunks(SESSIONS_PER_PROPOSAL) {
+            let commands = suspects(term, some, node.consensus.cluster_ms());
+            let node = node.clone();
+            // Whatever becomes of it: they count as marked from now on.
+            tokio::spawn(async move { node.propose(commands).await });
         }
         if now - due_checked >= DUE_CHECK {
             due_checked = now;
             if node.desk.queue_moved() {
                 tell_places(node);
             }
-            let (by_date, by_time, written_ms) = node.consensus.read(|ledger| {
-                let written_ms = ledger.at().cluster_ms;
-                (ledger.next_due_ms(), ledger.next_due_cluster_ms(), written_ms)
+            let marks = may_mark(node);
+            node.sessions(|sessions| sessions.mark_suspects(marks));
+            let (by_date, by_time, written_ms, suspects) = node.consensus.read(|ledger| {
+                let (by_date, by_time) = (ledger.next_due_ms(), ledger.next_due_cluster_ms());
+                (by_date, by_time, ledger.at().cluster_ms, ledger.has_suspects())
             });
             let cluster_ms = node.consensus.cluster_ms();
             let unwritten = Duration::from_millis(cluster_ms.saturating_sub(written_ms));
             let by_date = by_date.filter(|_| !mutation::is_on(Mutation::DueLoansForgotten));
             let is_due = by_date.is_some_and(|due| due <= node.consensus.date_ms())
-                || by_time.is_some_and(|due| due <= cluster_ms || unwritten >= CLOCK_UNWRITTEN_MAX);
+                || by_time.is_some_and(|due| due <= cluster_ms)
+                || (by_time.is_some() || suspects) && unwritten >= CLOCK_UNWRITTEN_MAX;
             if is_due {
                 tokio::spawn({
                     let node = node.clone();
@@ -144,6 +168,21 @@ async fn serve(node: &Arc<Node>, term: u64) {
             }
         }
     }
+}
+
+/// Whether every node knows what a suspect is.
+fn may_mark(_node: &Node) -> bool {
+    true
+}
+
+/// Says in the log who has been silent for how long.
+fn suspects(term: u64, silent: &[(SessionId, Duration)], cluster_ms: u64) -> Vec<Command> {
+    let command = |&(session, silent): &(SessionId, Duration)| Command::Suspect {
+        session,
+        term,
+        since_ms: cluster_ms.saturating_sub(silent.as_millis() as u64),
+    };
+    silent.iter().map(command).collect()
 }
 
 /// Tells those who wait where they stand.

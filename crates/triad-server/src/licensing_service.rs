@@ -90,14 +90,16 @@ impl Licensing {
         lease_ms: u64,
     ) -> Result<u64, Refusal> {
         let lease = self.node.times().lease(Duration::from_millis(lease_ms));
-        self.node.opening(session, lease, holder.address)?;
+        let suspicion = self.node.opening(session, lease, holder.address)?;
         let known = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
             // He may have come by another way since.
             let same = Holder { address: open.holder.address, ..holder.clone() } == *open.holder;
             Some((same, open.lease_ms))
         });
-        if let Some((true, lease_ms)) = known {
+        if let Some((true, lease_ms)) = known
+            && suspicion.is_none()
+        {
             return Ok(lease_ms);
         }
         let lease_ms = lease.as_millis() as u64;
@@ -107,7 +109,7 @@ impl Licensing {
         match answer.map_err(|denial| self.node.opening_denied(session, &denial))? {
             Outcome::Opened { lease_ms, .. } => {
                 let lease = Duration::from_millis(lease_ms);
-                self.node.sessions(|sessions| sessions.opened(session, lease, Instant::now()));
+                self.node.opened(session, lease, suspicion);
                 Ok(lease_ms)
             }
             other => unreachable!("an opening is not answered {other:?}"),
@@ -139,8 +141,10 @@ impl Licensing {
         Ok(())
     }
 
-    fn heartbeat_once(&self, session: SessionId) -> Result<v1::HeartbeatResponse, Refusal> {
-        self.node.heard(session, Instant::now())?;
+    async fn heartbeat_once(&self, session: SessionId) -> Result<v1::HeartbeatResponse, Refusal> {
+        if let Some(suspicion) = self.node.heard(session, Instant::now())? {
+            self.node.unsuspect(suspicion).await?;
+        }
         let lease =
             self.node.consensus.read(|ledger| ledger.session(session).map(|open| open.lease_ms));
         let lease_ms = lease.ok_or_else(|| self.node.session_unknown(session))?;
@@ -187,7 +191,7 @@ impl LicensingService for Licensing {
         request: Request<v1::HeartbeatRequest>,
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
         let session = convert::session_id(&request.into_inner().session_id)?;
-        Ok(Response::new(self.heartbeat_once(session)?))
+        Ok(Response::new(self.heartbeat_once(session).await?))
     }
 
     async fn close_session(

@@ -27,6 +27,8 @@ pub enum Mutation {
     OldStreamEndsSession,
     /// Nobody looks whether a loan is over.
     DueLoansForgotten,
+    /// A heartbeat of a suspect is acknowledged before the log says that it was heard.
+    SuspectHeardAtOnce,
     /// An end of unknown outcome counts as refused.
     UnknownEndIsRefused,
 }

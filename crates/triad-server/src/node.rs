@@ -22,7 +22,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::NewsDesk;
 use crate::pair::Pair;
 use crate::rotation::Certificates;
-use crate::sessions::{Heard, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
+use crate::sessions::{Heard, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
 use crate::vitals::Gauges;
 
@@ -68,6 +68,16 @@ impl Now {
 struct Leading {
     term: u64,
     sessions: Sessions,
+}
+
+/// A session that was heard and that the log says is silent.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "it is not to be acknowledged before the log says that it was heard"]
+pub(crate) struct Suspicion {
+    session: SessionId,
+    /// The term in which it is known by this mark.
+    term: u64,
+    mark: Mark,
 }
 
 /// Who is told of everything that happens.
@@ -223,36 +233,67 @@ impl Node {
     /// # Errors
     ///
     /// Not the leader, no quorum, or a session that is no more.
-    pub(crate) fn heard(&self, session: SessionId, now: Instant) -> Result<(), Refusal> {
-        let heard = self.sessions(|sessions| sessions.heard(session, now));
-        match heard {
-            None => Err(self.not_leader()),
-            Some(Heard::Unknown | Heard::Ending | Heard::Crowded) => {
-                Err(self.session_unknown(session))
+    pub(crate) fn heard(
+        &self,
+        session: SessionId,
+        now: Instant,
+    ) -> Result<Option<Suspicion>, Refusal> {
+        let heard = self.leading().as_mut().map(|leading| {
+            let heard = leading.sessions.heard(session, now);
+            (leading.term, heard)
+        });
+        let suspicion = match heard {
+            None => return Err(self.not_leader()),
+            Some((_, Heard::Unknown | Heard::Ending | Heard::Crowded)) => {
+                return Err(self.session_unknown(session));
             }
-            // Asked last: it must hold at the moment of acknowledging.
-            Some(Heard::Kept)
-                if !self.consensus.quorum_is_fresh()
-                    && !mutation::is_on(Mutation::HeartbeatWithoutQuorum) =>
-            {
-                Err(self.no_quorum())
-            }
-            Some(Heard::Kept) => Ok(()),
+            Some((term, Heard::Marked(mark))) => Some(Suspicion { session, term, mark }),
+            Some((_, Heard::Kept)) => None,
+        };
+        // Asked last: it must hold at the moment of acknowledging.
+        if !self.consensus.quorum_is_fresh() && !mutation::is_on(Mutation::HeartbeatWithoutQuorum) {
+            return Err(self.no_quorum());
         }
+        Ok(suspicion)
+    }
+
+    /// A suspect was heard: when this returns, the log says so, and it may be
+    /// acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::heard`], and whatever keeps a proposal from being committed.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be committed all the same; the next heartbeat does it again.
+    pub(crate) async fn unsuspect(&self, suspicion: Suspicion) -> Result<(), Refusal> {
+        let session = suspicion.session;
+        let committed = self.propose(vec![Command::Unsuspect { session }]).await?;
+        if let Some(Err(denial)) = committed.answers.first() {
+            return Err(self.denial(denial));
+        }
+        self.lift(suspicion);
+        match self.heard(session, Instant::now())? {
+            None => Ok(()),
+            // It was marked again, or by a later leader, before this was committed.
+            Some(_) => Err(Refusal::because(Reason::NotReady, "it took too long to be heard")
+                .retry_after(RETRY_ELECTING)),
+        }
+    }
+
+    /// The log no longer says that it is silent.
+    pub(crate) fn lift(&self, suspicion: Suspicion) {
+        let Suspicion { session, term, mark } = suspicion;
+        self.sessions_of(term, |sessions| sessions.unmarked(session, mark));
     }
 
     /// How often a session with this lease is to be heard: as configured, within
     /// the bounds of the policy, and often enough that two lost beats cost
     /// nothing.
     pub(crate) fn heartbeat(&self, lease: Duration) -> Duration {
-        let interval = self.times().heartbeat(lease);
-        match self.consensus.read(|ledger| ledger.heartbeat_bounds_ms()) {
-            Some((min, max)) => {
-                let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
-                interval.min(max).max(min).min(lease / BEATS_PER_LEASE_MIN)
-            }
-            None => interval,
-        }
+        let bounds = self.consensus.read(|ledger| ledger.heartbeat_bounds_ms());
+        heartbeat(self.times(), bounds, lease)
     }
 
     /// A denial in the words of the wire, with who holds what is wanted.
@@ -380,11 +421,16 @@ impl Node {
         session: SessionId,
         lease: Duration,
         address: Option<IpAddr>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Suspicion>, Refusal> {
+        let times = (lease, self.heartbeat(lease));
         let now = Instant::now();
-        match self.sessions(|sessions| sessions.opening(session, lease, address, now)) {
+        let heard = self.leading().as_mut().map(|leading| {
+            let heard = leading.sessions.opening(session, times, address, now);
+            (leading.term, heard)
+        });
+        match heard {
             None => Err(self.not_leader()),
-            Some(Heard::Crowded) => {
+            Some((_, Heard::Crowded)) => {
                 let message = format!(
                     "the address that this comes from has {SESSIONS_PER_ADDRESS_MAX} sessions \
                      already"
@@ -393,8 +439,18 @@ impl Node {
                     .with_remedy("look with `triad sessions` for what opens them without end")
                     .retry_after(RETRY_CROWDED))
             }
-            Some(Heard::Ending | Heard::Unknown) => Err(self.session_unknown(session)),
-            Some(Heard::Kept) => Ok(()),
+            Some((_, Heard::Ending | Heard::Unknown)) => Err(self.session_unknown(session)),
+            Some((term, Heard::Marked(mark))) => Ok(Some(Suspicion { session, term, mark })),
+            Some((_, Heard::Kept)) => Ok(None),
+        }
+    }
+
+    /// An opening is committed, and with it whatever mark the session had.
+    pub(crate) fn opened(&self, session: SessionId, lease: Duration, suspicion: Option<Suspicion>) {
+        let times = (lease, self.heartbeat(lease));
+        self.sessions(|sessions| sessions.opened(session, times, Instant::now()));
+        if let Some(suspicion) = suspicion {
+            self.lift(suspicion);
         }
     }
 
@@ -487,6 +543,23 @@ impl Node {
             ProposeError::Stopped => Refusal::because(Reason::NotReady, "the node is stopping")
                 .retry_after(RETRY_ELECTING),
         }
+    }
+}
+
+/// How often a session with this lease is to be heard: as configured, and within
+/// the bounds that the policy sets, ms.
+pub(crate) fn heartbeat(
+    times: SessionTimes,
+    bounds: Option<(u64, u64)>,
+    lease: Duration,
+) -> Duration {
+    let interval = times.heartbeat(lease);
+    match bounds {
+        Some((min, max)) => {
+            let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
+            interval.min(max).max(min).min(lease / BEATS_PER_LEASE_MIN)
+        }
+        None => interval,
     }
 }
 

@@ -186,8 +186,17 @@ impl SessionStream {
                 out.push(News::Opened(opened));
             }
             Some(Call::Beat(v1::Beat { beat })) => {
-                self.node.heard(self.session()?, Instant::now())?;
-                out.push(News::Beat(v1::BeatAcknowledged { beat }));
+                let acknowledged = News::Beat(v1::BeatAcknowledged { beat });
+                match self.node.heard(self.session()?, Instant::now())? {
+                    None => out.push(acknowledged),
+                    Some(suspicion) => {
+                        let node = self.node.clone();
+                        self.under_way.push_back(Box::pin(async move {
+                            node.unsuspect(suspicion).await?;
+                            Ok(Some(acknowledged))
+                        }));
+                    }
+                }
             }
             Some(Call::Take(take)) => self.take(take)?,
             Some(Call::GiveBack(give_back)) => self.give_back(give_back)?,
@@ -225,7 +234,7 @@ impl SessionStream {
         let holder = convert::holder(open.holder, self.address)?;
         let lease = self.node.times().lease(Duration::from_millis(open.lease_ms));
         let term = self.node.leading_term().ok_or_else(|| self.node.not_leader())?;
-        self.node.opening(session, lease, holder.address)?;
+        let suspicion = self.node.opening(session, lease, holder.address)?;
         let lease_ms = lease.as_millis() as u64;
         let command = Command::Open { session, holder, lease_ms, resume: open.resume };
         let committed = self.node.propose_opening(session, vec![command]).await?;
@@ -235,7 +244,7 @@ impl SessionStream {
             Err(denial) => return Err(self.node.opening_denied(session, &denial)),
         };
         let lease = Duration::from_millis(lease_ms);
-        self.node.sessions(|sessions| sessions.opened(session, lease, Instant::now()));
+        self.node.opened(session, lease, suspicion);
         let stream = self.node.attach(session, self.news_sender.clone());
         self.open = Some(OpenSession { id: session, stream, term });
         // Asked after attaching: what ends from now on is told as news.
@@ -245,8 +254,10 @@ impl SessionStream {
         });
         let checkout_ids = checkouts.ok_or_else(|| self.node.session_unknown(session))?;
         // The opening counts as a heartbeat, under a heartbeat's conditions.
-        if !mutation::is_on(Mutation::OpenDoesNotRefresh) {
-            self.node.heard(session, Instant::now())?;
+        if !mutation::is_on(Mutation::OpenDoesNotRefresh)
+            && let Some(suspicion) = self.node.heard(session, Instant::now())?
+        {
+            self.node.unsuspect(suspicion).await?;
         }
         let times = self.node.times();
         Ok(v1::Opened {

@@ -4,7 +4,8 @@
 //!
 //! The ledger knows which sessions are open; only the leader knows, in memory,
 //! how long each may still stay silent. So a heartbeat costs no disk write, and
-//! a new leader starts by giving everybody one full lease.
+//! a new leader starts by giving everybody one full lease; but those who have
+//! missed two beats are marked in the log, and get only the rest of theirs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -31,6 +32,8 @@ const LOOKS_MAX: usize = 4_096;
 /// Streams of one session that are remembered. A client has one, and for a
 /// moment two when it reconnects.
 const STREAMS_MAX: usize = 8;
+/// Missed beats after which a session is a suspect.
+const SUSPECT_BEATS: u32 = 2;
 /// What the grace of a closed socket is given on top, since client and server
 /// each count from when they noticed: a quarter, and at least this.
 const GRACE_MARGIN_MIN: Duration = Duration::from_millis(500);
@@ -48,6 +51,9 @@ pub struct StreamId(pub u64);
 pub enum Heard {
     /// The lease is extended: acknowledge it.
     Kept,
+    /// The lease is extended, but the log says that it is silent: acknowledge it
+    /// only when that is taken back there.
+    Marked(Mark),
     /// Its end has been proposed and cannot be taken back: do not acknowledge.
     Ending,
     /// A session that would be one too many of its address.
@@ -56,10 +62,41 @@ pub enum Heard {
     Unknown,
 }
 
+/// One marking of one session in the log, to tell a later one from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// What the ledger knows of a session, for a new leader.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Which.
+    pub id: SessionId,
+    /// How long it may stay silent.
+    pub lease: Duration,
+    /// How often it is to be heard.
+    pub beat: Duration,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// For how long it has been silent, if that is marked.
+    pub silent: Option<Duration>,
+}
+
+/// Who has been silent for too long.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fallen {
+    /// Their time is over.
+    pub ended: Vec<(SessionId, Silence)>,
+    /// Two beats were missed; and for how long it has been silent.
+    pub suspects: Vec<(SessionId, Duration)>,
+}
+
 /// The sessions of one term of leadership.
 #[derive(Debug)]
 pub struct Sessions {
     disconnect_grace: Duration,
+    /// Whether suspects are marked.
+    marks: bool,
+    next_mark: u64,
     entries: HashMap<SessionId, Entry>,
     /// When each session must be looked at. An entry may be out of date; it is
     /// then put back at the right time, so a heartbeat need not move it.
@@ -78,11 +115,16 @@ struct Entry {
     /// Where it was opened from, as the sessions of one address are counted.
     address: Option<IpAddr>,
     lease: Duration,
+    beat: Duration,
     heard: Instant,
     /// [`Sessions::stalled`] when it was last heard: later stalls are forgiven.
     stalled_before: Duration,
     /// The lease of the leader before, until it is first heard.
     leader_before: Duration,
+    /// How long it was silent under leaders before, until it is first heard.
+    silent_before: Duration,
+    /// The log says that it is silent, or may say so soon.
+    mark: Option<Mark>,
     /// The streams that are open, the newest last.
     streams: Vec<StreamId>,
     /// When the client's kernel closed its last socket, if nobody has come back.
@@ -94,14 +136,17 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(lease: Duration, now: Instant, stalled: Duration) -> Self {
+    fn new(lease: Duration, beat: Duration, now: Instant, stalled: Duration) -> Self {
         Entry {
             is_known: false,
             address: None,
             lease,
+            beat,
             heard: now,
             stalled_before: stalled,
             leader_before: Duration::ZERO,
+            silent_before: Duration::ZERO,
+            mark: None,
             streams: Vec::new(),
             closed: None,
             ending: None,
@@ -109,9 +154,18 @@ impl Entry {
         }
     }
 
+    /// Before this, nobody's silence counts.
+    fn counts_from(&self, stalled: Duration) -> Instant {
+        self.heard + self.leader_before + (stalled - self.stalled_before)
+    }
+
     fn lease_ends(&self, stalled: Duration) -> Instant {
-        let allowance = self.lease / DRIFT_ALLOWANCE + self.leader_before;
-        self.heard + self.lease + allowance + (stalled - self.stalled_before)
+        let rest = self.lease.saturating_sub(self.silent_before) + self.lease / DRIFT_ALLOWANCE;
+        self.counts_from(stalled) + rest
+    }
+
+    fn suspect_at(&self, stalled: Duration) -> Instant {
+        self.counts_from(stalled) + self.beat * SUSPECT_BEATS
     }
 
     fn verdict(&self, grace: Duration, stalled: Duration) -> (Instant, Silence) {
@@ -126,6 +180,7 @@ impl Entry {
         self.heard = now;
         self.stalled_before = stalled;
         self.leader_before = Duration::ZERO;
+        self.silent_before = Duration::ZERO;
         if !self.streams.is_empty() {
             self.closed = None;
         }
@@ -135,9 +190,10 @@ impl Entry {
 impl Sessions {
     /// A new leader's table. Every open session gets one full lease, and on top
     /// of it the time for which the leader before may still have acknowledged
-    /// heartbeats.
+    /// heartbeats. One that is marked gets the rest of its lease: no leader before
+    /// acknowledged a heartbeat of it without the log saying so.
     pub fn promoted(
-        open: impl IntoIterator<Item = (SessionId, Duration, Option<IpAddr>)>,
+        open: impl IntoIterator<Item = Known>,
         leader_before: Duration,
         disconnect_grace: Duration,
         now: Instant,
@@ -145,23 +201,49 @@ impl Sessions {
         let margin = (disconnect_grace / 4).max(GRACE_MARGIN_MIN);
         let mut sessions = Sessions {
             disconnect_grace: disconnect_grace + margin,
+            marks: false,
+            next_mark: 0,
             entries: HashMap::new(),
             due: BTreeSet::new(),
             crowds: HashMap::new(),
             last_tick: now,
             stalled: Duration::ZERO,
         };
-        for (id, lease, address) in open {
+        for Known { id, lease, beat, address, silent } in open {
             let address = address.map(block_of);
-            let new = Entry::new(lease, now, Duration::ZERO);
-            let entry = Entry { is_known: true, address, leader_before, ..new };
-            sessions.due.insert((entry.lease_ends(Duration::ZERO), id));
+            let new = Entry::new(lease, beat, now, Duration::ZERO);
+            let mut entry = Entry { is_known: true, address, leader_before, ..new };
+            if let Some(silent_before) = silent {
+                entry.mark = Some(sessions.new_mark());
+                (entry.silent_before, entry.leader_before) = (silent_before, Duration::ZERO);
+            }
+            sessions.due.insert((sessions.look_at(&entry, entry.lease_ends(Duration::ZERO)), id));
             sessions.entries.insert(id, entry);
             if let Some(address) = address {
                 *sessions.crowds.entry(address).or_default() += 1;
             }
         }
         sessions
+    }
+
+    /// From now on, or no longer, sessions that miss two beats are named as suspects.
+    pub fn mark_suspects(&mut self, marks: bool) {
+        if marks && !self.marks {
+            let at = |(id, entry): (&SessionId, &Entry)| (entry.suspect_at(self.stalled), *id);
+            self.due.extend(self.entries.iter().map(at));
+        }
+        self.marks = marks;
+    }
+
+    fn new_mark(&mut self) -> Mark {
+        self.next_mark += 1;
+        Mark(self.next_mark)
+    }
+
+    /// When an entry is to be looked at that ends at this time.
+    fn look_at(&self, entry: &Entry, ends: Instant) -> Instant {
+        let may_mark = self.marks && entry.is_known && entry.mark.is_none();
+        if may_mark { ends.min(entry.suspect_at(self.stalled)) } else { ends }
     }
 
     /// How many sessions are watched.
@@ -177,11 +259,11 @@ impl Sessions {
     /// A session is about to be opened or resumed. Called *before* the ledger
     /// is asked, so that no open session is ever unwatched; an end of one that
     /// never came about does nothing. Opening counts as a heartbeat, also when
-    /// it is repeated.
+    /// it is repeated; a mark is gone when it is committed ([`Sessions::unmarked`]).
     pub fn opening(
         &mut self,
         id: SessionId,
-        lease: Duration,
+        (lease, beat): (Duration, Duration),
         address: Option<IpAddr>,
         now: Instant,
     ) -> Heard {
@@ -195,7 +277,7 @@ impl Sessions {
                 }
                 *crowd += 1;
             }
-            let entry = Entry { address, ..Entry::new(lease, now, stalled) };
+            let entry = Entry { address, ..Entry::new(lease, beat, now, stalled) };
             self.due.insert((entry.lease_ends(stalled), id));
             self.entries.insert(id, entry);
             return Heard::Kept;
@@ -209,17 +291,31 @@ impl Sessions {
         }
         entry.hear(now, stalled);
         entry.closed = None;
-        Heard::Kept
+        entry.mark.map_or(Heard::Kept, Heard::Marked)
     }
 
     /// The ledger says that the session is open, and what lease it has. A
     /// session that was opened by a proposal of an earlier term is met here for
     /// the first time.
-    pub fn opened(&mut self, id: SessionId, lease: Duration, now: Instant) {
+    pub fn opened(&mut self, id: SessionId, (lease, beat): (Duration, Duration), now: Instant) {
         let stalled = self.stalled;
-        let entry = self.entries.entry(id).or_insert_with(|| Entry::new(lease, now, stalled));
-        (entry.is_known, entry.lease) = (true, lease);
-        self.due.insert((entry.lease_ends(stalled), id));
+        let new = || Entry::new(lease, beat, now, stalled);
+        let entry = self.entries.entry(id).or_insert_with(new);
+        (entry.is_known, entry.lease, entry.beat) = (true, lease, beat);
+        let look_at =
+            if self.marks { entry.suspect_at(stalled) } else { entry.lease_ends(stalled) };
+        self.due.insert((look_at, id));
+    }
+
+    /// This mark of the session is gone from the log; a later one is not.
+    pub fn unmarked(&mut self, id: SessionId, mark: Mark) {
+        let stalled = self.stalled;
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.mark == Some(mark)
+        {
+            entry.mark = None;
+            self.due.insert((entry.suspect_at(stalled), id));
+        }
     }
 
     /// The session was certainly not opened by this. If nobody speaks for it, and
@@ -240,7 +336,12 @@ impl Sessions {
             Some(entry) if entry.ending.is_some() => Heard::Ending,
             Some(entry) => {
                 entry.hear(now, self.stalled);
-                Heard::Kept
+                match entry.mark {
+                    Some(mark) if !mutation::is_on(Mutation::SuspectHeardAtOnce) => {
+                        Heard::Marked(mark)
+                    }
+                    _ => Heard::Kept,
+                }
             }
         }
     }
@@ -313,28 +414,38 @@ impl Sessions {
 
     /// The sessions whose silence has lasted too long. Each is named once, and
     /// again while its end may have got lost; it is not acknowledged any more.
-    pub fn silent(&mut self, now: Instant) -> Vec<(SessionId, Silence)> {
-        let mut silent = Vec::new();
+    pub fn fallen(&mut self, now: Instant) -> Fallen {
+        let mut fallen = Fallen::default();
         for _ in 0..LOOKS_MAX {
             let Some(&(at, id)) = self.due.first().filter(|(at, _)| *at <= now) else { break };
             self.due.remove(&(at, id));
+            let (marks, next_mark) = (self.marks, Mark(self.next_mark + 1));
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             let (ends, silence) = entry.verdict(self.disconnect_grace, self.stalled);
-            let look_again = match entry.ending {
-                Some(since) if now < since + END_RETRY => Some(since + END_RETRY),
-                Some(_) => None,
-                None => Some(ends).filter(|ends| *ends > now),
-            };
-            if let Some(again) = look_again {
-                self.due.insert((again, id));
+            if entry.ending.is_none() && ends > now {
+                let is_unmarked = marks && entry.is_known && entry.mark.is_none();
+                if is_unmarked && entry.suspect_at(self.stalled) <= now {
+                    // From here on no heartbeat of it is acknowledged without the log.
+                    entry.mark = Some(next_mark);
+                    self.next_mark += 1;
+                    fallen.suspects.push((id, now - entry.counts_from(self.stalled)));
+                }
+                let entry = &self.entries[&id];
+                self.due.insert((self.look_at(entry, ends), id));
+                continue;
+            }
+            if let Some(since) = entry.ending
+                && now < since + END_RETRY
+            {
+                self.due.insert((since + END_RETRY, id));
                 continue;
             }
             entry.ending = Some(now);
             entry.ends_under_way += 1;
             self.due.insert((now + END_RETRY, id));
-            silent.push((id, silence));
+            fallen.ended.push((id, silence));
         }
-        silent
+        fallen
     }
 }
 
@@ -345,6 +456,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(30);
     const GRACE: Duration = Duration::from_secs(2);
     const BEFORE: Duration = Duration::from_secs(1);
+    const TIMES: (Duration, Duration) = (LEASE, Duration::from_secs(5));
     const STREAM: StreamId = StreamId(1);
 
     fn id(n: u8) -> SessionId {
@@ -359,17 +471,22 @@ mod tests {
         Sessions::promoted([], BEFORE, GRACE, now)
     }
 
+    fn known(id: SessionId, address: Option<IpAddr>, silent: Option<f64>) -> Known {
+        let (lease, beat) = TIMES;
+        Known { id, lease, beat, address, silent: silent.map(Duration::from_secs_f64) }
+    }
+
     #[test]
     fn a_silent_session_is_named_once_and_only_after_its_lease() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
+        sessions.opening(id(1), TIMES, None, t);
         assert_eq!(sessions.heard(id(1), at(t, 10.0)), Heard::Kept);
-        assert!(sessions.silent(at(t, 39.9)).is_empty());
+        assert!(sessions.fallen(at(t, 39.9)).ended.is_empty());
         // A little more than the lease, for the client's slow clock.
-        assert!(sessions.silent(at(t, 40.1)).is_empty());
-        assert_eq!(sessions.silent(at(t, 40.3)), [(id(1), Silence::Lease)]);
-        assert!(sessions.silent(at(t, 40.4)).is_empty());
+        assert!(sessions.fallen(at(t, 40.1)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 40.3)).ended, [(id(1), Silence::Lease)]);
+        assert!(sessions.fallen(at(t, 40.4)).ended.is_empty());
         assert_eq!(sessions.heard(id(1), at(t, 40.5)), Heard::Ending, "too late to be revived");
         sessions.ended(id(1));
         assert_eq!(sessions.heard(id(1), at(t, 41.0)), Heard::Unknown);
@@ -379,25 +496,25 @@ mod tests {
     fn an_end_of_unknown_outcome_is_proposed_again_and_revives_nobody() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
-        assert_eq!(sessions.silent(at(t, 31.0)).len(), 1);
-        assert_eq!(sessions.opening(id(1), LEASE, None, at(t, 31.1)), Heard::Ending);
-        assert_eq!(sessions.silent(at(t, 31.6)).len(), 1, "again");
+        sessions.opening(id(1), TIMES, None, t);
+        assert_eq!(sessions.fallen(at(t, 31.0)).ended.len(), 1);
+        assert_eq!(sessions.opening(id(1), TIMES, None, at(t, 31.1)), Heard::Ending);
+        assert_eq!(sessions.fallen(at(t, 31.6)).ended.len(), 1, "again");
         // One of the two was certainly not applied, the other may be.
         sessions.end_refused(id(1), at(t, 31.7));
         assert_eq!(sessions.heard(id(1), at(t, 31.8)), Heard::Ending);
         // Neither was: it may be heard again.
         sessions.end_refused(id(1), at(t, 31.9));
         assert_eq!(sessions.heard(id(1), at(t, 31.9)), Heard::Kept);
-        assert!(sessions.silent(at(t, 33.0)).is_empty());
+        assert!(sessions.fallen(at(t, 33.0)).ended.is_empty());
     }
 
     #[test]
     fn a_new_leader_gives_one_lease_and_the_time_of_the_leader_before() {
         let t = Instant::now();
-        let mut sessions = Sessions::promoted([(id(1), LEASE, None)], BEFORE, GRACE, t);
-        assert!(sessions.silent(at(t, 31.0)).is_empty());
-        assert_eq!(sessions.silent(at(t, 31.3)).len(), 1);
+        let mut sessions = Sessions::promoted([known(id(1), None, None)], BEFORE, GRACE, t);
+        assert!(sessions.fallen(at(t, 31.0)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 31.3)).ended.len(), 1);
     }
 
     #[test]
@@ -405,13 +522,13 @@ mod tests {
         let t = Instant::now();
         let tick = Duration::from_millis(100);
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
+        sessions.opening(id(1), TIMES, None, t);
         sessions.tick(tick, at(t, 0.1));
         // The process was stopped for a minute.
         sessions.tick(tick, at(t, 60.2));
-        assert!(sessions.silent(at(t, 60.2)).is_empty());
-        assert!(sessions.silent(at(t, 90.1)).is_empty());
-        assert_eq!(sessions.silent(at(t, 90.4)).len(), 1);
+        assert!(sessions.fallen(at(t, 60.2)).ended.is_empty());
+        assert!(sessions.fallen(at(t, 90.1)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 90.4)).ended.len(), 1);
     }
 
     #[test]
@@ -419,7 +536,7 @@ mod tests {
         let t = Instant::now();
         let mut sessions = empty(t);
         for n in 1..=4 {
-            sessions.opening(id(n), LEASE, None, t);
+            sessions.opening(id(n), TIMES, None, t);
             sessions.attach(id(n), STREAM);
         }
         sessions.detach(id(1), STREAM, true, at(t, 5.0));
@@ -432,31 +549,31 @@ mod tests {
         sessions.attach(id(4), StreamId(2));
         sessions.detach(id(4), StreamId(2), true, at(t, 5.0));
         // The grace, and a margin for who noticed when.
-        assert!(sessions.silent(at(t, 7.4)).is_empty());
-        assert_eq!(sessions.silent(at(t, 7.6)), [(id(1), Silence::Disconnect)]);
+        assert!(sessions.fallen(at(t, 7.4)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 7.6)).ended, [(id(1), Silence::Disconnect)]);
         sessions.ended(id(1));
-        assert!(sessions.silent(at(t, 29.0)).is_empty());
+        assert!(sessions.fallen(at(t, 29.0)).ended.is_empty());
     }
 
     #[test]
     fn a_repeated_opening_refreshes_the_lease() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
-        sessions.opening(id(1), LEASE, None, at(t, 20.0));
-        assert!(sessions.silent(at(t, 50.0)).is_empty());
-        assert_eq!(sessions.silent(at(t, 50.3)).len(), 1);
+        sessions.opening(id(1), TIMES, None, t);
+        sessions.opening(id(1), TIMES, None, at(t, 20.0));
+        assert!(sessions.fallen(at(t, 50.0)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 50.3)).ended.len(), 1);
     }
 
     #[test]
     fn a_session_of_an_earlier_terms_proposal_is_watched_too() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opened(id(1), LEASE, t);
+        sessions.opened(id(1), TIMES, t);
         assert_eq!(sessions.heard(id(1), at(t, 1.0)), Heard::Kept);
-        assert_eq!(sessions.silent(at(t, 31.3)), [(id(1), Silence::Lease)]);
+        assert_eq!(sessions.fallen(at(t, 31.3)).ended, [(id(1), Silence::Lease)]);
         // One that never came about is forgotten.
-        sessions.opening(id(2), LEASE, None, at(t, 31.3));
+        sessions.opening(id(2), TIMES, None, at(t, 31.3));
         sessions.not_opened(id(2));
         assert_eq!(sessions.heard(id(2), at(t, 31.4)), Heard::Unknown);
     }
@@ -465,31 +582,31 @@ mod tests {
     fn a_close_long_before_the_lease_ends_cannot_prolong_it() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
+        sessions.opening(id(1), TIMES, None, t);
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, true, at(t, 29.9));
-        assert_eq!(sessions.silent(at(t, 30.3)), [(id(1), Silence::Lease)]);
+        assert_eq!(sessions.fallen(at(t, 30.3)).ended, [(id(1), Silence::Lease)]);
     }
 
     #[test]
     fn a_session_that_could_not_be_resumed_is_watched_all_the_same() {
         let t = Instant::now();
         let mut sessions = empty(t);
-        sessions.opening(id(1), LEASE, None, t);
-        sessions.opened(id(1), LEASE, t);
+        sessions.opening(id(1), TIMES, None, t);
+        sessions.opened(id(1), TIMES, t);
         sessions.attach(id(1), STREAM);
         sessions.detach(id(1), STREAM, false, t);
         // Its client comes back and is refused for want of a quorum, twice.
         for seconds in [1.0, 2.0] {
-            sessions.opening(id(1), LEASE, None, at(t, seconds));
+            sessions.opening(id(1), TIMES, None, at(t, seconds));
             sessions.not_opened(id(1));
         }
-        assert_eq!(sessions.silent(at(t, 33.0)), [(id(1), Silence::Lease)]);
+        assert_eq!(sessions.fallen(at(t, 33.0)).ended, [(id(1), Silence::Lease)]);
         // The same for one that an earlier leader opened.
-        let mut sessions = Sessions::promoted([(id(2), LEASE, None)], BEFORE, GRACE, t);
-        sessions.opening(id(2), LEASE, None, t);
+        let mut sessions = Sessions::promoted([known(id(2), None, None)], BEFORE, GRACE, t);
+        sessions.opening(id(2), TIMES, None, t);
         sessions.not_opened(id(2));
-        assert_eq!(sessions.silent(at(t, 33.0)), [(id(2), Silence::Lease)]);
+        assert_eq!(sessions.fallen(at(t, 33.0)).ended, [(id(2), Silence::Lease)]);
     }
 
     /// P15: sessions of one address are bounded, and nobody else is in their way.
@@ -498,17 +615,78 @@ mod tests {
         let t = Instant::now();
         let numbered = |n: u32| SessionId(u128::from(n).to_be_bytes());
         let from = |text: &str| Some(text.parse().unwrap());
-        let almost = (1..SESSIONS_PER_ADDRESS_MAX).map(|n| (numbered(n), LEASE, from("10.0.0.1")));
+        let almost =
+            (1..SESSIONS_PER_ADDRESS_MAX).map(|n| known(numbered(n), from("10.0.0.1"), None));
         let mut sessions = Sessions::promoted(almost, BEFORE, GRACE, t);
         let last = numbered(SESSIONS_PER_ADDRESS_MAX);
-        assert_eq!(sessions.opening(last, LEASE, from("::ffff:10.0.0.1"), t), Heard::Kept);
+        assert_eq!(sessions.opening(last, TIMES, from("::ffff:10.0.0.1"), t), Heard::Kept);
         let more = numbered(SESSIONS_PER_ADDRESS_MAX + 1);
-        assert_eq!(sessions.opening(more, LEASE, from("10.0.0.1"), t), Heard::Crowded);
-        assert_eq!(sessions.opening(more, LEASE, from("10.0.0.2"), t), Heard::Kept);
+        assert_eq!(sessions.opening(more, TIMES, from("10.0.0.1"), t), Heard::Crowded);
+        assert_eq!(sessions.opening(more, TIMES, from("10.0.0.2"), t), Heard::Kept);
         // One that is open is never in its own way, and one that ended makes room.
-        assert_eq!(sessions.opening(last, LEASE, from("10.0.0.1"), t), Heard::Kept);
+        assert_eq!(sessions.opening(last, TIMES, from("10.0.0.1"), t), Heard::Kept);
         sessions.ended(numbered(7));
         let next = numbered(SESSIONS_PER_ADDRESS_MAX + 2);
-        assert_eq!(sessions.opening(next, LEASE, from("10.0.0.1"), t), Heard::Kept);
+        assert_eq!(sessions.opening(next, TIMES, from("10.0.0.1"), t), Heard::Kept);
+    }
+
+    #[test]
+    fn who_misses_two_beats_is_marked_once_and_not_acknowledged_without_the_log() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.mark_suspects(true);
+        sessions.opening(id(1), TIMES, None, t);
+        sessions.opened(id(1), TIMES, t);
+        sessions.heard(id(1), at(t, 5.0));
+        assert_eq!(sessions.fallen(at(t, 14.9)), Fallen::default());
+        let silent = Duration::from_secs_f64(10.5);
+        assert_eq!(sessions.fallen(at(t, 15.5)).suspects, [(id(1), silent)]);
+        assert_eq!(sessions.fallen(at(t, 20.0)), Fallen::default());
+        let Heard::Marked(mark) = sessions.heard(id(1), at(t, 20.5)) else {
+            panic!("it is marked")
+        };
+        assert_eq!(sessions.heard(id(1), at(t, 20.6)), Heard::Marked(mark));
+        sessions.unmarked(id(1), mark);
+        assert_eq!(sessions.heard(id(1), at(t, 21.0)), Heard::Kept);
+        // Falling silent again, it is marked again, and what lifts the first mark
+        // does not lift the second.
+        assert_eq!(sessions.fallen(at(t, 31.0)).suspects.len(), 1);
+        sessions.unmarked(id(1), mark);
+        assert_ne!(sessions.heard(id(1), at(t, 32.0)), Heard::Kept);
+        // And its lease counts from when it was heard last, marked or not.
+        assert!(sessions.fallen(at(t, 62.0)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 62.3)).ended, [(id(1), Silence::Lease)]);
+    }
+
+    #[test]
+    fn a_new_leader_gives_a_suspect_the_rest_of_its_lease() {
+        let t = Instant::now();
+        let open = [known(id(1), None, Some(12.0)), known(id(2), None, None)];
+        let mut sessions = Sessions::promoted(open, BEFORE, GRACE, t);
+        assert!(sessions.fallen(at(t, 18.0)).ended.is_empty());
+        assert_eq!(sessions.fallen(at(t, 18.3)).ended, [(id(1), Silence::Lease)]);
+        sessions.ended(id(1));
+        assert_eq!(sessions.fallen(at(t, 31.3)).ended, [(id(2), Silence::Lease)]);
+        // Heard in time, it has all of it again, once the log says so.
+        let mut sessions = Sessions::promoted(open, BEFORE, GRACE, t);
+        let Heard::Marked(mark) = sessions.heard(id(1), at(t, 17.0)) else { panic!("marked") };
+        sessions.unmarked(id(1), mark);
+        assert!(sessions.fallen(at(t, 47.0)).ended.iter().all(|(ended, _)| *ended != id(1)));
+        assert_eq!(sessions.fallen(at(t, 47.3)).ended, [(id(1), Silence::Lease)]);
+    }
+
+    #[test]
+    fn a_stall_makes_nobody_a_suspect() {
+        let t = Instant::now();
+        let tick = Duration::from_millis(100);
+        let mut sessions = Sessions::promoted([known(id(1), None, None)], BEFORE, GRACE, t);
+        sessions.mark_suspects(true);
+        sessions.tick(tick, at(t, 0.1));
+        sessions.tick(tick, at(t, 40.2));
+        assert_eq!(sessions.fallen(at(t, 40.2)), Fallen::default());
+        // Ten seconds, the leader's before, and the stall.
+        assert!(sessions.fallen(at(t, 50.9)).suspects.is_empty());
+        let silent = Duration::from_secs(10);
+        assert_eq!(sessions.fallen(at(t, 51.0)).suspects, [(id(1), silent)]);
     }
 }

@@ -202,6 +202,13 @@ impl Model {
             Command::Close { session } => self.end(*session),
             Command::End { term: of, .. } if *of != term => Reply::Void,
             Command::End { session, .. } => self.end(*session),
+            Command::Suspect { term: of, .. } if *of != term => Reply::Void,
+            Command::Suspect { session, .. } | Command::Unsuspect { session } => {
+                match self.is_open(*session) {
+                    true => Reply::Noted,
+                    false => Reply::Denied(Reason::SessionUnknown),
+                }
+            }
             Command::Cancel { session, request, answered } => {
                 self.cancel(*session, request.0, *answered)
             }

@@ -31,7 +31,7 @@ struct BatchMessage {
 struct CommandMessage {
     #[prost(
         oneof = "Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25"
     )]
     kind: Option<Kind>,
 }
@@ -87,6 +87,10 @@ enum Kind {
     NoteDeed(String),
     #[prost(message, tag = "22")]
     By(Box<ByMessage>),
+    #[prost(message, tag = "24")]
+    Suspect(SuspectMessage),
+    #[prost(message, tag = "25")]
+    Unsuspect(SessionMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -311,6 +315,17 @@ struct EndMessage {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct SuspectMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    term: u64,
+    /// In cluster time.
+    #[prost(uint64, tag = "3")]
+    since_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct TickMessage {}
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -441,6 +456,14 @@ impl From<&Command> for CommandMessage {
                 term: *term,
                 silence: silence_code(*silence),
             }),
+            Command::Suspect { session, term, since_ms } => Kind::Suspect(SuspectMessage {
+                session: session.0.to_vec(),
+                term: *term,
+                since_ms: *since_ms,
+            }),
+            Command::Unsuspect { session } => {
+                Kind::Unsuspect(SessionMessage { session: session.0.to_vec() })
+            }
             Command::Install { license } => Kind::Install(license.into()),
             Command::BeginEpoch { epoch, adopted, restored } => {
                 let (epoch, adopted, restored) = (*epoch, *adopted, *restored);
@@ -533,6 +556,12 @@ impl TryFrom<CommandMessage> for Command {
                 term: m.term,
                 silence: silence(m.silence)?,
             },
+            Kind::Suspect(m) => Command::Suspect {
+                session: session(&m.session)?,
+                term: m.term,
+                since_ms: m.since_ms,
+            },
+            Kind::Unsuspect(m) => Command::Unsuspect { session: session(&m.session)? },
             Kind::Install(m) => Command::Install { license: m.try_into()? },
             Kind::BeginEpoch(m) => {
                 Command::BeginEpoch { epoch: m.epoch, adopted: m.adopted, restored: m.restored }

@@ -292,6 +292,8 @@ struct SessionRecord {
     receipts: Vec<ReceiptMessage>,
     #[prost(uint64, optional, tag = "6")]
     idle_since_ms: Option<u64>,
+    #[prost(uint64, optional, tag = "7")]
+    silent_since_ms: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -317,6 +319,7 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
             false => session.receipts.answers.iter().map(receipt).collect(),
         },
         idle_since_ms: session.idle_since_ms,
+        silent_since_ms: session.silent_since_ms,
     };
     m.encode_to_vec()
 }
@@ -334,6 +337,7 @@ pub(crate) fn decode_session(bytes: &[u8]) -> Result<Session> {
         opened_ms: m.opened_ms,
         checkouts: Default::default(),
         idle_since_ms: m.idle_since_ms,
+        silent_since_ms: m.silent_since_ms,
         receipts,
     })
 }

@@ -37,6 +37,7 @@ impl Ledger {
         if epoch <= self.meta.epoch.number || epoch > EPOCH_MAX {
             return Outcome::Void;
         }
+        self.unsuspect_all();
         self.meta.epoch = Epoch {
             number: epoch,
             adopted: self.meta.epoch.adopted,
@@ -97,8 +98,12 @@ impl Ledger {
             if let Some(number) = self.ended.forget(id) {
                 self.records.touch(RecordKey::Ended(number));
             }
-            let session =
-                Session { checkouts: BTreeSet::new(), idle_since_ms: None, ..theirs.clone() };
+            let session = Session {
+                checkouts: BTreeSet::new(),
+                idle_since_ms: None,
+                silent_since_ms: None,
+                ..theirs.clone()
+            };
             let holder = Holder::clone(&session.holder);
             self.sessions.insert(id, session);
             self.happened(Happening::Opened { session: id, holder });

@@ -85,7 +85,11 @@ impl Ledger {
                 }
                 RecordKey::Pool(id) => ledger.pools.restore(*id, codec::decode_pool(&value)?),
                 RecordKey::Session(id) => {
-                    ledger.sessions.insert(*id, codec::decode_session(&value)?);
+                    let session = codec::decode_session(&value)?;
+                    if session.silent_since_ms.is_some() {
+                        ledger.suspects.insert(*id);
+                    }
+                    ledger.sessions.insert(*id, session);
                 }
                 RecordKey::Checkout(id) => {
                     ledger.checkouts.insert(*id, codec::decode_checkout(&value)?);
@@ -207,6 +211,8 @@ impl Ledger {
         }
         let by_session: usize = self.sessions.values().map(|open| open.checkouts.len()).sum();
         assert_eq!(by_session, live);
+        let marked = self.sessions.iter().filter(|(_, open)| open.silent_since_ms.is_some());
+        assert!(marked.map(|(id, _)| id).eq(&self.suspects), "the suspects are others");
         if self.rules.counts() {
             let mut rules = self.rules.emptied();
             for (pool, weight) in self.weights() {

@@ -236,6 +236,16 @@ impl Conversation {
                 let silence = if disconnect { Silence::Disconnect } else { Silence::Lease };
                 Ok(self.apply(Command::End { session, term, silence }))
             }
+            "suspect" => {
+                let session = words::session_id(first.word(0)?.parse()?);
+                let term = first.keys.get("term").map_or(Ok(self.at.term), |t| t.parse())?;
+                let since_ms = first.word(1)?.parse()?;
+                Ok(self.apply(Command::Suspect { session, term, since_ms }))
+            }
+            "unsuspect" => {
+                let session = words::session_id(first.word(0)?.parse()?);
+                Ok(self.apply(Command::Unsuspect { session }))
+            }
             "show" => self.show(first.word(0)?),
             "revoke" => {
                 let reason = first.keys.get("because").map_or("", String::as_str);

@@ -72,6 +72,7 @@ scripts!(
     soonest_expiring_first,
     supersede,
     supersede_later,
+    suspects,
     tokens,
     unacknowledged,
     uncounted,

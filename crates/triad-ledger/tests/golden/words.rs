@@ -139,7 +139,9 @@ pub fn session(id: SessionId, session: &Session) -> String {
     let holds = if held.is_empty() { " nothing" } else { &held };
     let holder = format!("{}@{}", session.holder.user, session.holder.host);
     let since = instant(session.opened_ms);
-    format!("{}: {holder}, opened {since}, holds{holds}", named(&id.to_string()))
+    let silent = session.silent_since_ms.map(|since| format!(", not heard since {since} ms"));
+    let silent = silent.unwrap_or_default();
+    format!("{}: {holder}, opened {since}, holds{holds}{silent}", named(&id.to_string()))
 }
 
 pub fn checkout(id: u64, checkout: &Checkout, ledger: &Ledger) -> String {

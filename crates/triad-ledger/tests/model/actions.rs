@@ -108,6 +108,14 @@ pub enum Rich {
         session: u8,
         since: Option<u8>,
     },
+    Suspect {
+        session: u8,
+        terms_ago: u8,
+        silent: u8,
+    },
+    Unsuspect {
+        session: u8,
+    },
     Revoke {
         pick: u8,
         block: u8,
@@ -213,6 +221,10 @@ fn rich() -> impl Strategy<Value = Rich> {
             .prop_map(|(session, items, days)| Rich::Borrow { session, items, days }),
         2 => (session(), prop::option::of(any::<u8>()))
             .prop_map(|(session, since)| Rich::Idle { session, since }),
+        1 => (session(), 0u8..2, any::<u8>()).prop_map(
+            |(session, terms_ago, silent)| Rich::Suspect { session, terms_ago, silent }
+        ),
+        1 => session().prop_map(|session| Rich::Unsuspect { session }),
         1 => (any::<u8>(), 0u8..4).prop_map(|(pick, block)| Rich::Revoke { pick, block }),
         1 => any::<u8>().prop_map(|pick| Rich::MarkLost { pick }),
         3 => (0u16..300).prop_map(|ms| Rich::Time { ms }),
@@ -461,6 +473,12 @@ impl Scribe {
                 let since_ms = since.map(|ms| self.at.cluster_ms.saturating_sub(ms.into()));
                 Command::Idle { session: self.session(*session), since_ms }
             }
+            Rich::Suspect { session, terms_ago, silent } => Command::Suspect {
+                session: self.session(*session),
+                term: self.at.term.saturating_sub((*terms_ago).into()),
+                since_ms: self.at.cluster_ms.saturating_sub((*silent).into()),
+            },
+            Rich::Unsuspect { session } => Command::Unsuspect { session: self.session(*session) },
             Rich::Revoke { pick, block } => {
                 let (reason, block_ms) = (label("because"), u64::from(*block) * 40);
                 Command::Revoke { checkout: some(pick), reason, block_ms }
