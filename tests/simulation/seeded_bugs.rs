@@ -37,6 +37,7 @@ pub fn put_in(name: &str) -> Result<(), String> {
         "loans-end-with-session" => ledger::switch_on(ledger::Mutation::LoansEndWithSession),
         "late-answer-forgotten" => ledger::switch_on(ledger::Mutation::LateAnswerForgotten),
         "due-loans-forgotten" => server::switch_on(server::Mutation::DueLoansForgotten),
+        "suspect-heard-at-once" => server::switch_on(server::Mutation::SuspectHeardAtOnce),
         "unknown-end-is-refused" => server::switch_on(server::Mutation::UnknownEndIsRefused),
         "own-clock-is-date" => raft::switch_on(raft::Mutation::OwnClockIsDate),
         "kept-though-ended" => client::switch_on(client::Mutation::KeptThoughEnded),

@@ -370,17 +370,21 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let after = session_token(&request.page_token)?;
         let rows = page_rows(request.page_size);
+        let now = self.node.now();
         let (freshness, (sessions, next_page_token)) = self
             .read(|ledger| {
                 let mut last = String::new();
+                let cluster_ms = now.of(ledger).cluster_ms;
                 let page = ledger.sessions(after).take(rows).map(|(id, session)| {
                     last = id.to_string();
+                    let silent_since_ms = session.silent_since_ms.unwrap_or(cluster_ms);
                     v1::SessionInfo {
                         session_id: id.to_string(),
                         holder: Some(convert::holder_to_wire(&session.holder)),
                         lease_ms: session.lease_ms,
                         checkouts: session.checkouts.len() as u32,
                         opened_ms: session.opened_ms,
+                        silent_ms: cluster_ms.saturating_sub(silent_since_ms),
                     }
                 });
                 let page: Vec<_> = page.collect();

@@ -152,7 +152,7 @@ async fn serve(node: &Arc<Node>, term: u64) {
             node.sessions(|sessions| sessions.mark_suspects(marks));
             let (by_date, by_time, written_ms, suspects) = node.consensus.read(|ledger| {
                 let (by_date, by_time) = (ledger.next_due_ms(), ledger.next_due_cluster_ms());
-                (by_date, by_time, ledger.at().cluster_ms, ledger.has_suspects())
+                (by_date, by_time, ledger.at().cluster_ms, ledger.suspect_count() > 0)
             });
             let cluster_ms = node.consensus.cluster_ms();
             let unwritten = Duration::from_millis(cluster_ms.saturating_sub(written_ms));

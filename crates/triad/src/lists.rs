@@ -151,6 +151,7 @@ pub fn session_table(sessions: &[SessionInfo]) -> Table {
         Column::number("CHECKOUTS"),
         Column::length("LEASE"),
         Column::instant("OPENED"),
+        Column::length("SILENT"),
     ];
     let mut table = Table::new(&columns);
     for session in sessions {
@@ -164,6 +165,7 @@ pub fn session_table(sessions: &[SessionInfo]) -> Table {
             session.checkouts.into(),
             session.lease_ms.into(),
             Cell::unless_zero(session.opened_ms),
+            Cell::unless_zero(session.silent_ms),
         ]);
     }
     table

@@ -7,10 +7,10 @@
 use super::*;
 
 impl Ledger {
-    /// Whether any session is marked. Their time runs in cluster time, which a
+    /// How many sessions are marked. Their time runs in cluster time, which a
     /// leader then writes down now and then, lest it begin anew with the next.
-    pub fn has_suspects(&self) -> bool {
-        !self.suspects.is_empty()
+    pub fn suspect_count(&self) -> usize {
+        self.suspects.len()
     }
 
     /// The leader of `term` has not heard of the session since `since_ms`. Void

@@ -45,6 +45,7 @@ metrics! {
     SYNCS = Histogram "triad_log_sync_seconds" [] "What each sync of the log to this node's disk took.";
     SESSIONS = Gauge "triad_sessions" [] "Sessions that are open in the ledger.";
     LEASES = Gauge "triad_leases" [] "On the leader: sessions whose heartbeats it watches.";
+    SUSPECTS = Gauge "triad_suspects" [] "Sessions whose heartbeats are missing, two or more, and that are marked so in the ledger.";
     STREAMS = Gauge "triad_session_streams" [] "Streams of sessions that are open to this node.";
     CHECKOUTS = Gauge "triad_checkouts" [] "Checkouts that are held.";
     ENDS = Counter "triad_session_ends_total" ["reason"] "Sessions that ended: closed by the client, lease (nothing heard), disconnect (the process died), other.";
@@ -86,14 +87,16 @@ pub(super) fn text(web: &Web) -> String {
     told.metric(&COMMITS).counted(&node.meters.commits.counted());
     told.metric(&SYNCS).counted(&consensus.sync_times());
     let date_ms = consensus.date_ms();
-    let (features, sessions, checkouts, licenses, policy) = consensus.read(|ledger| {
+    let (features, sessions, suspects, checkouts, licenses, policy) = consensus.read(|ledger| {
         let features = usage::by_feature(ledger, date_ms);
+        let (sessions, suspects) = (ledger.session_count(), ledger.suspect_count());
         let policy = ledger.policy().map_or(0, |policy| policy.version);
         let licenses = ledger.licenses().count();
-        (features, ledger.session_count(), ledger.checkout_count(), licenses, policy)
+        (features, sessions, suspects, ledger.checkout_count(), licenses, policy)
     });
     told.metric(&SESSIONS).is(sessions);
     told.metric(&LEASES).is_some(node.sessions(|sessions| sessions.len()));
+    told.metric(&SUSPECTS).is(suspects);
     told.metric(&STREAMS).is(node.desk.streams());
     told.metric(&CHECKOUTS).is(checkouts);
     tally(&mut told, &node.meters.tally());
