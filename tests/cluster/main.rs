@@ -29,3 +29,4 @@ mod session_bounds;
 mod taking_back;
 mod ten_thousand;
 mod tokens;
+mod upgrade;

@@ -14,7 +14,7 @@ use triad_tests::{Cluster, Holders, Options, wait};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// `triad node ...` under way.
-fn spawned(cluster: &Cluster, arguments: &str) -> Child {
+pub(super) fn spawned(cluster: &Cluster, arguments: &str) -> Child {
     let mut command = cluster.command(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true).spawn().unwrap()
@@ -28,14 +28,14 @@ async fn done(child: Child) -> String {
 }
 
 /// Where the directory of a node that joins is made.
-async fn made(cluster: &Cluster, name: &str) -> PathBuf {
+pub(super) async fn made(cluster: &Cluster, name: &str) -> PathBuf {
     let directory = cluster.folder().join(name);
     let look = async || directory.join("data/joining").exists().then_some(()).ok_or(String::new());
     wait::until("its directory is made", LIMIT, look).await;
     directory
 }
 
-async fn is_whole(cluster: &Cluster, nodes: usize) {
+pub(super) async fn is_whole(cluster: &Cluster, nodes: usize) {
     let look = async || {
         let status = cluster.triad("status").await;
         let healthy = format!("Healthy: {nodes} of {nodes} nodes");

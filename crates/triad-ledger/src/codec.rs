@@ -25,6 +25,7 @@ pub(crate) use tokens::{decode_token, encode_token};
 use core::ops::RangeInclusive;
 
 use crate::names::NameError;
+use crate::rules::rules_known;
 
 /// Bytes that are not what they should be. On a node's own disk this means
 /// damage or a newer version's data; it is never skipped.
@@ -37,6 +38,20 @@ pub enum CodecError {
     /// know.
     #[error("{0} is missing or unknown")]
     Unknown(&'static str),
+    /// A command that is not in any rules that this program knows.
+    #[error("a command that this program, which knows rules up to {known}, does not know")]
+    UnknownCommand {
+        /// The newest rules that this program knows.
+        known: u32,
+    },
+    /// What these bytes are of needs newer rules than this program knows.
+    #[error("rules {needed} are in use, and this program knows rules up to {known}")]
+    NewerRules {
+        /// The rules that are needed.
+        needed: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
     /// A name that would never have been accepted.
     #[error("bad name: {0}")]
     Name(#[from] NameError),
@@ -69,6 +84,13 @@ pub enum CodecError {
     Counters,
 }
 
+impl CodecError {
+    /// Whether the bytes are as a newer version writes them, and not damaged.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, CodecError::UnknownCommand { .. } | CodecError::NewerRules { .. })
+    }
+}
+
 type Result<T> = core::result::Result<T, CodecError>;
 
 pub(crate) fn counted(
@@ -77,4 +99,10 @@ pub(crate) fn counted(
     allowed: RangeInclusive<usize>,
 ) -> Result<()> {
     if allowed.contains(&found) { Ok(()) } else { Err(CodecError::Count { what, found, allowed }) }
+}
+
+/// Refuses what came with newer rules than this program knows.
+pub(crate) fn since_rules(needed: u32) -> Result<()> {
+    let known = rules_known();
+    if needed <= known { Ok(()) } else { Err(CodecError::NewerRules { needed, known }) }
 }

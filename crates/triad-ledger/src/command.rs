@@ -306,6 +306,12 @@ pub enum Command {
         /// What is asked for; none of these.
         command: Box<Command>,
     },
+    /// From now on these rules are in use. Void unless they are newer than those
+    /// that are; see [`crate::RULES`].
+    RaiseRules {
+        /// At most [`crate::RULES`].
+        rules: u32,
+    },
     /// Lets time pass: what is due is done.
     Tick,
     /// States what the state hash was after the entry at `index`. A node whose
@@ -388,7 +394,7 @@ pub enum Outcome {
         /// Whether it was open until now.
         was_open: bool,
     },
-    /// The command came from an earlier term and did nothing.
+    /// The command came from an earlier term, or too late, and did nothing.
     Void,
     /// A license is in force.
     Installed {

@@ -37,6 +37,7 @@ use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
 use crate::rulebook::Rulebook;
+use crate::rules::{RULES, RULES_MIN};
 use crate::sessions::{Receipts, Seen, Session};
 use crate::shares::{ClaimId, Weight};
 use crate::tokens::{Actor, Tokens};
@@ -113,7 +114,7 @@ struct Freed {
 }
 
 /// The counters and clocks that belong to no record of their own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) at: At,
     pub(crate) last_checkout: u64,
@@ -122,6 +123,23 @@ pub(crate) struct Meta {
     pub(crate) chain: ChainHash,
     pub(crate) last_ticket: u64,
     pub(crate) epoch: Epoch,
+    /// The rules in use.
+    pub(crate) rules: u32,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Meta {
+            at: At::default(),
+            last_checkout: 0,
+            last_pool: 0,
+            last_event: 0,
+            chain: ChainHash::default(),
+            last_ticket: 0,
+            epoch: Epoch::default(),
+            rules: RULES_MIN,
+        }
+    }
 }
 
 /// The epoch, and how things stood when it began. All 0 in a cluster of nodes
@@ -244,8 +262,19 @@ impl Ledger {
                 Ok(Outcome::Noted)
             }
             Command::By { token, command } => self.obey_for(*token, command),
+            Command::RaiseRules { rules } => Ok(self.raise_rules(*rules)),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }
+    }
+
+    /// Nothing of newer rules is read from a log, so a ledger is never told of any.
+    fn raise_rules(&mut self, rules: u32) -> Outcome {
+        assert!(rules <= RULES, "rules {rules} are not known");
+        if rules <= self.meta.rules {
+            return Outcome::Void;
+        }
+        self.meta.rules = rules;
+        Outcome::Noted
     }
 
     /// Moves both clocks on, never back, and does what has come due.

@@ -36,6 +36,7 @@ mod record;
 mod reservations;
 pub mod rights;
 mod rulebook;
+mod rules;
 mod sessions;
 mod shares;
 mod takeover;
@@ -55,6 +56,9 @@ pub use ledger::{Asked, Checkout, HeldItem, Ledger, Stay, Step, Verdict};
 pub use pools::{Pool, PoolKey};
 pub use queue::Waiting;
 pub use record::{Change, RecordKey, StateHash};
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub use rules::know_rules;
+pub use rules::{RULES, RULES_MIN, rules_known};
 pub use sessions::Session;
 pub use takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
 pub use tokens::{Actor, Role, TOKENS_MAX, Token, TokenHash, TokenId};

@@ -12,7 +12,7 @@ use openraft::storage::RaftLogStorage;
 use openraft::{Config, Instant as _, SnapshotPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use triad_ledger::{Answer, Command, Ledger, StateHash};
+use triad_ledger::{Answer, Command, Ledger, StateHash, rules_known};
 use triad_proto::net::{ClientTls, SharedNetwork};
 use triad_proto::v1::peer_service_server::PeerServiceServer;
 
@@ -35,6 +35,7 @@ use crate::membership::{self, Removed};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
 use crate::proposer::{Proposer, Request, Timekeeper};
+use crate::rules::{self, Outdated, PeerRules};
 use crate::runtime;
 use crate::saved;
 use crate::simulation::Simulation;
@@ -197,6 +198,9 @@ pub struct MemberView {
     pub answered_ago: Option<Duration>,
     /// Its wall clock less ours, ms.
     pub clock_offset_ms: Option<i64>,
+    /// The newest rules that it can apply, as it said last. Of other nodes only their
+    /// leader knows.
+    pub rules: Option<u32>,
 }
 
 /// A node that has not answered the leader for this long counts as away.
@@ -246,8 +250,10 @@ struct Inner {
     image: ImageWriter,
     history: History,
     memory: Arc<Memory>,
+    outdated: Arc<Outdated>,
     removed: Removed,
     confirmed: Arc<Confirmed>,
+    peer_rules: Arc<PeerRules>,
     clocks: Arc<PeerClocks>,
     timekeeper: Arc<Timekeeper>,
     health: Arc<Health>,
@@ -284,6 +290,7 @@ impl Consensus {
         let machine = open_machine(&image_folder, &mut options)?;
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
+        check_readable(&log, &shared)?;
         match options.origin {
             Origin::Alone => alone::go_on(&log, &machine, options.node_id).await?,
             Origin::Restored => saved::begin(&log, &machine, options.node_id).await?,
@@ -303,6 +310,7 @@ impl Consensus {
             health.clone(),
         );
         let (removed, confirmed) = (peers.removed.clone(), peers.confirmed.clone());
+        let peer_rules = peers.rules.clone();
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
         let fetching = peers.clone();
         let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
@@ -339,7 +347,7 @@ impl Consensus {
         let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
         tokio::spawn(proposer.run(queue));
 
-        let memory = Arc::new(Memory::new());
+        let (memory, outdated) = (Arc::new(Memory::new()), Arc::new(Outdated::new()));
         let service = Service {
             raft: raft.clone(),
             cluster_id,
@@ -348,6 +356,7 @@ impl Consensus {
             heard,
             health: health.clone(),
             memory: memory.clone(),
+            outdated: outdated.clone(),
             certified,
             lost,
             history: history.clone(),
@@ -367,8 +376,10 @@ impl Consensus {
             image,
             history,
             memory,
+            outdated,
             removed,
             confirmed,
+            peer_rules,
             clocks,
             timekeeper,
             health,
@@ -546,6 +557,10 @@ impl Consensus {
                 matched_index: matched.and_then(|id| id.as_ref()).map(|id| id.index()),
                 answered_ago: answered.and_then(|at| at.as_ref()).map(|at| at.elapsed()),
                 clock_offset_ms: offsets.get(id).copied(),
+                rules: match *id == self.0.node_id {
+                    true => Some(rules_known()),
+                    false => self.0.peer_rules.of(*id),
+                },
             }
         };
         ClusterView {
@@ -555,6 +570,15 @@ impl Consensus {
             members: metrics.membership_config.nodes().map(member).collect(),
             quorum_ago: metrics.last_quorum_acked.as_ref().map(|at| at.elapsed()),
         }
+    }
+
+    /// The newest rules that every node can apply, those included that only learn;
+    /// `None` while one of them has not said so lately. For the leader alone.
+    pub fn common_rules(&self) -> Option<u32> {
+        let own = self.0.node_id;
+        let members = self.view().members;
+        let said = members.iter().map(|m| m.rules.filter(|_| m.node_id == own || m.answers()));
+        rules::common(said)
     }
 
     /// What it took to write the log down, each time.
@@ -603,7 +627,7 @@ impl Consensus {
     }
 
     /// Resolves when the node must stop: its disk failed, its ledger differs,
-    /// its log lacks what it confirmed, it was removed from the cluster, or
+    /// its log lacks what it confirmed, it is too old for its cluster, it was removed from the cluster, or
     /// consensus died. The process must then exit with an error.
     pub async fn failure(&self) -> String {
         let mut metrics = self.0.raft.server_metrics();
@@ -621,6 +645,7 @@ impl Consensus {
             error = self.0.log.failed() => error.to_string(),
             error = self.0.image.failure() => error.to_string(),
             forgotten = self.0.memory.forgotten() => forgotten.to_string(),
+            outdated = self.0.outdated.found() => outdated,
             () = self.0.removed.for_good(&self.0.raft) => {
                 "another node took this node's place, or it was removed: it takes part no longer. \
                  Stop it for good, and remove its data"
@@ -684,6 +709,13 @@ async fn check_reach(
     }
     let what = format!("it ends at entry {applied}, and the log was purged up to entry {purged}");
     Err(ImageError::Damaged { path: image_folder.to_owned(), what }.into())
+}
+
+/// Everything that the ledger has yet to apply is of rules that this program knows.
+/// Raft would find out as well, but after the node has said that it is ready.
+fn check_readable(log: &LogStore, shared: &Shared) -> Result<(), LogError> {
+    let first = shared.state().applied.map_or(0, |id| id.index() + 1);
+    log.check_readable(first)
 }
 
 /// Whose files these are.

@@ -24,6 +24,7 @@ use self::events::SledEvents;
 pub use self::forgery::forge_event;
 pub(crate) use self::whole::WholeImage;
 use crate::history::{EventStore, Kept, Part, Retention};
+use crate::rules::REMEDY;
 use crate::types::{
     LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id, encode_membership,
 };
@@ -83,6 +84,14 @@ pub enum ImageError {
         /// The image's folder.
         path: PathBuf,
         /// What does not fit.
+        what: String,
+    },
+    /// It is whole, and of newer rules than this program knows.
+    #[error("{}: {what}; {REMEDY}", path.display())]
+    Newer {
+        /// The image's folder, or the snapshot's file.
+        path: PathBuf,
+        /// By what it is known.
         what: String,
     },
     /// It is whole, but of another cluster: whatever is in it, it is not this

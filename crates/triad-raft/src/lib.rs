@@ -40,6 +40,7 @@ pub mod mutation;
 mod network;
 mod peers;
 mod proposer;
+mod rules;
 mod runtime;
 mod saved;
 mod simulation;

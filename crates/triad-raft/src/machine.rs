@@ -156,9 +156,12 @@ impl Machine {
         if disk.list(folder).map_err(store)?.iter().any(|name| name == PENDING) {
             let bytes = read_file(&*disk, &folder.join(PENDING))
                 .map_err(|source| ImageError::Store { path: folder.join(PENDING), source })?;
-            let opened = SnapshotFrames::open(&bytes).map_err(|error| ImageError::Damaged {
-                path: folder.join(PENDING),
-                what: error.to_string(),
+            let opened = SnapshotFrames::open(&bytes).map_err(|error| {
+                let (path, what) = (folder.join(PENDING), error.to_string());
+                match error.is_newer() {
+                    true => ImageError::Newer { path, what },
+                    false => ImageError::Damaged { path, what },
+                }
             })?;
             ImageError::unless_own(&folder.join(PENDING), &opened.cluster_id, cluster_id)?;
             image.replace(&opened.image().1)?;
@@ -168,7 +171,10 @@ impl Machine {
         let loaded = image.load()?;
         let damaged = |what: String| ImageError::Damaged { path: folder.to_owned(), what };
         let ledger =
-            Ledger::from_records(loaded.records).map_err(|error| damaged(error.to_string()))?;
+            Ledger::from_records(loaded.records).map_err(|error| match error.is_newer() {
+                true => ImageError::Newer { path: folder.to_owned(), what: error.to_string() },
+                false => damaged(error.to_string()),
+            })?;
         if loaded.applied.is_some() && ledger.state_hash() != loaded.hash {
             let what = format!("hash {} found, {} written", ledger.state_hash(), loaded.hash);
             return Err(damaged(what));

@@ -13,6 +13,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Instant as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use triad_ledger::Ledger;
 
 use crate::consensus::{ClusterView, Consensus, MemberView, QUORUM_LEASE_MAX};
 use crate::leadership::Leadership;
@@ -75,6 +76,19 @@ pub enum ChangeError {
         /// A majority of them.
         needed: usize,
     },
+    /// The node that is to take part cannot apply what is agreed.
+    #[error(
+        "{name} runs an older version of Triad, which knows rules up to {known}, and rules \
+         {in_use} are in use; it was not taken in"
+    )]
+    Outdated {
+        /// The node.
+        name: String,
+        /// The newest rules that it knows.
+        known: u32,
+        /// The rules of the ledger.
+        in_use: u32,
+    },
     /// Another change is under way.
     #[error("another change of the nodes is under way")]
     Busy,
@@ -115,6 +129,7 @@ impl Consensus {
                         continue;
                     }
                     Some(joining) if !joining.is_voter => {
+                        self.refuse_outdated(joining).await?;
                         let progress = progress(joining, &view);
                         tell(progress);
                         if progress != JoinProgress::Voting {
@@ -140,11 +155,22 @@ impl Consensus {
     ///
     /// See [`ChangeError`].
     pub async fn teach(&self, node_id: u64, member: Member) -> Result<(), ChangeError> {
-        let is_known = self.view().members.iter().any(|known| known.node_id == node_id);
-        match is_known {
-            true => Ok(()),
-            false => completed(self.raft().add_learner(node_id, member, false)).await,
+        let view = self.view();
+        match view.members.iter().find(|known| known.node_id == node_id) {
+            Some(known) => self.refuse_outdated(known).await,
+            None => completed(self.raft().add_learner(node_id, member, false)).await,
         }
+    }
+
+    /// Lets a node learn no more that cannot apply what it learns. It says so when it is
+    /// first reached, and stops by itself.
+    async fn refuse_outdated(&self, learner: &MemberView) -> Result<(), ChangeError> {
+        let in_use = self.read(Ledger::rules);
+        let Some(known) = learner.rules.filter(|known| *known < in_use && !learner.is_voter) else {
+            return Ok(());
+        };
+        self.forget_learner(learner.node_id).await?;
+        Err(ChangeError::Outdated { name: learner.member.name.clone(), known, in_use })
     }
 
     /// Teaches a node no more that has no vote, and forgets what it confirmed: it may come back

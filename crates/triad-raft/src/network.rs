@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryFutureExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
@@ -36,6 +36,7 @@ use crate::filling::part_from_wire;
 use crate::health::{DiskHealth, Health};
 use crate::history::Part;
 use crate::membership::Removed;
+use crate::rules::PeerRules;
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
     Member, TypeConfig, Vote, entry_to_wire, log_id_from_wire, log_id_to_wire, membership_to_wire,
@@ -77,6 +78,7 @@ pub(crate) struct Peers {
     pub(crate) removed: Removed,
     health: Arc<Health>,
     pub(crate) confirmed: Arc<Confirmed>,
+    pub(crate) rules: Arc<PeerRules>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
 
@@ -89,8 +91,18 @@ impl Peers {
         clocks: Arc<PeerClocks>,
         health: Arc<Health>,
     ) -> Self {
-        let (removed, confirmed, channels) = Default::default();
-        Peers { cluster_id, node_id, network, tls, clocks, removed, health, confirmed, channels }
+        Peers {
+            cluster_id,
+            node_id,
+            network,
+            tls,
+            clocks,
+            removed: Removed::default(),
+            health,
+            confirmed: Arc::default(),
+            rules: Arc::default(),
+            channels: Arc::default(),
+        }
     }
 
     /// A part of a peer's history.
@@ -133,6 +145,7 @@ impl Peers {
             failures: 0,
             removed: self.removed.clone(),
             confirmed: self.confirmed.clone(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -157,6 +170,7 @@ pub(crate) struct PeerClient {
     failures: usize,
     removed: Removed,
     confirmed: Arc<Confirmed>,
+    rules: Arc<PeerRules>,
 }
 
 impl PeerClient {
@@ -243,7 +257,10 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                 append_to_wire(request, confirmed.index(peer, &vote))
             }));
             let mut client = self.client.clone();
-            let opened = self.call(option.hard_ttl(), client.append(request)).await;
+            let opening = client
+                .append(request)
+                .inspect_ok(|response| self.rules.heard(peer, response.metadata()));
+            let opened = self.call(option.hard_ttl(), opening).await;
             self.pause_if_away(opened.as_ref().map(|_| ())).await;
             let responses = opened?;
             let (clocks, confirmed) = (self.clocks.clone(), self.confirmed.clone());

@@ -26,6 +26,7 @@ use crate::history::History;
 use crate::machine::Machine;
 use crate::membership;
 use crate::network::{CLUSTER_KEY, FROM_KEY, TO_KEY};
+use crate::rules::{self, Outdated};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotFrames};
 use crate::types::{
     StoredMembership, TypeConfig, entry_from_wire, log_id_from_wire, log_id_to_wire,
@@ -45,6 +46,7 @@ pub(crate) struct Service {
     pub(crate) heard: Arc<Heard>,
     pub(crate) health: Arc<Health>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) outdated: Arc<Outdated>,
     /// Whether peers prove who they are by certificate.
     pub(crate) certified: bool,
     /// Told of a peer whose connection its kernel closed under an open stream.
@@ -146,6 +148,7 @@ impl PeerService for Service {
             ended: false,
             closed,
             lost: self.lost.clone(),
+            outdated: self.outdated.clone(),
         };
         let (clocks, heard, memory) =
             (self.clocks.clone(), self.heard.clone(), self.memory.clone());
@@ -175,7 +178,9 @@ impl PeerService for Service {
                 disk_full: disk.is_full,
             })
         });
-        Ok(Response::new(Box::pin(responses)))
+        let mut response: Response<Self::AppendStream> = Response::new(Box::pin(responses));
+        rules::say(response.metadata_mut());
+        Ok(response)
     }
 
     async fn vote(
@@ -244,7 +249,12 @@ impl PeerService for Service {
         }
         // Checked before Raft sees it: Raft takes a failed installation for a
         // broken disk.
-        SnapshotFrames::open(&frames.0.concat()).map_err(|error| missing(&error.to_string()))?;
+        SnapshotFrames::open(&frames.0.concat()).map_err(|error| {
+            if error.is_newer() {
+                self.outdated.note(&error);
+            }
+            missing(&error.to_string())
+        })?;
         let snapshot = Snapshot { meta, snapshot: frames };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         let vote = Some(vote_to_wire(&answer.vote));
@@ -290,6 +300,7 @@ struct Requests {
     ended: bool,
     closed: Option<Arc<PeerClosed>>,
     lost: mpsc::Sender<u64>,
+    outdated: Arc<Outdated>,
 }
 
 impl Stream for Requests {
@@ -310,6 +321,9 @@ impl Stream for Requests {
         };
         if let Err(error) = &next {
             tracing::error!(from = self.from, %error, "an append that cannot be read");
+            if error.is_newer() {
+                self.outdated.note(error);
+            }
         }
         Poll::Ready(next.ok())
     }

@@ -49,6 +49,13 @@ pub(crate) enum SnapshotError {
     Hash { found: StateHash, announced: StateHash },
 }
 
+impl SnapshotError {
+    /// Whether it is as a newer version writes them, and not damaged.
+    pub(crate) fn is_newer(&self) -> bool {
+        matches!(self, SnapshotError::Ledger(error) if error.is_newer())
+    }
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct FrameMessage {
     #[prost(message, optional, tag = "1")]

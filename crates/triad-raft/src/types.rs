@@ -130,6 +130,13 @@ pub enum EntryError {
     Missing(&'static str),
 }
 
+impl EntryError {
+    /// Whether the bytes are as a newer version writes them, and not damaged.
+    pub(crate) fn is_newer(&self) -> bool {
+        matches!(self, EntryError::Commands(error) if error.is_newer())
+    }
+}
+
 type Decoded<T> = Result<T, EntryError>;
 
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {

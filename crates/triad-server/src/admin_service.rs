@@ -168,6 +168,7 @@ impl Node {
             warnings: self.warnings(),
             pair: self.pair.as_ref().map(|pair| pair.status(self)),
             vitals: Some(self.vitals().to_wire()),
+            rules: self.consensus.read(Ledger::rules),
         }
     }
 
@@ -225,6 +226,7 @@ impl Node {
             lag: matched.map_or(0, |matched| view.last_index.saturating_sub(matched)),
             clock_offset_ms: member.clock_offset_ms.unwrap_or(0),
             clock_skew_ms: skew_ms(&self.consensus, member),
+            rules: member.rules.unwrap_or(0),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::Place;
 use crate::node::{Node, heartbeat};
 use crate::pair;
+use crate::raising;
 use crate::restoring;
 use crate::sessions::{Known, Sessions};
 
@@ -49,6 +50,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             promote(&node, now);
             tokio::select! {
                 () = serve(&node, now.term) => {}
+                () = raising::run(&node) => {}
                 () = until_changed(&mut leadership, now) => {}
                 () = must_not_serve(&node) => node.follow(),
             }

@@ -35,6 +35,7 @@ pub mod node_spec;
 pub mod office;
 mod pair;
 mod policy_admin;
+mod raising;
 mod reload;
 mod restoring;
 mod rotation;

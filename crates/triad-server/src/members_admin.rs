@@ -190,6 +190,11 @@ fn refusal(node: &Node, error: &ChangeError) -> Refusal {
         }
         ChangeError::NoQuorum { .. } => Refusal::because(Reason::NoQuorum, error.to_string())
             .with_remedy("see \"triad status\"; start the missing nodes or mend the network"),
+        ChangeError::Outdated { .. } => Refusal::because(Reason::InvalidRequest, error.to_string())
+            .with_remedy(
+                "install the version of Triad there that the other nodes run, start it, and ask \
+                 again: see docs/how-to/upgrade.md",
+            ),
         ChangeError::Busy => Refusal::because(Reason::Overloaded, error.to_string())
             .with_remedy("ask again in a few seconds"),
         ChangeError::Unknown => Refusal::because(Reason::Deadline, error.to_string()),

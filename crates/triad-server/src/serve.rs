@@ -230,6 +230,26 @@ pub enum Ended {
     Again,
 }
 
+/// Names the rules up to which this program behaves as if it knew no newer ones; in
+/// builds for tests only.
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+const EMULATED_RULES_VARIABLE: &str = "TRIAD_EMULATE_RULES";
+
+/// Behaves as the older version that the environment asks for.
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+fn emulate_older() -> Result<(), ServeError> {
+    let Some(asked) = std::env::var_os(EMULATED_RULES_VARIABLE) else { return Ok(()) };
+    let rules = asked.to_str().and_then(|text| text.parse().ok());
+    let rules =
+        rules.filter(|rules| (triad_ledger::RULES_MIN..=triad_ledger::RULES).contains(rules));
+    let rules = rules.ok_or_else(|| {
+        ServeError::Failed(format!("{EMULATED_RULES_VARIABLE}: no rules that this program knows"))
+    })?;
+    triad_ledger::know_rules(rules);
+    tracing::warn!(rules, "behaving as an older version");
+    Ok(())
+}
+
 /// Like [`serve`], on a given network, until `stop` resolves.
 ///
 /// # Errors
@@ -242,6 +262,8 @@ pub async fn serve_until(
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, ServeError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+    #[cfg(all(feature = "seeded-bugs", debug_assertions))]
+    emulate_older()?;
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));
     check_hostid(&config)?;
     let certificates = Certificates::load(&config, wall.clone())?;

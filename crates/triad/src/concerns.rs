@@ -24,6 +24,8 @@ const DISK_WARN_BYTES: u64 = 256 << 20;
 const DISK_ERR_BYTES: u64 = 32 << 20;
 /// A follower that is busy trails by hundreds, one that is in trouble by more.
 const LAG_WARN_ENTRIES: u64 = 10_000;
+/// The rules of the first version, which says nothing of rules.
+const RULES_MIN: u32 = 1;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +109,7 @@ pub fn concerns(
     }
     concerns.extend(license(view));
     concerns.extend(versions(heard));
+    concerns.extend(rules(view, heard));
     concerns.sort_by_key(|concern| std::cmp::Reverse(concern.severity));
     concerns
 }
@@ -185,6 +188,42 @@ fn versions(heard: &[&StatusResponse]) -> Option<Concern> {
             versions.into_iter().collect::<Vec<_>>().join(", ")
         ),
         remedy: "upgrade the others too, one after the other".to_owned(),
+    })
+}
+
+/// The rules of the log that are in use.
+pub fn rules_in_use(heard: &[&StatusResponse]) -> u32 {
+    heard.iter().map(|status| status.rules).max().unwrap_or(0).max(RULES_MIN)
+}
+
+/// The newest rules that a node can apply: by its own word, or else by its leader's.
+fn rules_known(node: &NodeStatus, heard: &[&StatusResponse]) -> Option<u32> {
+    let said = |status: &StatusResponse| {
+        let of_it = status.nodes.iter().find(|known| known.node_id == node.node_id);
+        of_it.map_or(0, |known| known.rules)
+    };
+    match heard.iter().find(|status| status.node_id == node.node_id) {
+        // One that says nothing of it is of the first version.
+        Some(own) => Some(said(own).max(RULES_MIN)),
+        None => Some(node.rules).filter(|rules| *rules > 0),
+    }
+}
+
+/// An upgrade that is not finished.
+fn rules(view: &StatusResponse, heard: &[&StatusResponse]) -> Option<Concern> {
+    let in_use = rules_in_use(heard);
+    let newest = view.nodes.iter().filter_map(|node| rules_known(node, heard)).max()?;
+    let older = |node: &&NodeStatus| rules_known(node, heard).is_some_and(|known| known < newest);
+    let older: Vec<&str> = view.nodes.iter().filter(older).map(|node| node.name.as_str()).collect();
+    (in_use < newest && !older.is_empty()).then(|| Concern {
+        severity: Severity::Note,
+        node: String::new(),
+        what: format!(
+            "rules {in_use} of {newest}: {} still {} an older version",
+            older.join(", "),
+            if older.len() == 1 { "runs" } else { "run" }
+        ),
+        remedy: "upgrade that host too: newer rules are used once every node knows them".to_owned(),
     })
 }
 
@@ -277,6 +316,31 @@ mod tests {
             "NOTE the nodes run different versions: 0.1.0, 0.2.0",
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn an_upgrade_that_is_not_finished_names_who_is_behind() {
+        let knows = |status: &mut StatusResponse, rules: [u32; 2]| {
+            status.nodes.iter_mut().zip(rules).for_each(|(node, rules)| node.rules = rules);
+        };
+        let found = told(|leader, follower| {
+            (leader.rules, follower.rules) = (1, 1);
+            knows(leader, [2, 1]);
+            knows(follower, [0, 1]);
+        });
+        assert_eq!(found, ["NOTE rules 1 of 2: lic-b still runs an older version"]);
+        // The first version says nothing of it at all.
+        let found = told(|leader, _| {
+            leader.rules = 1;
+            knows(leader, [2, 0]);
+        });
+        assert_eq!(found, ["NOTE rules 1 of 2: lic-b still runs an older version"]);
+        let found = told(|leader, follower| {
+            (leader.rules, follower.rules) = (1, 1);
+            knows(leader, [2, 2]);
+            knows(follower, [0, 2]);
+        });
+        assert_eq!(found, [""; 0], "the leader is about to raise them");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use triad_proto::v1::StatusResponse;
 use crate::args::watching::DoctorArguments;
 use crate::clock;
 use crate::cluster::Cluster;
-use crate::concerns::{Concern, Severity, ending};
+use crate::concerns::{Concern, Severity, ending, rules_in_use};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -227,6 +227,7 @@ fn ledgers(verdict: &Verdict) -> Finding {
 
 fn of_concern(concern: &Concern) -> Finding {
     let about = [
+        ("older version", "versions"),
         ("certificate", "certificates"),
         ("clock", "clocks"),
         ("disk", "disk"),
@@ -262,8 +263,9 @@ fn well(view: &StatusResponse, heard: &[&StatusResponse], concerns: &[Concern]) 
         let what = format!("the first {}", ending(ends, view.date_ms));
         findings.push(Finding::well("certificates", what));
     }
-    if is_fine("versions") {
-        findings.push(Finding::well("versions", format!("all run {}", view.version)));
+    if is_fine("version") {
+        let what = format!("all run {}, rules {}", view.version, rules_in_use(heard));
+        findings.push(Finding::well("versions", what));
     }
     let license = view.vitals.as_ref().map_or(0, |vitals| vitals.license_expires_ms);
     if is_fine("the license of") {

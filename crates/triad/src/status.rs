@@ -7,7 +7,7 @@ use triad_proto::v1::{NodeStatus, Role, StatusResponse};
 
 use crate::args::OutputFormat;
 use crate::cluster::Cluster;
-use crate::concerns::{Concern, Severity, ending};
+use crate::concerns::{Concern, Severity, ending, rules_in_use};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -111,7 +111,8 @@ fn as_text(verdict: &Verdict, answers: &[Answer], wide: bool) -> String {
         return text;
     };
     let _ = write!(text, "\n{}", node_table(view, &heard, answers).for_people(wide));
-    let _ = write!(text, "\n{}", holdings(view, verdict.ledgers));
+    let rules = rules_in_use(&heard);
+    let _ = write!(text, "\n{}", holdings(view, verdict.ledgers, rules));
     // Of the nodes that nobody names the addresses are all that is known.
     let known = |address: &str| view.nodes.iter().any(|node| node.client_address == address);
     for answer in answers.iter().filter(|answer| !known(&answer.address)) {
@@ -191,7 +192,7 @@ fn left(ends_ms: u64, date_ms: u64) -> String {
     }
 }
 
-fn holdings(view: &StatusResponse, ledgers: Ledgers) -> String {
+fn holdings(view: &StatusResponse, ledgers: Ledgers, rules: u32) -> String {
     let ledgers = match ledgers {
         Ledgers::NotCompared => "ledgers not compared, no two stood at one index".to_owned(),
         Ledgers::Equal { nodes, index } => format!("ledgers equal on {nodes} nodes at {index}"),
@@ -207,7 +208,7 @@ fn holdings(view: &StatusResponse, ledgers: Ledgers) -> String {
         ),
     };
     format!(
-        "{}, {}; {ledgers}\n{license}\ncluster {}, date {}\n",
+        "{}, {}; {ledgers}\n{license}\ncluster {}, date {}, rules {rules}\n",
         counted(view.sessions, "session"),
         counted(view.checkouts, "checkout"),
         printable(&view.cluster_id),
@@ -288,7 +289,7 @@ lic-c  follower     7     1203   0    +0 ms  1157 d 9 h   5 GiB      1 h     lic
 
 1 session, 40 checkouts; ledgers not compared, no two stood at one index
 the first license to end is that of solver: it ends in 2314 d 19 h, 2033-03-26
-cluster tc-1, date 2026-11-23 14:05:09Z
+cluster tc-1, date 2026-11-23 14:05:09Z, rules 1
 ";
         assert_eq!(text, expected);
         let json = as_json(&verdict(&answers), &answers);

@@ -243,6 +243,8 @@ impl Model {
             | Command::RevokeToken { .. }
             | Command::NoteUse { .. }
             | Command::NoteDeed { .. } => Reply::Noted,
+            // Which rules are in use is not asked about either.
+            Command::RaiseRules { .. } => Reply::Noted,
             Command::MarkLost { .. } | Command::Tick | Command::Compare { .. } => Reply::Noted,
         }
     }

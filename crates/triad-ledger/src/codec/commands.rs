@@ -12,13 +12,14 @@ use super::records::{
     LicenseMessage, decode_checkout, decode_session, encode_checkout, encode_session,
 };
 use super::tokens::{role, role_code, token_hash, token_id};
-use super::{CodecError, Result, counted};
+use super::{CodecError, Result, counted, since_rules};
 use crate::command::{Command, HOSTIDS_MAX, ITEMS_MAX, QueueWait};
 use crate::ledger::Stay;
 use crate::names::{CheckoutId, FeatureName, Label, PoolId, RequestId};
 use crate::policy::{GROUPS_MAX, MEMBERS_MAX, RULES_MAX};
 use crate::record::{RecordKey, StateHash};
 use crate::rights::LINES_MAX;
+use crate::rules::{RULES, rules_known};
 use crate::takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,7 +32,8 @@ struct BatchMessage {
 struct CommandMessage {
     #[prost(
         oneof = "Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, \
+                24, 25"
     )]
     kind: Option<Kind>,
 }
@@ -87,6 +89,9 @@ enum Kind {
     NoteDeed(String),
     #[prost(message, tag = "22")]
     By(Box<ByMessage>),
+    /// The rules.
+    #[prost(uint32, tag = "23")]
+    RaiseRules(u32),
     #[prost(message, tag = "24")]
     Suspect(SuspectMessage),
     #[prost(message, tag = "25")]
@@ -343,7 +348,7 @@ struct CompareMessage {
 /// If a checkout has no items or more than [`ITEMS_MAX`], or a license more
 /// than [`LINES_MAX`] lines, or a policy more than [`RULES_MAX`] rules,
 /// [`GROUPS_MAX`] groups or [`MEMBERS_MAX`] members, or a client more than
-/// [`HOSTIDS_MAX`] host ids. Once in the log no node could read it again, so it
+/// [`HOSTIDS_MAX`] host ids, or the rules are not known. Once in the log no node could read it again, so it
 /// must not get there; the edge refuses it.
 pub fn encode_commands(commands: &[Command]) -> Vec<u8> {
     for command in commands {
@@ -371,6 +376,7 @@ fn assert_readable(command: &Command) {
             let sessions = takeover.session_count();
             assert!(sessions <= TAKEOVER_SESSIONS_MAX, "{sessions} sessions");
         }
+        Command::RaiseRules { rules } => assert!(*rules <= RULES, "rules {rules}"),
         Command::SetPolicy { policy } => {
             assert!(policy.rules.len() <= RULES_MAX, "{} rules", policy.rules.len());
             let groups = policy.groups.len() + policy.host_groups.len();
@@ -486,6 +492,7 @@ impl From<&Command> for CommandMessage {
                 token: token.0.to_vec(),
                 command: Some(Box::new((&**command).into())),
             })),
+            Command::RaiseRules { rules } => Kind::RaiseRules(*rules),
             Command::Tick => Kind::Tick(TickMessage {}),
             Command::Compare { index, hash } => {
                 Kind::Compare(CompareMessage { index: *index, hash: hash.0.to_vec() })
@@ -499,7 +506,8 @@ impl TryFrom<CommandMessage> for Command {
     type Error = CodecError;
 
     fn try_from(m: CommandMessage) -> Result<Self> {
-        Ok(match m.kind.ok_or(CodecError::Unknown("command"))? {
+        let unknown = CodecError::UnknownCommand { known: rules_known() };
+        Ok(match m.kind.ok_or(unknown)? {
             Kind::Open(m) => Command::Open {
                 session: session(&m.session)?,
                 holder: m.holder.unwrap_or_default().try_into()?,
@@ -586,6 +594,10 @@ impl TryFrom<CommandMessage> for Command {
                 }
                 Command::By { token, command: Box::new(message.try_into()?) }
             }
+            Kind::RaiseRules(rules) => {
+                since_rules(rules)?;
+                Command::RaiseRules { rules }
+            }
             Kind::Tick(TickMessage {}) => Command::Tick,
             Kind::Compare(m) => Command::Compare {
                 index: m.index,
@@ -607,7 +619,19 @@ mod tests {
     #[test]
     fn an_unknown_command_is_refused_not_skipped() {
         let bytes = BatchMessage { commands: vec![CommandMessage { kind: None }] }.encode_to_vec();
-        assert_eq!(decode_commands(&bytes), Err(CodecError::Unknown("command")));
+        let error = decode_commands(&bytes).expect_err("it is not known");
+        assert_eq!(error, CodecError::UnknownCommand { known: RULES });
+        assert!(error.is_newer());
+    }
+
+    #[test]
+    fn newer_rules_are_refused_before_they_are_applied() {
+        let raise = |rules| written(&Command::RaiseRules { rules });
+        assert_eq!(decode_commands(&raise(RULES)), Ok(vec![Command::RaiseRules { rules: RULES }]));
+        let (needed, known) = (RULES + 1, RULES);
+        let error = decode_commands(&raise(needed)).expect_err("it is not known");
+        assert_eq!(error, CodecError::NewerRules { needed, known });
+        assert!(error.is_newer());
     }
 
     fn checkout(items: usize) -> Command {

@@ -11,7 +11,7 @@ use super::parts::{
     AtMessage, HeldTokensMessage, HolderMessage, list, seats, session, unlist, version,
 };
 use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
-use super::{CodecError, Result, counted};
+use super::{CodecError, Result, counted, since_rules};
 use crate::command::{Answer, HeldTokens, Holder};
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, Epoch, HeldItem, Meta, Stay};
@@ -19,6 +19,7 @@ use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
 use crate::rights::{About, LICENSES_MAX, LINES_MAX, License, Line, Terms};
+use crate::rules::RULES_MIN;
 use crate::sessions::{Receipts, Session};
 
 /// What all lines of all licenses together can give one pool. So sums over
@@ -42,6 +43,9 @@ struct MetaMessage {
     /// Absent in epoch 0.
     #[prost(message, optional, tag = "7")]
     epoch: Option<EpochMessage>,
+    /// 0 means 1: the first version has no number.
+    #[prost(uint32, tag = "8")]
+    rules: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,12 +80,14 @@ pub(crate) fn encode_meta(meta: &Meta) -> Vec<u8> {
             last_event: meta.epoch.last_event,
             adopted: meta.epoch.adopted,
         }),
+        rules: if meta.rules == RULES_MIN { 0 } else { meta.rules },
     };
     m.encode_to_vec()
 }
 
 pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
     let m = MetaMessage::decode(bytes)?;
+    since_rules(m.rules)?;
     Ok(Meta {
         at: m.at.unwrap_or_default().into(),
         last_checkout: m.last_checkout,
@@ -97,6 +103,7 @@ pub(crate) fn decode_meta(bytes: &[u8]) -> Result<Meta> {
             last_event: m.last_event,
             adopted: m.adopted,
         }),
+        rules: m.rules.max(RULES_MIN),
     })
 }
 

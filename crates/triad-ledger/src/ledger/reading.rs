@@ -9,6 +9,12 @@ impl Ledger {
         self.meta.at
     }
 
+    /// The rules in use, see [`crate::RULES`]. What came with newer ones is neither
+    /// done nor asked for.
+    pub fn rules(&self) -> u32 {
+        self.meta.rules
+    }
+
     /// The licenses in force.
     pub fn licenses(&self) -> impl Iterator<Item = &License> {
         self.licenses.values()

@@ -279,6 +279,10 @@ impl Conversation {
             "untoken" => Ok(self.apply(Command::RevokeToken { token: token_id(first.word(0)?) })),
             "founding" => Ok(self.apply(Command::FoundToken { hash: token_hash(first.word(0)?) })),
             "uses" => Ok(self.apply(Command::NoteUse { token: token_id(first.word(0)?) })),
+            "raise" => {
+                let raised = self.apply(Command::RaiseRules { rules: first.word(0)?.parse()? });
+                Ok(raised.replacen("it was said in another term", "they are not newer", 1))
+            }
             "deed" => Ok(self.apply(Command::NoteDeed { what: Label::parse(first.word(0)?)? })),
             "by" => {
                 self.acting = Some(token_id(first.word(0)?));
@@ -365,6 +369,7 @@ impl Conversation {
                 });
                 tokens.collect()
             }
+            "rules" => vec![format!("rules {}", ledger.rules())],
             "hash" => {
                 let chain: String = self.chain.0.iter().map(|byte| format!("{byte:02x}")).collect();
                 vec![format!("state {}", ledger.state_hash()), format!("chain {chain}")]

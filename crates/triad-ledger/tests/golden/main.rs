@@ -66,6 +66,7 @@ scripts!(
     renewal,
     resume,
     revoke,
+    rules,
     serials,
     session_taken,
     sharing,

@@ -12,7 +12,7 @@ use triad_ledger::policy::{
 };
 use triad_ledger::rights::{About, License, Line, Share, Terms, TokenCost};
 use triad_ledger::{
-    At, Command, Holder, Item, QueueWait, Role, Silence, StateHash, TokenHash, TokenId,
+    At, Command, Holder, Item, QueueWait, RULES, Role, Silence, StateHash, TokenHash, TokenId,
 };
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -143,6 +143,9 @@ pub enum Rich {
         what: Box<Rich>,
     },
     Deed,
+    Raise {
+        rules: u8,
+    },
 }
 
 /// A rule: what, how much, for which feature and for whom.
@@ -228,6 +231,7 @@ fn rich() -> impl Strategy<Value = Rich> {
         1 => (any::<u8>(), 0u8..4).prop_map(|(pick, block)| Rich::Revoke { pick, block }),
         1 => any::<u8>().prop_map(|pick| Rich::MarkLost { pick }),
         3 => (0u16..300).prop_map(|ms| Rich::Time { ms }),
+        1 => (0..=RULES as u8).prop_map(|rules| Rich::Raise { rules }),
         2 => administering(),
     ]
 }
@@ -497,6 +501,7 @@ impl Scribe {
                 let command = Box::new(self.rich(what, granted));
                 Command::By { token: token_id(*who), command }
             }
+            Rich::Raise { rules } => Command::RaiseRules { rules: u32::from(*rules) },
             Rich::Deed => Command::NoteDeed { what: label("drained") },
             Rich::Time { ms } => {
                 self.at.cluster_ms += u64::from(*ms);

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use triad_ledger::{
-    At, CodecError, Command, Ledger, RecordKey, decode_commands, decode_event, encode_commands,
-    encode_event,
+    At, CodecError, Command, Ledger, RULES, RULES_MIN, RecordKey, decode_commands, decode_event,
+    encode_commands, encode_event,
 };
 
 use crate::actions::{Scribe, histories};
@@ -158,6 +158,22 @@ fn numbers_that_would_be_given_out_again_are_refused() {
     let end = (RecordKey::Ended(u64::MAX).to_bytes(), [&[10, 16], [9; 16].as_slice()].concat());
     let with_end = records.iter().cloned().chain([end]);
     assert_eq!(Ledger::from_records(with_end).err(), Some(CodecError::Counters));
+}
+
+/// A ledger of newer rules is not read: this program would not do with it what the
+/// others do. One that says nothing is of the first.
+#[test]
+fn a_ledger_of_newer_rules_is_refused() {
+    let mut ledger = Ledger::default();
+    ledger.apply(At { index: 1, ..At::default() }, &Command::Tick).expect("nothing to deny");
+    assert_eq!(ledger.rules(), RULES_MIN);
+    let of_rules = |rules: u32| {
+        let record = |(key, value): (Vec<u8>, Vec<u8>)| (key, with_number(&value, 8, rules.into()));
+        Ledger::from_records(ledger.records().map(record)).map(|ledger| ledger.rules())
+    };
+    assert_eq!(of_rules(RULES), Ok(RULES));
+    let (needed, known) = (RULES + 1, RULES);
+    assert_eq!(of_rules(needed), Err(CodecError::NewerRules { needed, known }));
 }
 
 #[test]

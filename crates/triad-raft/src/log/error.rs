@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::rules::REMEDY;
+
 /// Why the log cannot go on. Every variant names the place; none is worth a retry on the same
 /// open log: the first one is final, and the node must stop.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -127,6 +129,15 @@ pub enum LogError {
         /// What was read.
         what: String,
         /// Why it was refused.
+        reason: String,
+    },
+
+    /// An entry of newer rules than this program knows.
+    #[error("{what}: {reason}; {REMEDY}")]
+    Newer {
+        /// What was read.
+        what: String,
+        /// By what it is known.
         reason: String,
     },
 

@@ -22,8 +22,8 @@ use super::view::{Piece, View};
 use super::writer::{Log, LogOptions};
 use crate::disk::Disk;
 use crate::types::{
-    Entry, LogId, TypeConfig, Vote, decode_entry, decode_log_id, decode_vote, encode_entry,
-    encode_log_id, encode_vote,
+    Entry, EntryError, LogId, TypeConfig, Vote, decode_entry, decode_log_id, decode_vote,
+    encode_entry, encode_log_id, encode_vote,
 };
 
 /// The entries that one message to a peer carries: long enough to catch up quickly, short enough
@@ -204,6 +204,16 @@ impl LogStore {
         self.failure().map_or(Ok(()), Err)
     }
 
+    /// Whether every entry from `first` on can be read; a part at a time.
+    pub(crate) fn check_readable(&self, first: u64) -> Result<(), LogError> {
+        let mut next = first;
+        loop {
+            let entries = self.read(next..u64::MAX, LIMITED_READ_BYTES)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            next = last.log_id.index() + 1;
+        }
+    }
+
     /// Cold entries are read in place: they are few, short and mostly in the kernel's cache.
     fn read(&self, range: std::ops::Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
         self.check()?;
@@ -234,13 +244,18 @@ fn read_view(log: &Log) -> Result<View, LogError> {
     Ok(view)
 }
 
-fn decode<T, E: std::fmt::Display>(
+fn decode<T>(
     bytes: &[u8],
     what: &str,
-    decoder: impl FnOnce(&[u8]) -> Result<T, E>,
+    decoder: impl FnOnce(&[u8]) -> Result<T, EntryError>,
 ) -> Result<T, LogError> {
-    decoder(bytes)
-        .map_err(|error| LogError::Undecodable { what: what.to_owned(), reason: error.to_string() })
+    decoder(bytes).map_err(|error| {
+        let (what, reason) = (what.to_owned(), error.to_string());
+        match error.is_newer() {
+            true => LogError::Newer { what, reason },
+            false => LogError::Undecodable { what, reason },
+        }
+    })
 }
 
 fn position(log_id: &LogId) -> Position {

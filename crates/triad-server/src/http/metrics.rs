@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use triad_ledger::{Ledger, rules_known};
 use triad_raft::{ClusterView, Consensus, MemberView};
 
 use super::Web;
@@ -32,6 +33,8 @@ metrics! {
     LEADER = Gauge "triad_raft_leader" [] "1 on the node that leads and serves; else 0.";
     LEADER_KNOWN = Gauge "triad_raft_leader_known" [] "1 while this node knows who leads; else 0.";
     TERM = Gauge "triad_raft_term" [] "The term of Raft.";
+    RULES = Gauge "triad_rules" [] "The rules of the log that are in use.";
+    RULES_KNOWN = Gauge "triad_rules_known" [] "The newest rules that this node can apply; more than triad_rules while an upgrade is unfinished.";
     LAST_INDEX = Gauge "triad_raft_last_index" [] "The last entry in this node's log.";
     APPLIED_INDEX = Gauge "triad_raft_applied_index" [] "The last entry that this node's ledger has applied.";
     QUORUM_AGE = Gauge "triad_raft_quorum_age_seconds" [] "On the leader: how long ago a quorum last confirmed it.";
@@ -120,6 +123,8 @@ fn raft(told: &mut Exposition, consensus: &Consensus, view: &ClusterView) {
     told.metric(&LEADER).is(view.leadership.serving);
     told.metric(&LEADER_KNOWN).is(leader.is_some());
     told.metric(&TERM).is(view.leadership.term);
+    told.metric(&RULES).is(u64::from(consensus.read(Ledger::rules)));
+    told.metric(&RULES_KNOWN).is(u64::from(rules_known()));
     told.metric(&LAST_INDEX).is(view.last_index);
     told.metric(&APPLIED_INDEX).is(view.applied_index);
     told.metric(&QUORUM_AGE).is_some(view.quorum_ago.map(|ago| ago.as_secs_f64()));

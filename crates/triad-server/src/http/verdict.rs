@@ -126,6 +126,7 @@ impl Node {
         if let Some(free) = vitals.disk_free_bytes.filter(|free| *free < ROOM_MIN_BYTES) {
             warnings.push(format!("The disk of this node has {} left.", bytes(free)));
         }
+        warnings.extend(self.unraised());
         for member in self.consensus.view().members {
             let skew_ms = crate::vitals::skew_ms(&self.consensus, &member).unwrap_or(0);
             if skew_ms.unsigned_abs() > SKEW_MAX_MS {

@@ -1,0 +1,48 @@
+//! The rules of the log: which commands stand in it, and what they do.
+//!
+//! Nodes of two versions share a log only while both would do the same with every
+//! entry. So whatever changes that has a number, each program knows the rules up to
+//! some number, and the ledger keeps the rules in use. They are raised by a command in
+//! the log, [`crate::Command::RaiseRules`], once every node knows the next, and never
+//! lowered. A program that meets rules that it does not know stops before it applies
+//! them.
+
+/// The oldest rules that this program can apply.
+pub const RULES_MIN: u32 = 1;
+/// The newest. 2: how long a session has been silent is in the log.
+pub const RULES: u32 = 2;
+
+/// The newest rules that this program can apply: [`RULES`].
+#[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
+pub const fn rules_known() -> u32 {
+    RULES
+}
+
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+mod older {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{RULES, RULES_MIN};
+
+    static KNOWN: AtomicU32 = AtomicU32::new(RULES);
+
+    /// The newest rules that this program can apply: [`RULES`], unless it was told
+    /// to behave as an older one.
+    pub fn rules_known() -> u32 {
+        KNOWN.load(Ordering::Relaxed)
+    }
+
+    /// From now on this process is one that knows no newer rules, as an older version
+    /// would.
+    ///
+    /// # Panics
+    ///
+    /// If this program does not know them either.
+    pub fn know_rules(rules: u32) {
+        assert!((RULES_MIN..=RULES).contains(&rules), "rules {rules} are not known");
+        KNOWN.store(rules, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+pub use older::{know_rules, rules_known};
