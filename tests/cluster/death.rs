@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, timeout};
+use triad_proto::v1::ListSessionsRequest;
 use triad_tests::holders::holder_process;
 use triad_tests::node::signal_child;
+use triad_tests::wait::until;
 use triad_tests::{Cluster, Options};
 
 const LEASE: Duration = Duration::from_secs(4);
@@ -52,4 +54,34 @@ async fn frozen_process() {
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("was lost"), "{said}");
+}
+
+/// P5, and no more than it: a process that hung before the leader died keeps its
+/// seat for what is left of its lease, not for another one under the new leader.
+#[tokio::test]
+async fn frozen_process_and_dead_leader() {
+    const LONG: Duration = Duration::from_secs(9);
+    let beat = LONG / 6;
+    let options = Options { lease: LONG, disconnect_grace: GRACE, ..Options::default() };
+    let mut cluster = Cluster::start(options).await;
+    let process = holder_process(&cluster).await;
+    let frozen = Instant::now();
+    signal_child(&process, Signal::STOP);
+    let leader = cluster.leader().await;
+    let look = async || {
+        let request = cluster.authorized(ListSessionsRequest::default());
+        let answer = cluster.admin(leader).list_sessions(request).await;
+        let answer = answer.map_err(|status| status.to_string())?.into_inner();
+        let is_marked = answer.sessions.iter().any(|session| session.silent_ms > 0);
+        is_marked.then_some(()).ok_or(format!("{:?}", answer.sessions))
+    };
+    until("the log says that the session is silent", LIMIT, look).await;
+    println!("a frozen process is a suspect after {:.1?}", frozen.elapsed());
+    cluster.nodes[leader].kill9().await;
+    cluster.until_checkouts(0, LIMIT).await;
+    let took = frozen.elapsed();
+    println!("its seat is free after {took:.1?}, of a lease of {LONG:?}");
+    assert!(took >= LONG - beat - Duration::from_millis(100), "{took:?}");
+    // Another lease would end two beats and a lease after it was frozen, at the least.
+    assert!(took <= LONG + beat * 2, "{took:?}");
 }

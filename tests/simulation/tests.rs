@@ -33,12 +33,13 @@ const BUGS: [(&str, u64, u64); 14] = [
 /// Bugs that hide among the other faults: which kinds show them, a seed that found
 /// it when this was written, and how many seeds it may take. Without `--only` most
 /// take between ten and forty.
-const AIMED_BUGS: [(&str, &str, u64, u64); 5] = [
+const AIMED_BUGS: [(&str, &str, u64, u64); 6] = [
     ("heartbeat-without-quorum", "StrandedLeader", 1, 10),
     ("kept-though-ended", "RevokedWhileAway", 1, 10),
     ("open-does-not-refresh", "BriefReturn", 1, 10),
     ("own-clock-is-date", "WallClock", 1, 10),
     ("retry-is-new", "RevokedWhileAway", 3, 10),
+    ("suspect-heard-at-once", "BriefReturn,Kill", 1, 10),
 ];
 
 fn simulate(arguments: &[&str]) -> Output {

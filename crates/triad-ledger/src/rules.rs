@@ -9,8 +9,11 @@
 
 /// The oldest rules that this program can apply.
 pub const RULES_MIN: u32 = 1;
-/// The newest. 2: how long a session has been silent is in the log.
-pub const RULES: u32 = 2;
+/// The newest.
+pub const RULES: u32 = SUSPECTS_SINCE;
+/// With these, how long a session has been silent is in the log:
+/// [`crate::Command::Suspect`] and [`crate::Command::Unsuspect`].
+pub const SUSPECTS_SINCE: u32 = 2;
 
 /// The newest rules that this program can apply: [`RULES`].
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use triad_ledger::{Answer, Command, Outcome, Session, Silence, Waiting, names::SessionId};
+use triad_ledger::names::SessionId;
+use triad_ledger::{Answer, Command, Ledger, Outcome, SUSPECTS_SINCE, Session, Silence, Waiting};
 use triad_raft::{Leadership, QUORUM_LEASE_MAX};
 
 use crate::mutation::{self, Mutation};
@@ -173,8 +174,8 @@ async fn serve(node: &Arc<Node>, term: u64) {
 }
 
 /// Whether every node knows what a suspect is.
-fn may_mark(_node: &Node) -> bool {
-    true
+fn may_mark(node: &Node) -> bool {
+    node.consensus.read(Ledger::rules) >= SUSPECTS_SINCE
 }
 
 /// Says in the log who has been silent for how long.

@@ -19,7 +19,7 @@ use crate::names::{CheckoutId, FeatureName, Label, PoolId, RequestId};
 use crate::policy::{GROUPS_MAX, MEMBERS_MAX, RULES_MAX};
 use crate::record::{RecordKey, StateHash};
 use crate::rights::LINES_MAX;
-use crate::rules::{RULES, rules_known};
+use crate::rules::{RULES, SUSPECTS_SINCE, rules_known};
 use crate::takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -506,8 +506,8 @@ impl TryFrom<CommandMessage> for Command {
     type Error = CodecError;
 
     fn try_from(m: CommandMessage) -> Result<Self> {
-        let unknown = CodecError::UnknownCommand { known: rules_known() };
-        Ok(match m.kind.ok_or(unknown)? {
+        let unknown = || CodecError::UnknownCommand { known: rules_known() };
+        Ok(match m.kind.ok_or_else(unknown)? {
             Kind::Open(m) => Command::Open {
                 session: session(&m.session)?,
                 holder: m.holder.unwrap_or_default().try_into()?,
@@ -564,6 +564,9 @@ impl TryFrom<CommandMessage> for Command {
                 term: m.term,
                 silence: silence(m.silence)?,
             },
+            Kind::Suspect(_) | Kind::Unsuspect(_) if rules_known() < SUSPECTS_SINCE => {
+                return Err(unknown());
+            }
             Kind::Suspect(m) => Command::Suspect {
                 session: session(&m.session)?,
                 term: m.term,
