@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use triad_ledger::{decode_commands, encode_commands};
 
 use crate::record::{self, Header, Kind};
-use crate::sessions::{Heard, Sessions};
+use crate::sessions::{Fallen, Heard, Known, Sessions};
 use crate::site::{self, POOLS, Site};
 
 /// Others that hold a seat, or have a session.
@@ -111,7 +111,14 @@ fn record_decode() {
 }
 
 fn table(now: Instant) -> Sessions {
-    let open = (0..OTHERS).map(|n| (site::other(n), LEASE, None));
+    let known = |n| Known {
+        id: site::other(n),
+        lease: LEASE,
+        beat: LEASE / 6,
+        address: None,
+        silent: None,
+    };
+    let open = (0..OTHERS).map(known);
     Sessions::promoted(open, Duration::ZERO, Duration::from_secs(2), now)
 }
 
@@ -133,9 +140,9 @@ fn tick() {
     let interval = LEASE + LEASE / 64;
     let heard = now + LEASE / 2;
     (0..OTHERS).for_each(|n| assert_eq!(sessions.heard(site::other(n), heard), Heard::Kept));
-    let silent = measured(|| {
+    let fallen = measured(|| {
         sessions.tick(interval, now + interval);
-        sessions.silent(now + interval)
+        sessions.fallen(now + interval)
     });
-    assert!(silent.is_empty());
+    assert_eq!(fallen, Fallen::default());
 }
