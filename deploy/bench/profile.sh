@@ -44,13 +44,13 @@ leader="$(nodes | awk 'NR == 1 {print $2}')"
 
 # By the clock of the processor: virtual machines often have no hardware counters. The stacks are
 # unwound by the program's own tables, so that it need not be built for this.
-perf record --quiet -e cpu-clock -F 199 --call-graph dwarf,16384 -p "$leader" \
+perf record --quiet -e cpu-clock -F 199 --call-graph dwarf,65528 -p "$leader" \
     -o "$work/perf.data" -- sleep "$sampled"
 wait "$bench" || true
 bench=
 cat "$work/bench.txt"
 
 perf script --no-inline -i "$work/perf.data" 2>/dev/null | inferno-collapse-perf >"$work/folded.txt"
-inferno-flamegraph --title "the leader under W2, $clients clients" --minwidth 0.3 \
-    <"$work/folded.txt" >"$out"
-echo "$out: $(awk '{n += $NF} END {print n}' "$work/folded.txt") samples"
+inferno-flamegraph --title "the leader under W2, $clients clients" --countname ns \
+    --minwidth 0.3 <"$work/folded.txt" >"$out"
+awk -v out="$out" '{ns += $NF} END {printf "%s: %.1f s of processor\n", out, ns / 1e9}' "$work/folded.txt"
