@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the tools that the tests and .ci/run use and that are missing, outside the tree:
 # a Python with gRPC (the client in tests/python), buf (the proto style), cargo-deny (the
-# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks,
-# cargo-fuzz (tests/fuzz), cargo-cyclonedx (deploy/sbom.sh), and what makes packages, images and the
+# dependencies), the system's tools with which tests/faults breaks networks, disks and clocks, valgrind
+# (tests/instructions), cargo-fuzz (tests/fuzz), cargo-cyclonedx (deploy/sbom.sh), and what makes packages, images and the
 # book, and tries them (tests/deploy). Quiet when all is there; without a network it says what is
 # missing and goes on.
 # With TRIAD_REQUIRE=all the tests then fail rather than skip.
@@ -79,6 +79,9 @@ install_tmux() { apt tmux; }
 quick_install() {
     (cd "$tools" && CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo install --debug --quiet --locked --root "$tools" "$@")
 }
+# What counts instructions (tests/instructions).
+has_valgrind() { valgrind --version; }
+install_valgrind() { apt valgrind; }
 has_cargo_deb() { "$tools/bin/cargo-deb" --version; }
 install_cargo_deb() { quick_install cargo-deb --version 3.8.0; }
 has_cargo_rpm() { "$tools/bin/cargo-generate-rpm" --version; }
@@ -118,6 +121,7 @@ ensure "tools of the lab" has_lab install_lab
 ensure "a browser and axe-core" has_browser install_browser
 ensure tmux has_tmux install_tmux
 ensure promtool has_promtool install_promtool
+ensure valgrind has_valgrind install_valgrind
 ensure cargo-deny has_deny install_deny
 ensure cargo-fuzz has_fuzz install_fuzz
 ensure cargo-cyclonedx has_sbom install_sbom
