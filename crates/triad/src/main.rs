@@ -108,7 +108,9 @@ fn main() -> ExitCode {
     let typed = typed.map(|id| id.as_str().to_owned()).collect();
     let settings = Settings::new(arguments.global, typed);
     let again = || Arguments::from_arg_matches(&matches).map(|arguments| arguments.verb).ok();
-    let exit = match settings.output.accepts(&arguments.verb) {
+    let is_measured = matches!(&arguments.verb, Verb::Bench(bench) if bench.local);
+    let one_tls = if is_measured { Ok(()) } else { settings.one_tls() };
+    let exit = match one_tls.and_then(|()| settings.output.accepts(&arguments.verb)) {
         Ok(()) => start(&settings, arguments.verb, again),
         Err(failure) => Err(failure),
     };
