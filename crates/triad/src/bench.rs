@@ -46,7 +46,7 @@ const FILES_BESIDES: u64 = 128;
 /// Runs the benchmark.
 pub async fn run(settings: &Settings, arguments: &BenchArguments) -> Result<Exit, Failure> {
     if arguments.license_terms {
-        settings.output.document(&license_terms(settings).await?)?;
+        settings.output.document(&license_terms(settings, arguments).await?)?;
         return Ok(Exit::Ok);
     }
     let parts = arguments.workload.iter().flat_map(|workload| workload.parts(arguments));

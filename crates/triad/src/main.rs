@@ -125,13 +125,22 @@ fn main() -> ExitCode {
 }
 
 /// One thread serves every verb: a node's work is measured to be faster so on
-/// small machines, and the other verbs only wait.
+/// small machines, and the other verbs only wait; but a benchmark of a large
+/// machine may need more.
 fn start(
     settings: &Settings,
     verb: Verb,
     again: impl Fn() -> Option<Verb>,
 ) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut builder = match &verb {
+        Verb::Bench(bench) if bench.threads > 1 => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(bench.threads.into());
+            builder
+        }
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "cannot start the runtime", source })?;

@@ -226,10 +226,9 @@ mod tests {
         let listener = network.bind("127.0.0.1:0").await.unwrap();
         let listening = listener.local_addr().unwrap();
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        let first =
-            async |addresses| first_that_answers(&Sources::default(), addresses, deadline).await;
-        assert!(first(&[refusing, listening]).await.is_ok());
-        let error = first(&[refusing, refusing]).await.unwrap_err();
+        let any = Sources::default();
+        assert!(first_that_answers(&any, &[refusing, listening], deadline).await.is_ok());
+        let error = first_that_answers(&any, &[refusing, refusing], deadline).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 

@@ -34,6 +34,13 @@ pub struct BenchArguments {
     /// How long to measure; by default as long as the workload is known for
     #[arg(long, value_parser = duration::parse, value_name = "TIME")]
     pub duration: Option<Duration>,
+    /// End when each client has done so many cycles, or heartbeats of w4a, however long that takes;
+    /// for w1 3,000
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+    pub cycles: Option<u32>,
+    /// How many pools there are to draw from, of 1,000
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "NUMBER")]
+    pub pools: u32,
     /// How long to run before measuring; 2s, for w4b 15s
     #[arg(long = "warm-up", alias = "warmup", value_parser = duration::parse, value_name = "TIME")]
     pub warm_up: Option<Duration>,
@@ -50,6 +57,9 @@ pub struct BenchArguments {
     /// How often each session of w4b is heard
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "TIME")]
     pub beat: Duration,
+    /// How many processors the load generator may keep busy
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "NUMBER")]
+    pub threads: u16,
     /// Also count the leader's system calls for each cycle, by strace, in a second go
     #[arg(long, requires = "local")]
     pub syscalls: bool,

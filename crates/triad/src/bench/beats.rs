@@ -21,7 +21,7 @@ use super::processes::rss_kib;
 use super::progress::{Goal, Progress};
 use super::report::Run;
 use super::site::Site;
-use super::spent::Spent;
+use super::spent::{Spent, Watched};
 use super::wire::{Session, Way};
 use super::workload::Part;
 
@@ -37,24 +37,29 @@ pub async fn run(
     let open = |_, session| async move { Ok(session) };
     let sessions = way.each(settings, part.clients, Duration::ZERO, open).await?;
     let tally = Arc::new(Tally::new());
+    let watched = Spent::prepare(site).await?;
     let window = Window::after(part.warm_up, part.duration);
+    let beats_max = arguments.cycles.map_or(u64::MAX, u64::from);
     let working = sessions.into_iter().map(|session| {
         let tally = tally.clone();
-        tokio::spawn(beat_on(session, window, tally))
+        tokio::spawn(beat_on(session, window, beats_max, tally))
     });
-    let working: Vec<_> = working.collect();
-    let spent = measure(site, settings, part, window).await?;
-    join_all(working).await;
-    tell(run, part, &tally, spent);
+    let working = tokio::spawn(join_all(working.collect::<Vec<_>>()));
+    let spent = measure(settings, part, window, watched, working).await;
+    tell(run, &tally, spent);
     run.seats_left = Some(site.seats_in_use().await?);
     Ok(())
 }
 
-async fn beat_on(mut session: Session, window: Window, tally: Arc<Tally>) {
-    while Instant::now() < window.until {
+async fn beat_on(mut session: Session, window: Window, beats_max: u64, tally: Arc<Tally>) {
+    let mut beats = 0;
+    while Instant::now() < window.until && beats < beats_max {
         let began = Instant::now();
         match session.beat().await {
-            Ok(()) if window.has(began, Instant::now()) => tally.beats.add(began.elapsed()),
+            Ok(()) if window.has(began, Instant::now()) => {
+                beats += 1;
+                tally.beats.add(began.elapsed());
+            }
             Ok(()) => {}
             Err(status) => return tally.errors.add_status(&status),
         }
@@ -91,13 +96,15 @@ pub async fn idle(
         }
     };
     let working = way.each(settings, part.clients, lease, begin).await?;
+    let watched = Spent::prepare(site).await?;
     let measured = Window::after(part.warm_up, part.duration);
     open.send_replace(Some(measured));
-    let spent = measure(site, settings, part, measured).await?;
+    let ending = tokio::time::sleep_until(measured.until);
+    let spent = measure(settings, part, measured, watched, ending).await;
     let after_kib = leader_rss_kib(site).await;
     drop(open);
     join_all(working).await;
-    tell(run, part, &tally, spent);
+    tell(run, &tally, spent);
     if let (Some(before), Some(after)) = (before_kib, after_kib) {
         let grown = after.saturating_sub(before) * 1_024;
         run.leader_bytes_per_session = Some(rounded(grown as f64 / f64::from(part.clients)));
@@ -138,30 +145,31 @@ async fn heard_now_and_then(
     true
 }
 
+/// What the nodes spend from the opening of the window until all is done; and how
+/// long that was.
 async fn measure(
-    site: &Site,
     settings: &Settings,
     part: &Part,
     window: Window,
-) -> Result<Option<Spent>, Failure> {
+    watched: Watched<'_>,
+    done: impl Future,
+) -> (f64, Spent) {
     let title = format!("{}, {} sessions", part.title(), part.clients);
     let goal = Goal::Time(window.until - Instant::now());
     let _shown = Progress::begin(settings.output, title, goal);
-    let before = Spent::begin_at(site, window.from).await?;
-    tokio::time::sleep_until(window.until).await;
-    Ok(before.map(|before| before.end(site)))
+    let before = watched.begin_at(window.from).await;
+    done.await;
+    (window.from.elapsed().as_secs_f64(), before.end())
 }
 
-fn tell(run: &mut Run, part: &Part, tally: &Tally, spent: Option<Spent>) {
+fn tell(run: &mut Run, tally: &Tally, (seconds, spent): (f64, Spent)) {
     let beats = tally.beats.count();
-    run.seconds = part.duration.as_secs_f64();
+    run.seconds = seconds;
     run.beats = Some(beats);
     run.beats_per_s = Some(rounded(beats as f64 / run.seconds));
     run.beat = Some(tally.beats.latency());
     run.set_errors(&tally.errors);
-    if let Some(spent) = spent {
-        spent.tell(run, beats);
-    }
+    spent.tell(run, beats);
 }
 
 async fn leader_rss_kib(site: &Site) -> Option<u64> {

@@ -32,7 +32,7 @@ const STRACE_TIME: Duration = Duration::from_secs(2);
 
 /// What a client needs to know.
 struct Task {
-    site_pools: Vec<String>,
+    pools: Vec<String>,
     cycles: Cycles,
     tally: Tally,
     window: Window,
@@ -58,14 +58,13 @@ pub async fn run(
     };
     let clients = site.clients(settings, part.clients).await?;
 
-    let window = Window::after(part.warm_up, part.duration);
-    let task = Task { site_pools: pools.clone(), cycles, tally: Tally::new(), window };
-    let (clients, measured) = measure(site, settings, part, clients, task).await?;
+    let measured = measure(site, settings, part, clients, &pools, cycles).await?;
+    let (clients, measured) = measured;
     measured.tell(run);
     if is_traced && let Some(strace) = Strace::begin(site, settings).await? {
-        let window = Window::after(Duration::ZERO, STRACE_TIME);
-        let task = Task { site_pools: pools, cycles, tally: Tally::new(), window };
-        let (clients, traced) = measure(site, settings, part, clients, task).await?;
+        let duration = if cycles.cycles_max.is_some() { part.duration } else { STRACE_TIME };
+        let part = Part { warm_up: Duration::ZERO, duration, ..part.clone() };
+        let (clients, traced) = measure(site, settings, &part, clients, &pools, cycles).await?;
         let all = traced.served.iter().sum();
         run.syscalls_per_cycle = Some(strace.end(all).await?);
         join_all(clients.into_iter().map(Client::close)).await;
@@ -86,7 +85,7 @@ struct Measured {
     /// Cycles of each client within the window.
     served: Vec<u64>,
     seconds: f64,
-    spent: Option<Spent>,
+    spent: Spent,
 }
 
 async fn measure(
@@ -94,10 +93,14 @@ async fn measure(
     settings: &Settings,
     part: &Part,
     clients: Vec<Client>,
-    task: Task,
+    pools: &[String],
+    cycles: Cycles,
 ) -> Result<(Vec<Client>, Measured), Failure> {
+    let watched = Spent::prepare(site).await?;
+    let window = Window::after(part.warm_up, part.duration);
+    let Window { from, until } = window;
+    let task = Task { pools: pools.to_vec(), cycles, tally: Tally::new(), window };
     let task = Arc::new(task);
-    let Window { from, until } = task.window;
     let goal = match task.cycles.cycles_max {
         Some(_) => None,
         None => Some(Goal::Time(until - Instant::now())),
@@ -110,7 +113,7 @@ async fn measure(
         tokio::spawn(work(client, task.clone(), random))
     });
     let all = tokio::spawn(join_all(working.collect::<Vec<_>>()));
-    let before = Spent::begin_at(site, from).await?;
+    let before = watched.begin_at(from).await;
     // The serial workload ends by its cycles.
     let mut all = all;
     let done = tokio::select! {
@@ -118,7 +121,7 @@ async fn measure(
         () = sleep_until(until) => None,
     };
     let seconds = from.elapsed().as_secs_f64();
-    let spent = before.map(|before| before.end(site));
+    let spent = before.end();
     let done = match done {
         Some(done) => done,
         None => all.await,
@@ -144,20 +147,18 @@ impl Measured {
         run.checkout = Some(tally.checkouts.latency());
         run.checkin = Some(tally.checkins.latency());
         run.set_errors(&tally.errors);
-        if let Some(spent) = &self.spent {
-            spent.tell(run, cycles);
-        }
+        self.spent.tell(run, cycles);
     }
 }
 
 /// One client: cycles within the window.
 async fn work(client: Client, task: Arc<Task>, mut random: SmallRng) -> (Client, u64) {
-    let Task { site_pools, cycles, tally, window } = &*task;
+    let Task { pools, cycles, tally, window } = &*task;
     let mut served = 0;
     while Instant::now() < window.until && cycles.cycles_max.is_none_or(|max| served < max) {
         pause(cycles.pace_max, &mut random).await;
         tally.done.fetch_add(1, Ordering::Relaxed);
-        let pool = &site_pools[random.random_range(0..site_pools.len())];
+        let pool = &pools[random.random_range(0..pools.len())];
         let began = Instant::now();
         let seat = match client.checkout(pool, "", 1).await {
             Ok(seat) => seat,

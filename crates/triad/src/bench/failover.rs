@@ -114,16 +114,21 @@ async fn fail(
     };
     let (faulted, granted) = tokio::join!(failing, timeout(FAILOVER_TIMEOUT, granting));
     faulted?;
+    probes.iter().for_each(Probe::stop);
+    // What is under way is answered before its client ends.
+    let answering = async {
+        while let Some(probe) = probed.recv().await {
+            if !probe.is_granted {
+                errors.add_reason("PROBE");
+            }
+        }
+    };
+    let _ = timeout(FAILOVER_TIMEOUT, answering).await;
     if fault == Fault::Freeze {
         // Its sockets were open as long as it counted.
         site.cluster_mut()?.kill(leader).await?;
     }
-    join_all(probes.into_iter().map(Probe::end)).await;
-    while let Ok(probe) = probed.try_recv() {
-        if !probe.is_granted {
-            errors.add_reason("PROBE");
-        }
-    }
+    join_all(probes.into_iter().map(|probe| probe.client.close())).await;
     let late = || Failure::Serve(format!("no checkout succeeded within {FAILOVER_TIMEOUT:?}"));
     granted.ok().flatten().ok_or_else(late)
 }
@@ -172,9 +177,8 @@ impl Probe {
         Ok(Probe { client, beginning })
     }
 
-    async fn end(self) {
+    fn stop(&self) {
         self.beginning.abort();
-        self.client.close().await;
     }
 }
 

@@ -14,7 +14,7 @@ use super::figures::{Errors, Latency};
 /// Every key of a run in JSON, and what it means. The page of output is made of
 /// this.
 #[cfg(test)]
-pub const KEYS: [(&str, &str); 34] = [
+pub const KEYS: [(&str, &str); 35] = [
     ("workload", "as on the command line"),
     ("part", "which part of a workload that has several: `serial`, `clients`"),
     ("tls", "whether connections were encrypted"),
@@ -46,6 +46,7 @@ pub const KEYS: [(&str, &str); 34] = [
     ("seats_left", "seats of its features that were in use afterwards; must be 0"),
     ("sessions_lost", "sessions that ended though they were heard"),
     ("server_cpu_us_per_cycle", "processor time of all nodes for each cycle or heartbeat"),
+    ("client_cpu_us_per_cycle", "processor time of the load generator for the same"),
     ("leader_bytes_per_session", "what the leader's memory grew by for each session"),
     ("syscalls_per_cycle", "the leader's system calls by name, and `total`"),
     (
@@ -110,6 +111,8 @@ pub struct Run {
     pub sessions_lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us_per_cycle: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cpu_us_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,6 +193,7 @@ pub fn table(runs: &[Run]) -> Table {
         Column::number("ERRORS"),
         Column::text("FAIRNESS"),
         Column::number("CPU US"),
+        Column::number("CLIENT CPU US").wide(),
         Column::number("CONNECTIONS").wide(),
         Column::number("OUTSTANDING").wide(),
         Column::number("DENIALS").wide(),
@@ -215,6 +219,7 @@ pub fn table(runs: &[Run]) -> Table {
                 run.errors.into(),
                 run.fairness.map_or(Cell::None, |index| format!("{index:.3}").into()),
                 whole(run.server_cpu_us_per_cycle),
+                whole(run.client_cpu_us_per_cycle),
                 run.connections.into(),
                 run.outstanding.into(),
                 run.denials.map_or(Cell::None, Cell::Number),
@@ -317,6 +322,7 @@ mod tests {
             seats_left: Some(0),
             sessions_lost: Some(0),
             server_cpu_us_per_cycle: Some(61.2),
+            client_cpu_us_per_cycle: Some(40.0),
             leader_bytes_per_session: Some(1.0),
             syscalls_per_cycle: Some(BTreeMap::new()),
             nodes: vec![NodeFigures { name: "bench-1".into(), ..NodeFigures::default() }],
@@ -353,6 +359,6 @@ mod tests {
         assert_eq!(csv.lines().count(), 10, "{csv}");
         assert!(csv.starts_with("workload,clients,tls,what,count,per_s,p50_us,"), "{csv}");
         let first = csv.lines().nth(1).unwrap();
-        assert_eq!(first, "w2 serial,1,off,checkout,2,4,2,2,2,2,0,0.988,61,0,0,0");
+        assert_eq!(first, "w2 serial,1,off,checkout,2,4,2,2,2,2,0,0.988,61,40,0,0,0");
     }
 }

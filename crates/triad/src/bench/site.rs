@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::verdict::statuses;
 
 use super::progress::{Goal, Progress};
-use super::workload::{HOT_POOL, HOT_SEATS, POOLS, Part, SEATS_PER_POOL, Work, pool_name};
+use super::workload::{HOT_POOL, HOT_SEATS, Part, SEATS_PER_POOL, Work, pool_name};
 
 /// What all features of benchmarks begin with.
 const PREFIX: &str = "bench-";
@@ -69,8 +69,9 @@ impl Site {
         tls: TlsMode,
     ) -> Result<Self, Failure> {
         let hot_seats = HOT_SEATS + part.outstanding;
-        let seats = SEATS_PER_POOL + part.outstanding.div_ceil(POOLS) * 2;
-        let many = (0..POOLS).map(|n| Feature { name: pool_name(n), seats });
+        let seats =
+            SEATS_PER_POOL + (2 * part.outstanding + part.clients).div_ceil(arguments.pools);
+        let many = (0..arguments.pools).map(|n| Feature { name: pool_name(n), seats });
         let hot = Feature { name: HOT_POOL.into(), seats: hot_seats };
         let features: Vec<Feature> = many.chain([hot]).collect();
         let configuration = configuration(part, arguments);
@@ -89,7 +90,7 @@ impl Site {
             tls: cluster.tls(),
             network: Arc::new(network),
             shared: shared(arguments.conns),
-            pools: POOLS,
+            pools: arguments.pools,
             hot_seats,
             place: Place::Local(Box::new(cluster)),
         })
@@ -103,7 +104,7 @@ impl Site {
     pub async fn running(settings: &Settings, arguments: &BenchArguments) -> Result<Self, Failure> {
         let pools = pools(settings).await?;
         let has = |name: &str| pools.iter().find(|pool| pool.feature == name && is_usable(pool));
-        let many = (0..POOLS).take_while(|n| has(&pool_name(*n)).is_some()).count();
+        let many = (0..arguments.pools).take_while(|n| has(&pool_name(*n)).is_some()).count();
         let hot = has(HOT_POOL).map_or(0, |pool| pool.seats_free);
         if many == 0 || hot == 0 {
             return Err(not_licensed());
@@ -114,7 +115,7 @@ impl Site {
             tls: settings.tls()?,
             network: Arc::new(TcpNetwork::new()),
             shared: shared(arguments.conns),
-            pools: u32::try_from(many).unwrap_or(POOLS),
+            pools: u32::try_from(many).unwrap_or(arguments.pools),
             hot_seats: u32::try_from(hot).unwrap_or(HOT_SEATS).min(HOT_SEATS),
             place: Place::Running(Box::new(settings.clone())),
         })
@@ -323,7 +324,10 @@ pub fn needs_local(what: &str) -> Failure {
 }
 
 /// The terms of a license for benchmarks on the cluster of the options.
-pub async fn license_terms(settings: &Settings) -> Result<String, Failure> {
+pub async fn license_terms(
+    settings: &Settings,
+    arguments: &BenchArguments,
+) -> Result<String, Failure> {
     let cluster = Cluster::new(settings)?;
     let answers = cluster.statuses().await;
     let heard = statuses(&answers);
@@ -336,7 +340,7 @@ pub async fn license_terms(settings: &Settings) -> Result<String, Failure> {
     let expires = (0..LICENSE_DAYS).try_fold(today, |day, _| Some(day?.tomorrow())).flatten();
     let feature =
         |name: String, seats| DraftFeature { expires, ..DraftFeature::new(name, "1", seats) };
-    let many = (0..POOLS).map(|n| feature(pool_name(n), SEATS_PER_POOL));
+    let many = (0..arguments.pools).map(|n| feature(pool_name(n), SEATS_PER_POOL));
     let draft = Draft {
         license: "bench".into(),
         publisher: "the publisher of this license".into(),

@@ -1,5 +1,5 @@
-//! What the nodes spend while a window is open: processor time, memory, disk.
-//! Known where the nodes are our own.
+//! What is spent while a window is open: processor time of the nodes and of us,
+//! memory, disk. Of nodes it is known where they are our own.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::failure::Failure;
 use crate::local::{LocalCluster, LocalNode};
 
-use super::figures::{per, rounded};
+use super::figures::per;
 use super::processes::{Usage, data_bytes, rss_kib};
 use super::report::{NodeFigures, Run};
 use super::site::Site;
@@ -16,34 +16,35 @@ use super::site::Site;
 /// How long the nodes may take to agree on a leader.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The nodes when the window opened.
-pub struct Before {
+/// The nodes, where they are our own.
+pub struct Watched<'a> {
+    cluster: Option<&'a LocalCluster>,
     leader: u64,
+}
+
+/// How it stood when the window opened.
+pub struct Before<'a> {
+    watched: Watched<'a>,
     usages: Vec<Usage>,
+    own: Usage,
     at: Instant,
 }
 
-/// What they spent until it closed.
+/// What was spent until it closed.
 pub struct Spent {
     nodes: Vec<NodeFigures>,
-    cpu_us: f64,
+    cpu: Duration,
+    own: Usage,
 }
 
 impl Spent {
-    /// Looks at the nodes at that time; `None` where they are not our own.
-    pub async fn begin_at(site: &Site, time: Instant) -> Result<Option<Before>, Failure> {
+    /// Learns who leads, so that nothing has to be asked while a window is open.
+    pub async fn prepare(site: &Site) -> Result<Watched<'_>, Failure> {
         let leader = match site.cluster() {
             Some(cluster) => cluster.leader(LEADER_TIMEOUT).await?.leader,
             None => 0,
         };
-        sleep_until(time).await;
-        let usage = |node: &LocalNode| Some(Usage::of(node.process_id()?));
-        let begin = |cluster: &LocalCluster| Before {
-            leader,
-            usages: cluster.nodes.iter().filter_map(usage).collect(),
-            at: Instant::now(),
-        };
-        Ok(site.cluster().map(begin))
+        Ok(Watched { cluster: site.cluster(), leader })
     }
 
     /// Adds it to a report, for each of so many cycles or beats.
@@ -52,25 +53,42 @@ impl Spent {
         for node in &mut nodes {
             node.written_bytes_per_cycle = per(node.written_bytes as f64, operations);
         }
-        run.server_cpu_us_per_cycle = per(self.cpu_us, operations);
+        let each = |cpu: Duration| per(cpu.as_secs_f64() * 1e6, operations);
+        run.server_cpu_us_per_cycle = each(self.cpu).filter(|_| !nodes.is_empty());
+        run.client_cpu_us_per_cycle = each(self.own.cpu);
         run.nodes = nodes;
     }
 }
 
-impl Before {
+impl<'a> Watched<'a> {
+    /// Looks at that time.
+    pub async fn begin_at(self, time: Instant) -> Before<'a> {
+        sleep_until(time).await;
+        let usages = self.running().map(|(_, process)| Usage::of(process)).collect();
+        let own = Usage::of(std::process::id());
+        Before { watched: self, usages, own, at: Instant::now() }
+    }
+
+    /// The nodes that run, with their processes.
+    fn running(&self) -> impl Iterator<Item = (&'a LocalNode, u32)> + use<'a> {
+        let nodes = self.cluster.map(|cluster| cluster.nodes.as_slice()).unwrap_or_default();
+        nodes.iter().filter_map(|node| Some((node, node.process_id()?)))
+    }
+}
+
+impl Before<'_> {
     /// Looks again.
-    pub fn end(self, site: &Site) -> Spent {
+    pub fn end(self) -> Spent {
         let seconds = self.at.elapsed().as_secs_f64();
-        let mut cpu_us = 0.0;
+        let own = Usage::of(std::process::id()).since(self.own);
+        let mut cpu = Duration::ZERO;
         let mut nodes = Vec::new();
-        let own = site.cluster().map(|cluster| cluster.nodes.as_slice()).unwrap_or_default();
-        let running = own.iter().filter_map(|node| Some((node, node.process_id()?)));
-        for ((node, process), before) in running.zip(&self.usages) {
+        for ((node, process), before) in self.watched.running().zip(&self.usages) {
             let spent = Usage::of(process).since(*before);
-            cpu_us += spent.cpu.as_micros() as f64;
+            cpu += spent.cpu;
             nodes.push(NodeFigures {
                 name: node.name.clone(),
-                leader: node.id == self.leader,
+                leader: node.id == self.watched.leader,
                 cores: (spent.cpu.as_secs_f64() / seconds * 1e3).round() / 1e3,
                 rss_kib: rss_kib(process),
                 written_bytes: spent.written_bytes,
@@ -78,6 +96,6 @@ impl Before {
                 data_bytes: data_bytes(&node.data),
             });
         }
-        Spent { nodes, cpu_us: rounded(cpu_us) }
+        Spent { nodes, cpu, own }
     }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use crate::args::bench::{BenchArguments, Workload};
 
-/// The pools that clients draw from, and the seats in each.
-pub const POOLS: u32 = 1_000;
-/// See [`POOLS`].
+/// The seats of each of the pools that clients draw from.
 pub const SEATS_PER_POOL: u32 = 100;
 /// The seats of the hot pool.
 pub const HOT_SEATS: u32 = 100_000;
@@ -16,8 +14,8 @@ pub const HOT_SEATS: u32 = 100_000;
 pub const HOT_POOL: &str = "bench-hot";
 /// Cycles of the serial workload.
 const SERIAL_CYCLES: u64 = 3_000;
-/// A serial workload ends by its cycles; on the slowest machine by this.
-const SERIAL_MAX: Duration = Duration::from_secs(600);
+/// What ends by its cycles ends on the slowest machine by this.
+const CYCLES_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long a paced client holds, and how long it pauses: at most this.
 const PACE_MAX: Duration = Duration::from_millis(200);
 
@@ -82,7 +80,6 @@ pub struct Cycles {
 
 impl Cycles {
     const MANY: Cycles = Cycles { hot: None, pace_max: Duration::ZERO, cycles_max: None };
-    const SERIAL: Cycles = Cycles { cycles_max: Some(SERIAL_CYCLES), ..Cycles::MANY };
 
     fn hot(free: u32) -> Self {
         Cycles { hot: Some(free.min(HOT_SEATS)), ..Cycles::MANY }
@@ -158,7 +155,12 @@ impl Workload {
             Workload::W1 | Workload::W8 => 1,
             _ => arguments.clients.unwrap_or(self.clients()),
         };
-        let seconds = |usual| arguments.duration.unwrap_or(Duration::from_secs(usual));
+        let cycles_max = arguments.cycles.map(u64::from);
+        let seconds = |usual| match (arguments.duration, cycles_max) {
+            (Some(duration), _) => duration,
+            (None, Some(_)) => CYCLES_TIME_MAX,
+            (None, None) => Duration::from_secs(usual),
+        };
         let outstanding = |usual| arguments.outstanding.unwrap_or(usual);
         let part = Part {
             workload: self,
@@ -167,21 +169,22 @@ impl Workload {
             outstanding: outstanding(0),
             warm_up: arguments.warm_up.unwrap_or(Duration::from_secs(2)),
             duration: seconds(6),
-            work: Work::Cycles(Cycles::MANY),
+            work: Work::Cycles(Cycles { cycles_max, ..Cycles::MANY }),
         };
         let work = |work| vec![Part { work, ..part.clone() }];
-        let hot = |free| work(Work::Cycles(Cycles::hot(free)));
+        let hot = |free| work(Work::Cycles(Cycles { cycles_max, ..Cycles::hot(free) }));
         match self {
             Workload::W1 => vec![part.serial(arguments)],
-            Workload::W2 => work(Work::Cycles(Cycles::MANY)),
+            Workload::W2 => vec![part],
             Workload::W3a => hot(clients.saturating_mul(4)),
             Workload::W3b => hot((clients / 2).max(1)),
             Workload::W3c => {
-                let work = Work::Cycles(Cycles::hot(HOT_SEATS));
+                let work = Work::Cycles(Cycles { cycles_max, ..Cycles::hot(HOT_SEATS) });
                 vec![Part { duration: seconds(8), work, ..part }]
             }
             Workload::W3d => {
-                let work = Work::Cycles(Cycles { pace_max: PACE_MAX, ..Cycles::hot(HOT_SEATS) });
+                let pace_max = PACE_MAX;
+                let work = Work::Cycles(Cycles { cycles_max, pace_max, ..Cycles::hot(HOT_SEATS) });
                 vec![Part { duration: seconds(8), work, ..part }]
             }
             Workload::W4a => work(Work::Beats),
@@ -216,8 +219,11 @@ impl Part {
         Part {
             name: (self.workload != Workload::W1).then_some("serial"),
             clients: 1,
-            duration: arguments.duration.unwrap_or(SERIAL_MAX),
-            work: Work::Cycles(Cycles::SERIAL),
+            duration: arguments.duration.unwrap_or(CYCLES_TIME_MAX),
+            work: Work::Cycles(Cycles {
+                cycles_max: Some(arguments.cycles.map_or(SERIAL_CYCLES, u64::from)),
+                ..Cycles::MANY
+            }),
             ..self.clone()
         }
     }
