@@ -75,6 +75,11 @@ install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev l
 # A terminal for `triad top`.
 has_tmux() { tmux -V; }
 install_tmux() { apt tmux; }
+
+# Counts the system calls of `triad bench --syscalls`.
+has_strace() { strace --version; }
+install_strace() { apt strace; }
+
 # Debug builds with a little optimisation: quick to install, quick enough to use.
 quick_install() {
     (cd "$tools" && CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo install --debug --quiet --locked --root "$tools" "$@")
@@ -120,6 +125,7 @@ ensure buf has_buf install_buf
 ensure "tools of the lab" has_lab install_lab
 ensure "a browser and axe-core" has_browser install_browser
 ensure tmux has_tmux install_tmux
+ensure strace has_strace install_strace
 ensure promtool has_promtool install_promtool
 ensure valgrind has_valgrind install_valgrind
 ensure cargo-deny has_deny install_deny

@@ -11,6 +11,7 @@ use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
 use triad_proto::v1;
 
 use crate::client::Client;
+use crate::connections::SharedConnections;
 use crate::error::Error;
 use crate::lease::State;
 use crate::route::Dialer;
@@ -34,6 +35,7 @@ pub struct ClientBuilder {
     checkout_timeout: Duration,
     on_state: Option<StateCallback>,
     witness: Option<Arc<dyn Witness>>,
+    connections: Option<SharedConnections>,
     seed: Option<u64>,
 }
 
@@ -52,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) checkout_timeout: Duration,
     pub(crate) on_state: Option<StateCallback>,
     pub(crate) witness: Option<Arc<dyn Witness>>,
+    pub(crate) connections: Option<SharedConnections>,
 }
 
 impl ClientBuilder {
@@ -77,6 +80,7 @@ impl ClientBuilder {
             checkout_timeout: CHECKOUT_TIMEOUT,
             on_state: None,
             witness: None,
+            connections: None,
             seed: None,
         }
     }
@@ -103,6 +107,14 @@ impl ClientBuilder {
     /// No TLS: for nodes that run without it, on loopback.
     pub fn plaintext(mut self) -> Self {
         self.ca = Some(Ca::Plaintext);
+        self
+    }
+
+    /// Connections that this client shares with others of this process, for
+    /// programs that hold seats for many users. By default it has its own, and
+    /// with it a sign of its death that does not wait for the others'.
+    pub fn connections(mut self, shared: &SharedConnections) -> Self {
+        self.connections = Some(shared.clone());
         self
     }
 
@@ -215,6 +227,7 @@ impl ClientBuilder {
             checkout_timeout: self.checkout_timeout,
             on_state: self.on_state,
             witness: self.witness,
+            connections: self.connections,
         };
         Ok(Client::start(settings, random(self.seed)?))
     }

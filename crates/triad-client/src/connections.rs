@@ -57,11 +57,31 @@ impl Connecting {
     }
 }
 
-/// The connections of one client, by address. Clones share them.
+/// A set of connections that several clients of one process use together
+/// instead of one each: [`crate::ClientBuilder::connections`]. A node takes at
+/// most 64 sessions on one connection; those beyond wait in vain. Clones are the
+/// same set.
 #[derive(Clone, Default)]
-pub(crate) struct Connections(Arc<Mutex<BTreeMap<String, Connecting>>>);
+pub struct SharedConnections(Arc<Mutex<BTreeMap<String, Connecting>>>);
+
+/// The connections of one client, by address.
+pub(crate) struct Connections {
+    set: SharedConnections,
+    /// Others use them, too.
+    is_shared: bool,
+}
 
 impl Connections {
+    /// Those of one client alone, or of the clients that share the set.
+    pub(crate) fn new(shared: Option<SharedConnections>) -> Self {
+        Connections { is_shared: shared.is_some(), set: shared.unwrap_or_default() }
+    }
+
+    /// The same connections once more.
+    pub(crate) fn again(&self) -> Self {
+        Connections { set: self.set.clone(), is_shared: self.is_shared }
+    }
+
     /// The connection to a node; a new one, if there is none that can be used.
     pub(crate) fn to(&self, dialer: &Dialer, address: &str) -> Connecting {
         let mut all = self.all();
@@ -78,13 +98,16 @@ impl Connections {
         self.all().remove(address);
     }
 
-    /// The search is over: whatever is not in use is closed.
+    /// The search is over: whatever is not in use is closed, unless others may
+    /// need it.
     pub(crate) fn clear(&self) {
-        self.all().clear();
+        if !self.is_shared {
+            self.all().clear();
+        }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Connecting>> {
-        self.0.lock().expect("no panic while held")
+        self.set.0.lock().expect("no panic while held")
     }
 }
 

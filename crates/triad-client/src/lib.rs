@@ -45,6 +45,7 @@ mod witness;
 pub use borrow::{BorrowEnd, BorrowError, Borrowed, Here, read_token, verify_borrowed};
 pub use builder::ClientBuilder;
 pub use client::{Checkout, Client, Item};
+pub use connections::SharedConnections;
 pub use error::Error;
 pub use lease::State;
 pub use queue::{Place, Ticket, Wait};

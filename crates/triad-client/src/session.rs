@@ -163,6 +163,7 @@ impl Session {
         mut random: StdRng,
     ) -> Self {
         let id = random_id(&mut random);
+        let connections = Connections::new(settings.connections.clone());
         Session {
             settings: Arc::new(settings),
             belief,
@@ -173,7 +174,7 @@ impl Session {
             lease: None,
             stream: None,
             search: None,
-            connections: Connections::default(),
+            connections,
             search_at: Instant::now(),
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,
@@ -357,7 +358,7 @@ impl Session {
         self.next_beat += 1;
         let (settings, deaths) = (self.settings.clone(), self.deaths.0.clone());
         let wait = self.search_pause * STRAGGLER_PAUSES;
-        let connections = self.connections.clone();
+        let connections = self.connections.again();
         self.search = Some(Box::pin(async move {
             let dialer = &settings.dialer;
             find_leader(dialer, &connections, servers, avoid, open, wait, deaths).await

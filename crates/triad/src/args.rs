@@ -1,6 +1,7 @@
 //! The command line as typed. What it means is decided by each verb.
 
 pub mod asking;
+pub mod bench;
 pub mod capability;
 pub mod certs;
 pub mod config;
@@ -25,6 +26,7 @@ use triad_server::node_spec::NodeSpec;
 use crate::duration;
 
 use self::asking::ExplainArguments;
+use self::bench::BenchArguments;
 use self::capability::CapabilityVerb;
 use self::certs::CertVerb;
 use self::config::ConfigVerb;
@@ -79,13 +81,14 @@ pub struct GlobalOptions {
     /// A file with the administrator's token; or set TRIAD_TOKEN to the token itself
     #[arg(long, global = true, env = "TRIAD_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<OsString>,
-    /// Whether connections are encrypted, as they are; off is for benchmarks on loopback
+    /// Whether connections are encrypted, as they are; off is for benchmarks on loopback, both for
+    /// `bench --local`
     #[arg(
         long,
         global = true,
         env = "TRIAD_TLS",
         hide_possible_values = true,
-        value_name = "on|off"
+        value_name = "on|off|both"
     )]
     pub tls: Option<TlsOption>,
     /// The context to take servers, certificate and token from; see `triad config`
@@ -139,6 +142,8 @@ pub enum TlsOption {
     On,
     /// They are not.
     Off,
+    /// First so, then so: for `bench --local` alone.
+    Both,
 }
 
 /// How answers are printed.
@@ -176,7 +181,7 @@ pub enum Verb {
     Serve(ServeArguments),
     /// See it work: three nodes, five clients, and a leader to kill
     Demo(DemoArguments),
-    /// How fast it is, measured on nodes of its own
+    /// How fast it is: checkouts, heartbeats, failovers and restarts, measured
     Bench(BenchArguments),
     /// Move leadership as before maintenance, and measure what users feel; or break everything in a laboratory
     Drill(drill::DrillArguments),
@@ -299,7 +304,7 @@ impl Verb {
     pub fn may_be_watched(&self) -> bool {
         let follows = matches!(self, Verb::Events(events) if events.follow);
         let asks = matches!(self, Verb::Status | Verb::Check(_) | Verb::Doctor(_));
-        (self.has_rows() || asks) && !follows
+        (self.has_rows() || asks) && !follows && !matches!(self, Verb::Bench(_))
     }
 
     /// Whether its answer is a list, which can be printed as CSV.
@@ -317,6 +322,7 @@ impl Verb {
             | Verb::Config(ConfigVerb::List | ConfigVerb::View { .. })
             | Verb::Cert(CertVerb::Show { .. })
             | Verb::Borrow(BorrowVerb::List(_)) => true,
+            Verb::Bench(bench) => !bench.license_terms,
             Verb::Checkouts(checkouts) => {
                 matches!(checkouts.verb, None | Some(CheckoutsVerb::List(_)))
             }
@@ -390,39 +396,6 @@ pub struct DemoArguments {
     /// How many clients hold a seat
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=9), value_name = "NUMBER")]
     pub clients: u32,
-}
-
-/// See [`Verb::Bench`].
-#[derive(Debug, Args)]
-#[command(before_help = "\
-Examples:
-  triad bench --local --workload w1
-  triad bench --local --workload w2 --clients 256 --tls off")]
-pub struct BenchArguments {
-    /// Start three nodes for it and remove them afterwards
-    #[arg(long)]
-    pub local: bool,
-    /// w1: one client, one cycle after the other; w2: many clients, many pools
-    #[arg(long, default_value = "w2")]
-    pub workload: Workload,
-    /// How many clients, each with its own connection and session
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4000), value_name = "NUMBER")]
-    pub clients: u32,
-    /// How long to measure
-    #[arg(long, default_value = "6s", value_parser = duration::parse, value_name = "TIME")]
-    pub duration: Duration,
-    /// How long to run before measuring
-    #[arg(long, default_value = "2s", value_parser = duration::parse, value_name = "TIME")]
-    pub warmup: Duration,
-}
-
-/// What a benchmark does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Workload {
-    /// One client, one cycle after the other.
-    W1,
-    /// Many clients, each on a pool drawn at random.
-    W2,
 }
 
 /// The seats that are wanted.

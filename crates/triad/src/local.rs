@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use triad_client::{Client, ClientBuilder};
@@ -22,6 +23,7 @@ use triad_server::node_spec::NodeSpec;
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::lists::PAGE_ROWS;
 
 /// How long three nodes may take to agree on a leader.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -41,6 +43,8 @@ pub struct LocalNode {
     pub address: String,
     /// Where its pages are.
     pub http_address: String,
+    /// Where it keeps its log and its image.
+    pub data: PathBuf,
     config: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -72,10 +76,27 @@ pub struct Sighting {
     pub term: u64,
 }
 
+impl LocalNode {
+    /// Its process, if it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref()?.id()
+    }
+}
+
 impl LocalCluster {
     /// Starts three nodes named `prefix`-1 to -3 and waits until they serve
     /// the license.
     pub async fn start(prefix: &str, tls: TlsMode, features: &[Feature]) -> Result<Self, Failure> {
+        Self::start_with(prefix, tls, features, "").await
+    }
+
+    /// The same with more lines at the end of each node's configuration.
+    pub async fn start_with(
+        prefix: &str,
+        tls: TlsMode,
+        features: &[Feature],
+        configuration: &str,
+    ) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("triad-{prefix}-{}", std::process::id()));
         let folder = Folder(folder);
         let key = publisher_key()?;
@@ -90,12 +111,16 @@ impl LocalCluster {
         options.tls = tls;
         let specs: Vec<NodeSpec> = (0..3).map(spec).collect();
         let created = init_cluster(&folder.0, &specs, &options)?;
+        for node in &created.nodes {
+            append(&node.config, configuration)?;
+        }
         let nodes = created.nodes.iter().map(|node| LocalNode {
             name: node.spec.name.clone(),
             id: node.node_id,
             address: node.spec.client_address(),
             http_address: node.spec.http_address(),
             config: node.config.clone(),
+            data: node.directory.join("data"),
             log: node.directory.join("log.txt"),
             process: None,
         });
@@ -149,6 +174,31 @@ impl LocalCluster {
         Ok(())
     }
 
+    /// Lets node `n` stand still, as a host does that hangs: nothing of it is
+    /// closed. [`LocalCluster::kill`] ends it all the same.
+    pub fn freeze(&self, n: usize) -> Result<(), Failure> {
+        self.send(n, Signal::STOP)
+    }
+
+    /// Asks node `n` to end, as for maintenance, and waits until it has.
+    pub async fn stop(&mut self, n: usize) -> Result<(), Failure> {
+        self.send(n, Signal::TERM)?;
+        if let Some(mut process) = self.nodes[n].process.take() {
+            let ended = process.wait().await;
+            ended.map_err(|source| Failure::System { what: "cannot wait for a node", source })?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, n: usize, signal: Signal) -> Result<(), Failure> {
+        let process = self.nodes[n].process_id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let Some(process) = process else { return Ok(()) };
+        kill_process(process, signal).map_err(|error| Failure::System {
+            what: "cannot send a signal to a node",
+            source: error.into(),
+        })
+    }
+
     /// Which of the nodes has this id.
     pub fn position(&self, id: u64) -> Option<usize> {
         self.nodes.iter().position(|node| node.id == id)
@@ -175,9 +225,9 @@ impl LocalCluster {
         &self.folder.0
     }
 
-    /// The process ids of the running nodes.
-    pub fn process_ids(&self) -> Vec<u32> {
-        self.nodes.iter().filter_map(|node| node.process.as_ref()?.id()).collect()
+    /// How connections are encrypted, if they are.
+    pub fn tls(&self) -> Option<ClientTls> {
+        self.tls.clone()
     }
 
     /// A client library set up for this cluster.
@@ -229,9 +279,34 @@ impl LocalCluster {
         let leader = self.leader(START_TIMEOUT).await?;
         let n = self.position(leader.leader).expect("a leader is one of the nodes");
         let mut admin = AdminServiceClient::new(self.channel(&self.nodes[n].address));
-        let request = self.authorized(v1::ListCheckoutsRequest::default());
-        let answer = admin.list_checkouts(request).await;
-        Ok(answer.map_err(refused)?.into_inner().checkouts)
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListCheckoutsRequest {
+                page_size: PAGE_ROWS,
+                page_token,
+                ..v1::ListCheckoutsRequest::default()
+            };
+            let answer = admin.list_checkouts(self.authorized(request)).await;
+            let page = answer.map_err(refused)?.into_inner();
+            all.extend(page.checkouts);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// How many seats are in use of the features whose names begin with `prefix`,
+    /// as the leader knows.
+    pub async fn seats_in_use(&self, prefix: &str) -> Result<u64, Failure> {
+        let leader = self.leader(START_TIMEOUT).await?;
+        let n = self.position(leader.leader).expect("a leader is one of the nodes");
+        let mut admin = AdminServiceClient::new(self.channel(&self.nodes[n].address));
+        let request = self.authorized(v1::ListFeaturesRequest::default());
+        let pools = admin.list_features(request).await.map_err(refused)?.into_inner().pools;
+        let wanted = pools.iter().filter(|pool| pool.feature.starts_with(prefix));
+        Ok(wanted.map(|pool| pool.seats_in_use).sum())
     }
 
     async fn license(&self, key: &PublisherKey, features: &[Feature]) -> Result<(), Failure> {
@@ -298,6 +373,11 @@ fn refused(status: tonic::Status) -> Failure {
 
 fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })
+}
+
+fn append(path: &Path, text: &str) -> Result<(), Failure> {
+    let whole = read(path)? + text;
+    fs::write(path, whole).map_err(|source| Failure::Write { path: path.to_owned(), source })
 }
 
 fn publisher_key() -> Result<PublisherKey, Failure> {

@@ -108,7 +108,9 @@ fn main() -> ExitCode {
     let typed = typed.map(|id| id.as_str().to_owned()).collect();
     let settings = Settings::new(arguments.global, typed);
     let again = || Arguments::from_arg_matches(&matches).map(|arguments| arguments.verb).ok();
-    let exit = match settings.output.accepts(&arguments.verb) {
+    let is_measured = matches!(&arguments.verb, Verb::Bench(bench) if bench.local);
+    let one_tls = if is_measured { Ok(()) } else { settings.one_tls() };
+    let exit = match one_tls.and_then(|()| settings.output.accepts(&arguments.verb)) {
         Ok(()) => start(&settings, arguments.verb, again),
         Err(failure) => Err(failure),
     };
@@ -123,13 +125,22 @@ fn main() -> ExitCode {
 }
 
 /// One thread serves every verb: a node's work is measured to be faster so on
-/// small machines, and the other verbs only wait.
+/// small machines, and the other verbs only wait; but a benchmark of a large
+/// machine may need more.
 fn start(
     settings: &Settings,
     verb: Verb,
     again: impl Fn() -> Option<Verb>,
 ) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut builder = match &verb {
+        Verb::Bench(bench) if bench.threads > 1 => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(bench.threads.into());
+            builder
+        }
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|source| Failure::System { what: "cannot start the runtime", source })?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::table::Table;
-use crate::{checkouts, events, lists, queue};
+use crate::{bench, checkouts, events, lists, queue};
 
 /// Set, the page is written instead of compared.
 const BLESS_VARIABLE: &str = "TRIAD_BLESS";
@@ -53,7 +53,21 @@ fn page() -> String {
             table.described()
         );
     }
-    page
+    page + &benchmarks()
+}
+
+/// What is no message of the wire.
+fn benchmarks() -> String {
+    let columns = bench::table(&[]).described();
+    let keys = bench::KEYS.iter().map(|(key, what)| format!("| `{key}` | {what} |\n"));
+    format!(
+        "\n## `triad bench`\n\nJSON: `{{runs: [...]}}`, with `-o jsonl` one run on each line. Keys \
+         that a workload does not measure are left out. A latency is `{{count, p50_us, p99_us, \
+         p999_us, max_us}}`, so that `jq .runs[0].checkout.p99_us` is a number of microseconds. \
+         Tables and CSV have a row for each latency; `cpu_us` is `server_cpu_us_per_cycle`, `client_cpu_us` the other.\n\n\
+         | key | |\n|---|---|\n{}\n| column | CSV | | shown |\n|---|---|---|---|\n{columns}",
+        keys.collect::<String>(),
+    )
 }
 
 #[test]

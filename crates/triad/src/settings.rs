@@ -81,6 +81,9 @@ impl Settings {
             (context.token_file, kept) = (whole(self.options.token_file.as_ref())?, true);
         }
         if typed("tls") {
+            if self.options.tls == Some(TlsOption::Both) {
+                return Err(no_such_tls());
+            }
             let tls = if self.encrypted() { "on" } else { "off" };
             (context.tls, kept) = (Some(tls.to_owned()), true);
         }
@@ -105,7 +108,11 @@ impl Settings {
             |file: &Option<OsString>| given(file.as_ref()).map(|file| file.display().to_string());
         let kept = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
         let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        let tls = self.options.tls.map(|tls| if tls == TlsOption::On { "on" } else { "off" });
+        let tls = self.options.tls.map(|tls| match tls {
+            TlsOption::On => "on",
+            TlsOption::Off => "off",
+            TlsOption::Both => "both",
+        });
         let timeout = self.options.timeout.map(|time| format!("{}ms", time.as_millis()));
         let rows = [
             (
@@ -201,8 +208,22 @@ impl Settings {
     /// Whether connections are encrypted.
     pub fn encrypted(&self) -> bool {
         match self.options.tls {
-            Some(tls) => tls == TlsOption::On,
+            Some(tls) => tls != TlsOption::Off,
             None => self.context_if_good().tls.as_deref() != Some("off"),
+        }
+    }
+
+    /// What was said about TLS by an option or the environment, whatever the
+    /// context says.
+    pub fn tls_option(&self) -> Option<TlsOption> {
+        self.options.tls
+    }
+
+    /// Refuses `--tls both` where there is one cluster, which is either.
+    pub fn one_tls(&self) -> Result<(), Failure> {
+        match self.options.tls {
+            Some(TlsOption::Both) => Err(no_such_tls()),
+            _ => Ok(()),
         }
     }
 
@@ -279,6 +300,13 @@ impl Settings {
             what: format!("{place} does not hold a token"),
             remedy: "give the admin.token that `triad init` wrote".to_owned(),
         })
+    }
+}
+
+fn no_such_tls() -> Failure {
+    Failure::Usage {
+        what: "a cluster speaks TLS or it does not, so --tls is not both".to_owned(),
+        remedy: "give --tls on or --tls off; both is for `triad bench --local`".to_owned(),
     }
 }
 

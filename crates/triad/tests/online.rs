@@ -305,6 +305,34 @@ fn what_happened_is_told_counted_and_proven() {
 }
 
 #[test]
+fn a_benchmark_takes_only_what_is_licensed_for_it() {
+    let site = Site::start();
+    site.run("license apply acme.lic", 0);
+    let (_, error) = site.run("bench --workload w2", 2);
+    assert!(error.contains("bench-0000 and bench-hot are not licensed"), "{error}");
+    assert!(error.contains("triad bench --license-terms > bench.toml"), "{error}");
+
+    let (terms, _) = site.run("bench --license-terms --pools 20", 0);
+    site.write("bench.toml", &terms);
+    site.run("license issue --key acme/publisher.secret bench.toml --out bench.lic", 0);
+    site.run("license apply bench.lic", 0);
+    let line = "bench --workload w2,w3b,w4a,w6 --clients 3 --warm-up 50ms --cycles 5 --lease 1s";
+    let report = site.json(line);
+    for run in report["runs"].as_array().unwrap() {
+        assert_eq!((&run["errors"], &run["seats_left"]), (&0.into(), &0.into()), "{run}");
+        assert_eq!(run["local"], false);
+        // They are not ours to look at.
+        assert_eq!(run["nodes"], serde_json::json!([]), "{run}");
+    }
+    assert_eq!(report["runs"][0]["cycles"], 15, "{report}");
+    assert_eq!(report["runs"][2]["beats"], 15, "{report}");
+
+    let events = site.json("events --feature solver");
+    let events = events["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "the license, and nothing since: {events:?}");
+}
+
+#[test]
 fn whoever_follows_sees_what_happens_from_now_on() {
     let site = Site::start();
     site.run("license apply acme.lic", 0);

@@ -1,7 +1,9 @@
 //! The real network: TCP of the operating system.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -23,17 +25,52 @@ const BACKLOG: u32 = 4_096;
 #[derive(Clone, Debug)]
 pub struct TcpNetwork {
     connect_timeout: Duration,
+    sources: Arc<Sources>,
+}
+
+/// The addresses to connect from, in turn; where there are none the system
+/// chooses.
+#[derive(Debug, Default)]
+struct Sources {
+    addresses: Vec<IpAddr>,
+    next: AtomicUsize,
+}
+
+impl Sources {
+    /// The next one of the family of `target`, if there is one.
+    fn next_for(&self, target: &SocketAddr) -> Option<IpAddr> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let source = *self.addresses.get(turn.checked_rem(self.addresses.len())?)?;
+        (source.is_ipv4() == target.is_ipv4()).then_some(source)
+    }
+
+    async fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        let Some(source) = self.next_for(&target) else { return TcpStream::connect(target).await };
+        let socket = match target {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(target).await
+    }
 }
 
 impl TcpNetwork {
     /// A network with the standard connect timeout of three seconds.
     pub fn new() -> Self {
-        Self { connect_timeout: CONNECT_TIMEOUT }
+        Self::with_connect_timeout(CONNECT_TIMEOUT)
     }
 
     /// The same with another bound on the time to connect.
     pub fn with_connect_timeout(connect_timeout: Duration) -> Self {
-        Self { connect_timeout }
+        Self { connect_timeout, sources: Arc::default() }
+    }
+
+    /// The same, connecting from these addresses of this machine in turn. A node
+    /// bounds the connections of one address, so whoever plays more machines than
+    /// one needs more addresses than one.
+    pub fn from_addresses(self, addresses: Vec<IpAddr>) -> Self {
+        Self { sources: Arc::new(Sources { addresses, next: AtomicUsize::new(0) }), ..self }
     }
 
     async fn connect_any(&self, host_port: &str) -> io::Result<TcpStream> {
@@ -43,7 +80,8 @@ impl TcpNetwork {
             .map_err(|_| explain(timed_out("the name did not resolve in time"), host_port))?
             .map_err(|error| explain(error, host_port))?
             .collect();
-        first_that_answers(&addresses, deadline).await.map_err(|error| explain(error, host_port))
+        let answer = first_that_answers(&self.sources, &addresses, deadline).await;
+        answer.map_err(|error| explain(error, host_port))
     }
 }
 
@@ -104,12 +142,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Tries the addresses in turn. Each gets an equal share of the time left, so
 /// that one that swallows packets does not hide one that answers.
-async fn first_that_answers(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+async fn first_that_answers(
+    sources: &Sources,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> io::Result<TcpStream> {
     let mut answer: Option<io::Error> = None;
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let untried = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let attempt = timeout_at(Instant::now() + left / untried, TcpStream::connect(address));
+        let attempt = timeout_at(Instant::now() + left / untried, sources.connect(*address));
         let error = match attempt.await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
@@ -184,9 +226,25 @@ mod tests {
         let listener = network.bind("127.0.0.1:0").await.unwrap();
         let listening = listener.local_addr().unwrap();
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        assert!(first_that_answers(&[refusing, listening], deadline).await.is_ok());
-        let error = first_that_answers(&[refusing, refusing], deadline).await.unwrap_err();
+        let any = Sources::default();
+        assert!(first_that_answers(&any, &[refusing, listening], deadline).await.is_ok());
+        let error = first_that_answers(&any, &[refusing, refusing], deadline).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn connections_come_from_the_given_addresses_in_turn() {
+        let sources = ["127.0.0.2", "127.0.0.3"].map(|ip| ip.parse().unwrap());
+        let network = TcpNetwork::new().from_addresses(sources.to_vec());
+        let mut listener = network.bind("127.0.0.1:0").await.unwrap();
+        let host_port = listener.local_addr().unwrap().to_string();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let (dialed, accepted) = tokio::join!(network.connect(&host_port), listener.accept());
+            dialed.unwrap();
+            seen.push(accepted.unwrap().1.ip());
+        }
+        assert_eq!(seen, [sources[0], sources[1], sources[0]]);
     }
 
     #[tokio::test]
