@@ -29,4 +29,5 @@ mod session_bounds;
 mod taking_back;
 mod ten_thousand;
 mod tokens;
+mod traces;
 mod upgrade;

@@ -47,6 +47,7 @@ mod simulation;
 mod snapshot;
 mod stopped;
 mod types;
+mod work;
 
 /// A log filter: of what lies below, errors only. A peer that is away is told by
 /// this crate once, and by what lies below with every attempt to reach it.
@@ -69,3 +70,4 @@ pub use saved::{RestoreError, Saved, lay_down, look_into};
 pub use simulation::{Observed, Observer, Simulation};
 pub use stopped::{Logged, read_log};
 pub use types::Member;
+pub use work::{Work, WorkSink};

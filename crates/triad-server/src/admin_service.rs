@@ -106,10 +106,14 @@ impl Admin {
             return Err(node.not_leader());
         }
         self.note_deed(by, "snapshot save".to_owned()).await?;
+        let began = Instant::now();
         let pieces = node.consensus.save(node.config.cluster_id.as_str());
         let pieces = pieces.ok_or_else(|| {
             Refusal::because(Reason::NotReady, "there is no ledger to be saved yet")
         })?;
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        let index = node.consensus.view().applied_index;
+        node.traces.snapshot("snapshot saved", began, index, bytes);
         let pieces = pieces.into_iter().flat_map(|piece| {
             let cuts = (0..piece.len()).step_by(PIECE_BYTES);
             let cut = move |from: usize| piece.slice(from..piece.len().min(from + PIECE_BYTES));

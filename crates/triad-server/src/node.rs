@@ -24,6 +24,7 @@ use crate::pair::Pair;
 use crate::rotation::Certificates;
 use crate::sessions::{Heard, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
+use crate::traces::Traces;
 use crate::vitals::Gauges;
 
 /// How long a request may take before its outcome is called unknown. Far
@@ -85,10 +86,12 @@ pub(crate) struct Suspicion {
 pub(crate) struct Listeners {
     pub(crate) desk: Arc<NewsDesk>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) traces: Arc<Traces>,
 }
 
 impl Listeners {
     pub(crate) fn report(&self, events: &[Event]) {
+        self.traces.report(events);
         self.meters.report(events);
         self.desk.report(events);
     }
@@ -102,6 +105,8 @@ pub(crate) struct Node {
     pub(crate) desk: Arc<NewsDesk>,
     /// What this node counts of its own doings.
     pub(crate) meters: Arc<Meters>,
+    /// Takes the spans of what this node does.
+    pub(crate) traces: Arc<Traces>,
     /// Signs borrow tokens; `None` without TLS, where nobody could check them.
     /// `None` without TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -131,13 +136,14 @@ impl Node {
         pair: Option<Arc<Pair>>,
         telling: Telling,
     ) -> Arc<Self> {
-        let Listeners { desk, meters } = listeners;
+        let Listeners { desk, meters, traces } = listeners;
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
             consensus,
             leading: Mutex::new(None),
             desk,
             meters,
+            traces,
             certificates,
             in_force: RwLock::new(Arc::new(config.clone())),
             longest_lease_ms: OnceLock::new(),
@@ -150,11 +156,13 @@ impl Node {
             config,
         });
         let mut leadership = node.consensus.watch_leadership();
-        let meters = node.meters.clone();
+        let (meters, traces) = (node.meters.clone(), node.traces.clone());
+        let own = node.consensus.node_id();
         tokio::spawn(async move {
             while leadership.changed().await.is_ok() {
                 let now = *leadership.borrow_and_update();
                 meters.led_by(now, Instant::now());
+                traces.led_by(now, own, Instant::now());
                 let known = now.leader.is_some();
                 announce.send_if_modified(|since| {
                     let before = *since;

@@ -136,6 +136,7 @@ fn difference(old: &Config, new: Config) -> Difference {
     let retention = format!("{:?}", old.retention) != format!("{:?}", new.retention);
     note(&mut waiting, "history", retention);
     note(&mut waiting, "pair", old.pair != new.pair);
+    note(&mut waiting, "traces", old.traces != new.traces);
     let config = Config {
         publishers: new.publishers,
         sessions: new.sessions,
