@@ -179,8 +179,28 @@ async fn the_configuration_is_read_again() {
     let refused = cluster.apply_license(&license()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::LicenseForeign);
 
+    // Nor does a certificate that cannot be used, beside changes that are good.
+    let reloaded = || cluster.nodes[n].log().matches("the configuration was read again").count();
+    let before = reloaded();
+    cluster.nodes[n].edit("triad.toml", |text| {
+        let text = text.replace("publisher_keys = 7", &keys);
+        text.replace("certificate = \"node.pem\"", "certificate = \"ca.pem\"")
+    });
+    cluster.nodes[n].sighup();
+    wait::until("it is refused for the certificate", LIMIT, async || {
+        let log = cluster.nodes[n].log();
+        let is_refused = |line: &str| line.contains("is refused") && line.contains("ca.pem");
+        log.lines().any(is_refused).then_some(()).ok_or(log)
+    })
+    .await;
+    let refused = cluster.apply_license(&license()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::LicenseForeign, "the key was good and is not trusted");
+    assert_eq!(reloaded(), before);
+
     // And back.
-    cluster.nodes[n].edit("triad.toml", |text| text.replace("publisher_keys = 7", &keys));
+    cluster.nodes[n].edit("triad.toml", |text| {
+        text.replace("certificate = \"ca.pem\"", "certificate = \"node.pem\"")
+    });
     cluster.nodes[n].sighup();
     wait::until("the license is accepted", LIMIT, async || {
         cluster.apply_license(&license()).await.map(|_| ()).map_err(|refusal| refusal.to_string())
