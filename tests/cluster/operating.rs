@@ -211,6 +211,33 @@ async fn the_configuration_is_read_again() {
     listen("STOPPING=1").await;
 }
 
+/// A ledger is saved by one at a time: each holds all of it in memory.
+#[tokio::test]
+async fn one_snapshot_is_saved_at_a_time() {
+    // More than a connection takes before anybody reads.
+    let features = (0..3_000).map(|n| (format!("feature-with-a-long-name-{n:04}"), 1)).collect();
+    let cluster = Cluster::start(Options { nodes: 1, features, ..Options::default() }).await;
+    let save = async || {
+        let request = cluster.authorized(triad_proto::v1::SaveSnapshotRequest {});
+        let saved = cluster.admin(0).save_snapshot(request).await;
+        saved.map_err(|status| triad_proto::v1::Refusal::from_status(&status))
+    };
+    let first = save().await.unwrap();
+    let refused = save().await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Overloaded, "{refused:?}");
+    assert!(refused.message.contains("being saved already"), "{refused:?}");
+    drop(first);
+    let saved = wait::until("the place is free again", LIMIT, async || {
+        save().await.map_err(|refused| refused.to_string())
+    });
+    let mut saved = saved.await.into_inner();
+    let mut bytes = 0;
+    while let Some(piece) = saved.message().await.unwrap() {
+        bytes += piece.piece.len();
+    }
+    assert!(bytes > 600_000, "{bytes} bytes may have waited in buffers");
+}
+
 /// A drained node hands leadership over, its clients move with their seats, and it
 /// does not lead again, not even when the leader dies; until it is told that it may.
 #[tokio::test]

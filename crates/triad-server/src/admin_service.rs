@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use triad_ledger::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
@@ -32,6 +33,8 @@ const PAGE_LOOKS_MAX: usize = 20_000;
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of a snapshot in one answer.
 const PIECE_BYTES: usize = 256 << 10;
+/// When to ask again for a snapshot, while another is being saved.
+const RETRY_SAVING: Duration = Duration::from_secs(5);
 /// How long a handover may take.
 pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -105,10 +108,19 @@ impl Admin {
         if node.leading_term().is_none() {
             return Err(node.not_leader());
         }
+        // A whole ledger is in memory from here until the last of it is sent.
+        let Ok(place) = node.saving.clone().try_acquire_owned() else {
+            let message = "the ledger of this node is being saved already";
+            return Err(Refusal::because(Reason::Overloaded, message)
+                .with_remedy("wait until the other \"triad snapshot save\" is done")
+                .retry_after(RETRY_SAVING));
+        };
         self.note_deed(by, "snapshot save".to_owned()).await?;
         let began = Instant::now();
-        let pieces = node.consensus.save(node.config.cluster_id.as_str());
-        let pieces = pieces.ok_or_else(|| {
+        let saver = node.clone();
+        // Of a large ledger it takes a while, and heartbeats are answered meanwhile.
+        let saved = spawn_blocking(move || saver.consensus.save(saver.config.cluster_id.as_str()));
+        let pieces = saved.await.ok().flatten().ok_or_else(|| {
             Refusal::because(Reason::NotReady, "there is no ledger to be saved yet")
         })?;
         let bytes = pieces.iter().map(|piece| piece.len()).sum();
@@ -119,7 +131,11 @@ impl Admin {
             let cut = move |from: usize| piece.slice(from..piece.len().min(from + PIECE_BYTES));
             cuts.map(cut).collect::<Vec<_>>()
         });
-        let answers = pieces.map(|piece| Ok(v1::SaveSnapshotResponse { piece: piece.to_vec() }));
+        let answers = pieces.map(move |piece| {
+            // The place is taken as long as the stream is there.
+            let _ = &place;
+            Ok(v1::SaveSnapshotResponse { piece: piece.to_vec() })
+        });
         Ok(Box::pin(futures::stream::iter(answers)))
     }
 }

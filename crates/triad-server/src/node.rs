@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
 use triad_ledger::{Checkout, Command, Denial, Event, Grant, Ledger};
@@ -35,6 +35,9 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
 /// Beats in a lease at least, whatever the policy says of their interval.
 const BEATS_PER_LEASE_MIN: u32 = 3;
+/// Who reads the history from the disk at once; the next wait. A disk that hangs
+/// holds so many threads and no more.
+const READING_MAX: usize = 4;
 /// Holders that are named to somebody who was denied.
 const HOLDERS_TOLD_MAX: usize = 3;
 /// Checkouts that are looked at to find them: the oldest of all.
@@ -122,6 +125,10 @@ pub(crate) struct Node {
     /// Set where this is a main server or its back-up.
     pub(crate) pair: Option<Arc<Pair>>,
     pub(crate) telling: Arc<Telling>,
+    /// The place of the one who saves the ledger.
+    pub(crate) saving: Arc<Semaphore>,
+    /// Places for those who read the history from the disk.
+    pub(crate) reading: Arc<Semaphore>,
     /// What the node remembers of itself; see [`crate::vitals`].
     pub(crate) gauges: Gauges,
 }
@@ -152,6 +159,8 @@ impl Node {
             stopping,
             pair,
             telling: Arc::new(telling),
+            saving: Arc::new(Semaphore::new(1)),
+            reading: Arc::new(Semaphore::new(READING_MAX)),
             gauges: Gauges::new(Instant::now()),
             config,
         });
