@@ -73,12 +73,13 @@ impl Role {
         }
     }
 
-    /// What a command takes when somebody asks for it. Whether a deed that is
-    /// only noted was allowed is judged where it is done.
+    /// What a command takes when somebody asks for it. No deed that is noted takes
+    /// less than an operator; whether it took more is judged where it is done.
     pub(crate) fn for_command(command: &Command) -> Role {
         match command {
-            Command::NoteDeed { .. } => Role::Viewer,
-            Command::Revoke { .. } | Command::MarkLost { .. } => Role::Operator,
+            Command::NoteDeed { .. } | Command::Revoke { .. } | Command::MarkLost { .. } => {
+                Role::Operator
+            }
             _ => Role::Admin,
         }
     }

@@ -102,8 +102,7 @@ impl History {
         match &step.command {
             Command::By { token, command } => {
                 let needed = match **command {
-                    Command::NoteDeed { .. } => Role::Viewer,
-                    Command::Revoke { .. } => Role::Operator,
+                    Command::NoteDeed { .. } | Command::Revoke { .. } => Role::Operator,
                     _ => Role::Admin,
                 };
                 let may = self.tokens.get(token).is_some_and(|(role, expires_ms)| {
