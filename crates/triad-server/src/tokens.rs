@@ -3,7 +3,7 @@
 //! The ledger knows them all by their hashes. The one with which the cluster was
 //! founded stands in the configuration of the nodes, and is noted in the ledger
 //! with the first that is done by it; from then on the ledger alone decides, and
-//! it can be revoked like any other.
+//! it can be revoked like any other. A node that may be behind does not take it.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -78,7 +78,7 @@ pub(crate) fn recognize(node: &Node, bearer_token: &str) -> Option<Principal> {
     if let Some((role, label, is_news)) = known {
         return Some(Principal { id, label, role, token, founding: None, is_news });
     }
-    if any || founding_hash(&node.config) != hash {
+    if any || founding_hash(&node.config) != hash || !node.has_heard_all() {
         return None;
     }
     let (label, role, founding) = (FOUNDING.to_owned(), Role::Admin, Some(hash));
@@ -210,6 +210,16 @@ fn note_use(node: &Node, principal: &Principal, bearer_token: &str) {
 }
 
 impl Node {
+    /// Whether a ledger without tokens is the cluster's, and not one that is behind:
+    /// this node leads, or hears who does and has applied all that it was sent.
+    fn has_heard_all(&self) -> bool {
+        if self.leading_term().is_some() {
+            return true;
+        }
+        let view = self.consensus.view();
+        view.leadership.leader.is_some() && view.applied_index >= view.last_index
+    }
+
     /// Proposes a command for somebody who has shown a token. The ledger looks at
     /// the token once more.
     pub(crate) async fn propose_by(
