@@ -287,7 +287,8 @@ impl Consensus {
             log_options.segment_bytes = simulation.segment_bytes;
         }
         let inline = options.simulation.is_some();
-        let health = Arc::new(Health::new(options.disk.clone(), options.data_dir.clone()));
+        let health = Health::new(options.disk.clone(), options.data_dir.clone(), inline);
+        let health = Arc::new(health);
         let log = LogStore::open(health.measured(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
         let mut machine = open_machine(&image_folder, &mut options)?;
@@ -594,7 +595,7 @@ impl Consensus {
     /// Room on the disk of this node's data, bytes; `None` where the disk does
     /// not say. Blocks for the system.
     pub fn disk_free_bytes(&self) -> Option<u64> {
-        self.0.health.free_bytes()
+        self.0.health.free_bytes(Instant::now())
     }
 
     /// Whether this node leads no more from now on: it does not stand for election

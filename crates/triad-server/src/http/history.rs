@@ -17,7 +17,7 @@ use super::signin::Visitor;
 use super::table::encoded;
 use super::words::instant;
 use crate::admin_service::Admin;
-use crate::history_admin::event_to_wire;
+use crate::history_admin::{event_to_wire, read_beside};
 
 /// Events on one page.
 const PAGE_EVENTS: usize = 100;
@@ -81,8 +81,9 @@ async fn backwards(
         let after = next.saturating_sub(READ_AT_ONCE.min(count as u64 * 2));
         let (reader, through) = (history.clone(), next);
         let wanted = (through - after) as usize;
-        let read = tokio::task::spawn_blocking(move || reader.read(after, wanted)).await;
-        let Ok(Ok(part)) = read else { break };
+        let Ok(part) = read_beside(&web.node, move || reader.read(after, wanted)).await else {
+            break;
+        };
         for (number, bytes) in part.iter().rev().filter(|(number, _)| *number <= through) {
             next = number - 1;
             let Ok(event) = decode_event(bytes) else { continue };

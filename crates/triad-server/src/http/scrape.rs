@@ -1,6 +1,8 @@
 //! Metrics on request. However many ask at once, the node looks once and gives
 //! all of them the same.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
@@ -17,26 +19,28 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What was told last, of each kind.
 #[derive(Default)]
 pub(super) struct Scrapes {
-    own: Mutex<Option<(Instant, String)>>,
-    flexlm: Mutex<Option<(Instant, String)>>,
-    with_users: Mutex<Option<(Instant, String)>>,
+    own: Last,
+    flexlm: Last,
+    with_users: Last,
 }
 
-/// The last text, or a new one. Who waits here waits for one look.
-async fn fresh(
-    last: &Mutex<Option<(Instant, String)>>,
-    look: impl FnOnce() -> String + Send + 'static,
-) -> String {
-    let mut last = last.lock().await;
-    match &*last {
-        Some((at, text)) if at.elapsed() < SAME_FOR => text.clone(),
-        _ => {
-            // The system is asked for the room on its disk, which may take long.
-            let text = tokio::task::spawn_blocking(look).await.unwrap_or_default();
-            *last = Some((Instant::now(), text.clone()));
-            text
-        }
+type Last = Arc<Mutex<Option<(Instant, String)>>>;
+
+/// The last text, or a new one. Who waits here waits for one look, which goes on
+/// if he does not: however many come and go, each kind takes one thread.
+async fn fresh(last: &Last, look: impl FnOnce() -> String + Send + 'static) -> String {
+    let mut last = last.clone().lock_owned().await;
+    if let Some((at, text)) = &*last
+        && at.elapsed() < SAME_FOR
+    {
+        return text.clone();
     }
+    let looked = tokio::task::spawn_blocking(move || {
+        let text = look();
+        *last = Some((Instant::now(), text.clone()));
+        text
+    });
+    looked.await.unwrap_or_default()
 }
 
 pub(super) async fn metrics(State(web): State<Web>) -> impl IntoResponse {
