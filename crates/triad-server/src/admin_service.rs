@@ -21,7 +21,7 @@ use triad_raft::{ClusterView, MemberView, ProposeError};
 use crate::convert;
 use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
-use crate::tokens::{Principal, Role, role_to_wire};
+use crate::tokens::{Principal, Role, role_to_wire, while_known};
 use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
@@ -630,6 +630,8 @@ impl AdminService for Admin {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<Self::ListEventsStream>, Status> {
         self.demand(request.metadata(), Role::Viewer)?;
-        Ok(Response::new(self.events(request.into_inner()).await?))
+        let (metadata, _, request) = request.into_parts();
+        let answers = self.events(request).await?;
+        Ok(Response::new(while_known(&self.node, &metadata, answers)))
     }
 }

@@ -6,10 +6,13 @@
 //! it can be revoked like any other. A node that may be behind does not take it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, unfold};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 use triad_ledger::{Command, TokenHash, TokenId};
 use triad_proto::net::{ChannelParameters, ClientTls, Connector, SharedNetwork, Traffic, channel};
@@ -29,6 +32,8 @@ use crate::session_stream::position;
 
 /// The label of the founding token while it is not in the ledger.
 const FOUNDING: &str = "founding";
+/// How often the token of somebody who listens for long is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Uses that are being noted at once. More are noted when they are seen again.
 const NOTING_MAX: usize = 16;
 /// How long the leader may take to hear of a use.
@@ -83,6 +88,38 @@ pub(crate) fn recognize(node: &Node, bearer_token: &str) -> Option<Principal> {
     }
     let (label, role, founding) = (FOUNDING.to_owned(), Role::Admin, Some(hash));
     Some(Principal { id, label, role, token, founding, is_news: true })
+}
+
+/// Resolves when this token is known no more: who listens for long is looked at
+/// again and again.
+pub(crate) async fn until_unknown(node: Arc<Node>, bearer_token: String) {
+    while recognize(&node, &bearer_token).is_some() {
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// What a call is answered with, for as long as the token that was shown is known.
+pub(crate) fn while_known<T: Send + 'static>(
+    node: &Arc<Node>,
+    metadata: &MetadataMap,
+    answers: BoxStream<'static, Result<T, Status>>,
+) -> BoxStream<'static, Result<T, Status>> {
+    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+    let shown = header.and_then(bearer).unwrap_or_default().to_owned();
+    let unknown = Box::pin(until_unknown(node.clone(), shown));
+    let told = unfold((Some(answers), unknown), |(answers, mut unknown)| async move {
+        let mut answers = answers?;
+        tokio::select! {
+            biased;
+            () = &mut unknown => {
+                let message = "this administrator token was revoked, or has expired, meanwhile";
+                let refused = Err(not_authenticated(message).into_status());
+                Some((refused, (None, unknown)))
+            }
+            answer = answers.next() => Some((answer?, (Some(answers), unknown))),
+        }
+    });
+    told.boxed()
 }
 
 /// The token in the metadata of a call.
