@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::{Web, flexlm as in_flexlm, metrics as in_own};
-use crate::tokens::{bearer, recognize};
+use crate::tokens::{authorize, bearer};
 
 /// Whoever asks within this time gets what the one before got.
 const SAME_FOR: Duration = Duration::from_millis(250);
@@ -51,7 +51,7 @@ pub(super) async fn metrics(State(web): State<Web>) -> impl IntoResponse {
 
 pub(super) async fn flexlm(State(web): State<Web>, headers: HeaderMap) -> impl IntoResponse {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let with_users = shown.and_then(bearer).and_then(|token| recognize(&web.node, token)).is_some();
+    let with_users = shown.and_then(bearer).and_then(|token| authorize(&web.node, token)).is_some();
     let last = if with_users { &web.scrapes.with_users } else { &web.scrapes.flexlm };
     let looker = web.clone();
     let text = fresh(last, move || in_flexlm::text(&looker, with_users)).await;
