@@ -26,6 +26,9 @@ use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
+/// License documents in one answer, unless the first is longer: well below the
+/// 4 MiB that clients take.
+const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Checkouts that are looked at for one answer: nothing is granted meanwhile. A page
 /// may have fewer rows than were asked for, and still not be the last.
 const PAGE_LOOKS_MAX: usize = 20_000;
@@ -344,6 +347,12 @@ pub(crate) fn bad_token() -> Refusal {
     Refusal::because(Reason::InvalidRequest, "page_token: not one that this server gave")
 }
 
+/// The feature and the pool after which a page begins.
+fn pool_token(token: &str) -> Result<(String, u32), Refusal> {
+    let (id, feature) = token.split_once(' ').ok_or_else(bad_token)?;
+    Ok((feature.to_owned(), id.parse().map_err(|_| bad_token())?))
+}
+
 pub(crate) fn session_token(token: &str) -> Result<Option<SessionId>, Refusal> {
     if token.is_empty() {
         return Ok(None);
@@ -369,19 +378,36 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListFeaturesRequest>,
     ) -> Result<Response<v1::ListFeaturesResponse>, Status> {
-        let wanted = request.into_inner().feature;
+        let request = request.into_inner();
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(pool_token(token)?),
+        };
+        let rows = page_rows(request.page_size);
+        let wanted = request.feature;
         let date_ms = self.node.consensus.date_ms();
-        let (freshness, mut pools) = self
+        let (freshness, (pools, next_page_token)) = self
             .read(|ledger| {
+                let place = |(id, pool): &(PoolId, &Pool)| (pool.key.feature.to_string(), id.0);
                 let all = ledger.pools();
                 let some =
                     all.filter(|(_, p)| wanted.is_empty() || p.key.feature.as_str() == wanted);
+                let mut some: Vec<_> = some.map(|some| (place(&some), some)).collect();
+                some.retain(|(place, _)| after.as_ref().is_none_or(|after| place > after));
+                some.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let next = match some.get(rows) {
+                    Some(_) => some.get(rows - 1).map(|((name, id), _)| format!("{id} {name}")),
+                    None => None,
+                };
+                some.truncate(rows);
                 let issued = publishers(ledger);
-                some.map(|(id, p)| pool(ledger, id, p, date_ms, &issued)).collect::<Vec<_>>()
+                let pool =
+                    |(_, (id, p)): &(_, (PoolId, &Pool))| pool(ledger, *id, p, date_ms, &issued);
+                (some.iter().map(pool).collect::<Vec<_>>(), next.unwrap_or_default())
             })
             .await;
-        pools.sort_by(|a, b| (&a.feature, a.pool_id).cmp(&(&b.feature, b.pool_id)));
-        Ok(Response::new(v1::ListFeaturesResponse { freshness: Some(freshness), pools }))
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListFeaturesResponse { freshness, pools, next_page_token }))
     }
 
     async fn list_sessions(
@@ -468,18 +494,35 @@ impl AdminService for Admin {
         request: Request<v1::ListLicensesRequest>,
     ) -> Result<Response<v1::ListLicensesResponse>, Status> {
         self.demand(request.metadata(), Role::Viewer)?;
-        let (freshness, licenses) = self
+        let request = request.into_inner();
+        let (after, rows) = (request.page_token, page_rows(request.page_size));
+        let (freshness, (licenses, next_page_token)) = self
             .read(|ledger| {
-                let info = |license: &triad_ledger::rights::License| v1::LicenseInfo {
-                    license_id: license.id.to_string(),
-                    publisher: license.publisher.to_string(),
-                    serial: license.serial,
-                    text: license.text.clone(),
-                };
-                ledger.licenses().map(info).collect()
+                let all = ledger.licenses().map(|license| (license.id.to_string(), license));
+                let mut some: Vec<_> = all.filter(|(id, _)| *id > after).collect();
+                some.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let (count, mut bytes) = (some.len(), 0);
+                let mut page = Vec::new();
+                for (license_id, license) in some {
+                    bytes += license.text.len();
+                    let is_full = page.len() == rows || bytes > PAGE_BYTES_MAX;
+                    if is_full && !page.is_empty() {
+                        break;
+                    }
+                    page.push(v1::LicenseInfo {
+                        license_id,
+                        publisher: license.publisher.to_string(),
+                        serial: license.serial,
+                        text: license.text.clone(),
+                    });
+                }
+                let last = page.last().filter(|_| page.len() < count);
+                let next = last.map(|last| last.license_id.clone()).unwrap_or_default();
+                (page, next)
             })
             .await;
-        Ok(Response::new(v1::ListLicensesResponse { freshness: Some(freshness), licenses }))
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListLicensesResponse { freshness, licenses, next_page_token }))
     }
 
     async fn apply_license(
