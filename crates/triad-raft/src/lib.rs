@@ -66,7 +66,7 @@ pub use image::forge_event;
 pub use leadership::Leadership;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};
-pub use saved::{RestoreError, Saved, lay_down, look_into};
+pub use saved::{RestoreError, Saved, check_empty, lay_down, look_into};
 pub use simulation::{Observed, Observer, Simulation};
 pub use stopped::{Logged, read_log};
 pub use types::Member;

@@ -43,7 +43,7 @@ use crate::node::{Listeners, Node};
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
 use crate::reload::{self, Reloading, Relog};
-use crate::restoring::RESTORED;
+use crate::restoring::{RESTORED, RESTORING};
 use crate::rotation::{Certificates, RotationError};
 use crate::tokens::Telling;
 use crate::traces::{Exporter, Traces};
@@ -137,6 +137,15 @@ pub enum ServeError {
         data_dir.display()
     )]
     DataMissing {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// A saved ledger was not laid down whole.
+    #[error(
+        "{}: a restore was cut off here, and the ledger is not whole; run `triad snapshot restore`          once more",
+        data_dir.display()
+    )]
+    RestoreCutOff {
         /// The directory.
         data_dir: PathBuf,
     },
@@ -568,7 +577,7 @@ fn check_hostid(config: &Config) -> Result<(), ServeError> {
 /// A node that has run before has a log. One that never ran has the mark that
 /// `triad init` or `triad node replace` made, and nothing else. A node with
 /// neither lost its data, and would vote as if it had never promised anything.
-fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
+pub(crate) fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
     let unusable = |source| ServeError::DataDir { data_dir: data_dir.to_owned(), source };
     let missing = || match mutation::is_on(Mutation::WipedNodeVotes) {
         true => Ok(Origin::Founding),
@@ -580,6 +589,9 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
         Err(error) => return Err(unusable(error)),
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if has(RESTORING) {
+        return Err(ServeError::RestoreCutOff { data_dir: data_dir.to_owned() });
+    }
     // A start that was interrupted after making the log begins again.
     if has(RESTORED) {
         return Ok(Origin::Restored);
