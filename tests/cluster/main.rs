@@ -26,6 +26,7 @@ mod queue;
 mod retry;
 mod services;
 mod session_bounds;
+mod shells;
 mod taking_back;
 mod ten_thousand;
 mod tokens;
