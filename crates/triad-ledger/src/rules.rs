@@ -9,7 +9,10 @@
 
 /// The oldest rules that this program can apply.
 pub const RULES_MIN: u32 = 1;
-/// The newest. 2: how long a session has been silent is in the log.
+/// From these rules on the ledger itself looks at who notes a deed.
+pub(crate) const DEEDS_JUDGED: u32 = 2;
+/// The newest. 2: how long a session has been silent is in the log, and to note a deed
+/// takes an operator.
 pub const RULES: u32 = 2;
 
 /// The newest rules that this program can apply: [`RULES`].
