@@ -72,6 +72,10 @@ has_lab() {
 }
 install_lab() { apt iproute2 nftables util-linux mount e2fsprogs gcc libc6-dev libfaketime; }
 
+# The shells that complete our command lines.
+has_shells() { bash --version && fish --version && zsh --version; }
+install_shells() { apt --no-install-recommends fish zsh; }
+
 # A terminal for `triad top`.
 has_tmux() { tmux -V; }
 install_tmux() { apt tmux; }
@@ -126,6 +130,7 @@ ensure "tools of the lab" has_lab install_lab
 ensure "a browser and axe-core" has_browser install_browser
 ensure tmux has_tmux install_tmux
 ensure strace has_strace install_strace
+ensure shells has_shells install_shells
 ensure promtool has_promtool install_promtool
 ensure valgrind has_valgrind install_valgrind
 ensure cargo-deny has_deny install_deny

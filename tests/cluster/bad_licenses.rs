@@ -107,7 +107,7 @@ async fn only_administrators_change_and_see() {
     let refusals = [
         admin.list_checkouts(triad_proto::v1::ListCheckoutsRequest::default()).await.err(),
         admin.list_sessions(triad_proto::v1::ListSessionsRequest::default()).await.err(),
-        admin.list_licenses(triad_proto::v1::ListLicensesRequest {}).await.err(),
+        admin.list_licenses(triad_proto::v1::ListLicensesRequest::default()).await.err(),
         admin.transfer_leader(triad_proto::v1::TransferLeaderRequest::default()).await.err(),
     ];
     for refusal in refusals {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
+use triad_license::Draft;
+use triad_proto::v1::{ListFeaturesRequest, ListLicensesRequest, Reason, Refusal};
 use triad_tests::cluster::{FEATURE, START_LIMIT};
 use triad_tests::node::{Ended, run};
 use triad_tests::program::repository;
 use triad_tests::skip::skip;
-use triad_tests::{Cluster, Holders, Options, wait};
+use triad_tests::{Cluster, Holders, Options, licenses, wait};
 
 /// What a command may take beyond the time it was given: a process starts, on a
 /// machine that does other things besides.
@@ -419,6 +421,44 @@ async fn with_two_nodes_dead_every_command_ends_in_time() {
         let code = if line.starts_with("lmstat") { 241 } else { 5 };
         assert_eq!(ended.code(), code, "{line}: {ended:?}");
     }
+}
+
+/// More features and licenses than fit one answer: nobody is told less than all, in
+/// order, and a page asks for no more than it may.
+#[tokio::test]
+async fn long_lists_are_told_page_by_page() {
+    let features: Vec<_> = (0..1_203).map(|n| (format!("feature-{n:04}"), 1)).collect();
+    let cluster = Cluster::start(Options { nodes: 1, features, ..Options::default() }).await;
+    let listed = cluster.triad("features -o json").await;
+    assert_eq!(listed.code(), 0, "{}", listed.stderr);
+    let pools = json(&listed)["pools"].as_array().unwrap().clone();
+    let names: Vec<_> = pools.iter().map(|pool| pool["feature"].as_str().unwrap()).collect();
+    let expected: Vec<_> = (0..1_203).map(|n| format!("feature-{n:04}")).collect();
+    assert_eq!(names, expected);
+
+    let mut admin = cluster.admin(0);
+    let all = admin.list_features(ListFeaturesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(all.pools.len(), 1_000, "an answer is bounded");
+    assert!(!all.next_page_token.is_empty());
+    let request = ListFeaturesRequest { page_token: "x".into(), ..Default::default() };
+    let refused = Refusal::from_status(&admin.list_features(request).await.unwrap_err());
+    assert_eq!(refused.reason(), Reason::InvalidRequest);
+
+    for n in 0..2 {
+        let line = (format!("other-{n}"), 1);
+        let draft =
+            Draft { license: format!("other-{n}"), ..licenses::draft(cluster.id(), &[line]) };
+        cluster.license(&licenses::document(&draft, &cluster.publisher)).await;
+    }
+    let request = ListLicensesRequest { page_size: 2, ..Default::default() };
+    let first = admin.list_licenses(cluster.authorized(request)).await.unwrap().into_inner();
+    assert_eq!((first.licenses.len(), first.next_page_token.is_empty()), (2, false));
+    let page_token = first.next_page_token;
+    let request = cluster.authorized(ListLicensesRequest { page_size: 2, page_token });
+    let second = admin.list_licenses(request).await.unwrap().into_inner();
+    assert_eq!((second.licenses.len(), second.next_page_token.is_empty()), (1, true));
+    let listed = cluster.triad("license list -o json").await;
+    assert_eq!(json(&listed)["licenses"].as_array().unwrap().len(), 3, "{listed:?}");
 }
 
 /// Names of features and nodes are completed from the cluster.

@@ -179,8 +179,28 @@ async fn the_configuration_is_read_again() {
     let refused = cluster.apply_license(&license()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::LicenseForeign);
 
+    // Nor does a certificate that cannot be used, beside changes that are good.
+    let reloaded = || cluster.nodes[n].log().matches("the configuration was read again").count();
+    let before = reloaded();
+    cluster.nodes[n].edit("triad.toml", |text| {
+        let text = text.replace("publisher_keys = 7", &keys);
+        text.replace("certificate = \"node.pem\"", "certificate = \"ca.pem\"")
+    });
+    cluster.nodes[n].sighup();
+    wait::until("it is refused for the certificate", LIMIT, async || {
+        let log = cluster.nodes[n].log();
+        let is_refused = |line: &str| line.contains("is refused") && line.contains("ca.pem");
+        log.lines().any(is_refused).then_some(()).ok_or(log)
+    })
+    .await;
+    let refused = cluster.apply_license(&license()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::LicenseForeign, "the key was good and is not trusted");
+    assert_eq!(reloaded(), before);
+
     // And back.
-    cluster.nodes[n].edit("triad.toml", |text| text.replace("publisher_keys = 7", &keys));
+    cluster.nodes[n].edit("triad.toml", |text| {
+        text.replace("certificate = \"ca.pem\"", "certificate = \"node.pem\"")
+    });
     cluster.nodes[n].sighup();
     wait::until("the license is accepted", LIMIT, async || {
         cluster.apply_license(&license()).await.map(|_| ()).map_err(|refusal| refusal.to_string())
@@ -189,6 +209,33 @@ async fn the_configuration_is_read_again() {
     let status = cluster.nodes[n].sigterm().await;
     assert!(status.success());
     listen("STOPPING=1").await;
+}
+
+/// A ledger is saved by one at a time: each holds all of it in memory.
+#[tokio::test]
+async fn one_snapshot_is_saved_at_a_time() {
+    // More than a connection takes before anybody reads.
+    let features = (0..3_000).map(|n| (format!("feature-with-a-long-name-{n:04}"), 1)).collect();
+    let cluster = Cluster::start(Options { nodes: 1, features, ..Options::default() }).await;
+    let save = async || {
+        let request = cluster.authorized(triad_proto::v1::SaveSnapshotRequest {});
+        let saved = cluster.admin(0).save_snapshot(request).await;
+        saved.map_err(|status| triad_proto::v1::Refusal::from_status(&status))
+    };
+    let first = save().await.unwrap();
+    let refused = save().await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::Overloaded, "{refused:?}");
+    assert!(refused.message.contains("being saved already"), "{refused:?}");
+    drop(first);
+    let saved = wait::until("the place is free again", LIMIT, async || {
+        save().await.map_err(|refused| refused.to_string())
+    });
+    let mut saved = saved.await.into_inner();
+    let mut bytes = 0;
+    while let Some(piece) = saved.message().await.unwrap() {
+        bytes += piece.piece.len();
+    }
+    assert!(bytes > 600_000, "{bytes} bytes may have waited in buffers");
 }
 
 /// A drained node hands leadership over, its clients move with their seats, and it

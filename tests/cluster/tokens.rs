@@ -42,6 +42,31 @@ async fn create(cluster: &Cluster, role: &str, label: &str) -> (String, String) 
     (answer["tokenId"].as_str().unwrap().to_owned(), secret)
 }
 
+/// News that somebody listens to end, with the reason, when his token is revoked.
+#[tokio::test]
+async fn who_listens_hears_nothing_more_after_a_revocation() {
+    let cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
+    let (id, secret) = create(&cluster, "viewer", "listener").await;
+    let mut request = tonic::Request::new(v1::ListEventsRequest {
+        follow: true,
+        ..v1::ListEventsRequest::default()
+    });
+    let bearer = format!("Bearer {secret}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    let mut news = cluster.admin(0).list_events(request).await.unwrap().into_inner();
+    assert!(!news.message().await.unwrap().unwrap().events.is_empty());
+    let revoked = cluster.triad(&format!("token revoke {id} --yes")).await;
+    assert!(revoked.status.success(), "{}", revoked.stderr);
+    let refused = loop {
+        match tokio::time::timeout(LIMIT, news.message()).await.expect("it ends") {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends without a reason"),
+            Err(status) => break triad_proto::v1::Refusal::from_status(&status),
+        }
+    };
+    assert_eq!(refused.reason(), Reason::NotAuthenticated);
+}
+
 async fn history(cluster: &Cluster, token: &str) -> Vec<v1::HistoryEvent> {
     let mut admin = cluster.admin(cluster.leader().await);
     let request = with(token, v1::ListEventsRequest::default());

@@ -48,7 +48,8 @@ fn the_manifests_keep_the_nodes_apart_and_two_of_them_up() {
         "publishNotReadyAddresses: true",
         "requiredDuringSchedulingIgnoredDuringExecution",
         "topologyKey: kubernetes.io/hostname",
-        "readinessProbe",
+        "readinessProbe:\n            httpGet: {path: /readyz, port: http, scheme: HTTPS}",
+        "livenessProbe:\n            httpGet: {path: /healthz, port: http, scheme: HTTPS}",
         "runAsNonRoot: true",
     ] {
         assert!(text.contains(needed), "deploy/kubernetes/triad.yaml has no {needed}");

@@ -198,7 +198,7 @@ impl Scene {
     /// The one pool of a feature.
     pub async fn pool(&self, feature: &str) -> v1::Pool {
         let ask = async |mut admin: AdminServiceClient<Channel>, _: Authorize<'_>| {
-            let request = v1::ListFeaturesRequest { feature: feature.into() };
+            let request = v1::ListFeaturesRequest { feature: feature.into(), ..Default::default() };
             Ok(admin.list_features(request).await?.into_inner())
         };
         let answer = self.confirmed("a pool", ask, |answer| answer.freshness).await;

@@ -214,6 +214,7 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
         office: None,
         pair: None,
         log: LogConfig::default(),
+        traces: None,
     }
 }
 

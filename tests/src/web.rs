@@ -71,6 +71,23 @@ impl Flowing {
         }
         &self.read
     }
+
+    /// Reads to its end.
+    ///
+    /// # Panics
+    ///
+    /// If that takes too long.
+    pub async fn ended(&mut self) {
+        loop {
+            let frame =
+                std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+            let frame = timeout(LIMIT, frame).await;
+            let frame = frame.unwrap_or_else(|_| panic!("it goes on after {}", self.read));
+            let Some(Ok(frame)) = frame else { return };
+            let bytes = frame.into_data().unwrap_or_default();
+            self.read.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
 }
 
 impl Web {

@@ -139,11 +139,22 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
     assert_eq!(up.count(), 3);
     assert!(!now.keys().any(|name| name.contains("ann")), "users are personal: {now:#?}");
 
-    let bearer = format!("Bearer {}", cluster.token());
+    let file = cluster.folder().join("exporter.token");
+    let create = format!("token create --role viewer --label exporter --out {}", file.display());
+    assert_eq!(cluster.triad(&create).await.code(), 0);
+    let bearer = format!("Bearer {}", std::fs::read_to_string(&file).unwrap().trim());
     let headers = [("authorization", bearer.as_str())];
     let answer = cluster.web(leader).get("/metrics/flexlm", &headers).await.unwrap();
     let users: Vec<_> =
         answer.text.lines().filter(|l| l.starts_with("flexlm_feature_used_users{")).collect();
     assert_eq!(users.len(), 1, "{users:?}");
     assert!(users[0].contains("user=\"ann\"") && users[0].ends_with(" 2"), "{users:?}");
+    // Who asks with a token is in the history.
+    wait::until("the use is noted", LIMIT, async || {
+        let asked = cluster.authorized(triad_proto::v1::ListTokensRequest {});
+        let tokens = cluster.admin(leader).list_tokens(asked).await.unwrap().into_inner().tokens;
+        let used = tokens.iter().any(|token| token.label == "exporter" && token.used_ms > 0);
+        used.then_some(()).ok_or_else(|| format!("{tokens:?}"))
+    })
+    .await;
 }

@@ -116,10 +116,14 @@ async fn who_may_look_may_not_take_seats_back_and_a_revoked_token_ends_its_sign_
     assert_eq!(post(&web, &format!("{one}/revoke"), &signed_in, &body).await.status, 403);
     assert_eq!(cluster.checkouts().await.len(), 1);
 
+    let mut news = web.flowing("/events/live?after=0", &signed_in).await.unwrap();
+    news.until("got 1 of solver").await;
+
     let id = made["tokenId"].as_str().expect("its id").to_owned();
     let revoked = cluster.triad(&format!("token revoke {id} --yes")).await;
     assert_eq!(revoked.code(), 0, "{revoked:?}");
     assert_eq!(web.get("/queue", &signed_in).await.unwrap().status, 303);
+    news.ended().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub const RULES: u32 = SUSPECTS_SINCE;
 /// With these, how long a session has been silent is in the log:
 /// [`crate::Command::Suspect`] and [`crate::Command::Unsuspect`].
 pub const SUSPECTS_SINCE: u32 = 2;
+/// From these on the ledger itself looks at who notes a deed: it takes an operator.
+pub(crate) const DEEDS_JUDGED: u32 = 2;
 
 /// The newest rules that this program can apply: [`RULES`].
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]

@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::command::Command;
 use crate::names::Label;
+use crate::rules::DEEDS_JUDGED;
 
 /// The most tokens at once. Each is for a person or a program that administers,
 /// and every request of theirs looks here.
@@ -73,12 +74,15 @@ impl Role {
         }
     }
 
-    /// What a command takes when somebody asks for it. Whether a deed that is
-    /// only noted was allowed is judged where it is done.
-    pub(crate) fn for_command(command: &Command) -> Role {
+    /// What a command takes when somebody asks for it. No deed that is noted takes
+    /// less than an operator; whether it took more is judged where it is done, and by
+    /// older rules all of it was.
+    pub(crate) fn for_command(command: &Command, rules: u32) -> Role {
         match command {
-            Command::NoteDeed { .. } => Role::Viewer,
-            Command::Revoke { .. } | Command::MarkLost { .. } => Role::Operator,
+            Command::NoteDeed { .. } if rules < DEEDS_JUDGED => Role::Viewer,
+            Command::NoteDeed { .. } | Command::Revoke { .. } | Command::MarkLost { .. } => {
+                Role::Operator
+            }
             _ => Role::Admin,
         }
     }

@@ -40,6 +40,7 @@ use crate::runtime;
 use crate::saved;
 use crate::simulation::Simulation;
 use crate::types::{LogId, Member};
+use crate::work::WorkSink;
 
 /// Requests waiting to be proposed. At 100,000 commands a second this is a
 /// sixth of a second; longer queues only make everybody late.
@@ -126,6 +127,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Told of every event right after it was applied.
     pub events: EventSink,
+    /// Told of batches and snapshots, if anybody wants to know.
+    pub work: Option<WorkSink>,
     /// Set where the node runs in a simulation.
     pub simulation: Option<Simulation>,
 }
@@ -284,10 +287,12 @@ impl Consensus {
             log_options.segment_bytes = simulation.segment_bytes;
         }
         let inline = options.simulation.is_some();
-        let health = Arc::new(Health::new(options.disk.clone(), options.data_dir.clone()));
+        let health = Health::new(options.disk.clone(), options.data_dir.clone(), inline);
+        let health = Arc::new(health);
         let log = LogStore::open(health.measured(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
-        let machine = open_machine(&image_folder, &mut options)?;
+        let mut machine = open_machine(&image_folder, &mut options)?;
+        machine.work = options.work.clone();
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
         check_readable(&log, &shared)?;
@@ -344,7 +349,8 @@ impl Consensus {
         let is_backup = options.origin == Origin::Alone;
         let timekeeper = Timekeeper::new(raft.clone(), shared.clone(), clocks.clone(), is_backup);
         let timekeeper = Arc::new(timekeeper);
-        let proposer = Proposer::new(raft.clone(), shared.clone(), timekeeper.clone());
+        let proposer =
+            Proposer::new(raft.clone(), shared.clone(), timekeeper.clone(), options.work);
         tokio::spawn(proposer.run(queue));
 
         let (memory, outdated) = (Arc::new(Memory::new()), Arc::new(Outdated::new()));
@@ -589,7 +595,7 @@ impl Consensus {
     /// Room on the disk of this node's data, bytes; `None` where the disk does
     /// not say. Blocks for the system.
     pub fn disk_free_bytes(&self) -> Option<u64> {
-        self.0.health.free_bytes()
+        self.0.health.free_bytes(Instant::now())
     }
 
     /// Whether this node leads no more from now on: it does not stand for election

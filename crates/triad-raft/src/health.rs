@@ -27,6 +27,8 @@ const STUCK: Duration = Duration::from_secs(1);
 /// A disk with less room is as good as full: the log's next segments, and the
 /// image's next files, may not fit.
 const ROOM_MIN_BYTES: u64 = 32 << 20;
+/// How long what the disk said of its room is taken for true.
+const ROOM_AGE_MAX: Duration = Duration::from_secs(1);
 /// Faster disks are no reason for anything.
 const SLOW: Duration = Duration::from_millis(200);
 /// A leader leaves only for a disk that is so many times as fast.
@@ -51,20 +53,37 @@ pub(crate) struct Health {
     syncs: Arc<Mutex<Syncs>>,
     sync_times: Arc<Histogram>,
     peers: Mutex<BTreeMap<u64, (DiskHealth, Instant)>>,
-    room: Mutex<Option<(Instant, bool)>>,
+    room: Arc<Mutex<Room>>,
+    /// The disk answers at once, and in the same way each time.
+    inline: bool,
     drained: AtomicBool,
 }
 
+/// How much room there is, as far as is known.
+#[derive(Debug)]
+struct Room {
+    free_bytes: Option<u64>,
+    looked: Option<Instant>,
+    /// Somebody asks the disk right now, and nobody else needs to.
+    is_asked: bool,
+}
+
 impl Health {
-    /// Of the disk on which `folder` is.
-    pub(crate) fn new(disk: Arc<dyn Disk>, folder: PathBuf) -> Self {
+    /// Of the disk on which `folder` is. A simulated one is asked where its answer
+    /// is wanted, `inline`; a real one may hang, and is asked beside.
+    pub(crate) fn new(disk: Arc<dyn Disk>, folder: PathBuf, inline: bool) -> Self {
+        // The node is about to read its log from there.
+        let free_bytes = if inline { None } else { disk.free_bytes(&folder).ok().flatten() };
+        let looked = (!inline).then(Instant::now);
+        let room = Room { free_bytes, looked, is_asked: false };
         Health {
             disk,
             folder,
+            inline,
             syncs: Arc::default(),
             sync_times: Arc::default(),
             peers: Mutex::default(),
-            room: Mutex::default(),
+            room: Arc::new(Mutex::new(room)),
             drained: AtomicBool::new(false),
         }
     }
@@ -103,7 +122,9 @@ impl Health {
     pub(crate) fn own(&self, now: Instant) -> DiskHealth {
         DiskHealth {
             sync: lock(&self.syncs).time(now),
-            is_full: self.is_full(now) || self.is_drained(),
+            // A disk that does not say is judged by its syncs alone.
+            is_full: self.free_bytes(now).is_some_and(|free| free < ROOM_MIN_BYTES)
+                || self.is_drained(),
         }
     }
 
@@ -123,22 +144,28 @@ impl Health {
     }
 
     /// Room on the disk, bytes; `None` where the disk does not say.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
-        self.disk.free_bytes(&self.folder).ok().flatten()
-    }
-
-    /// Asked with every answer to the leader, and looked up once a second.
-    fn is_full(&self, now: Instant) -> bool {
+    /// Asked with every answer to the leader, and looked up once a second, by one at
+    /// a time: while a disk hangs, this says what it said last.
+    pub(crate) fn free_bytes(&self, now: Instant) -> Option<u64> {
         let mut room = lock(&self.room);
-        match *room {
-            Some((at, is_full)) if now < at + Duration::from_secs(1) => is_full,
-            _ => {
-                // A disk that does not say is judged by its syncs alone.
-                let is_full = self.free_bytes().is_some_and(|free| free < ROOM_MIN_BYTES);
-                *room = Some((now, is_full));
-                is_full
-            }
+        let is_old = room.looked.is_none_or(|at| now >= at + ROOM_AGE_MAX);
+        if !is_old || room.is_asked {
+            return room.free_bytes;
         }
+        room.looked = Some(now);
+        if self.inline {
+            room.free_bytes = self.disk.free_bytes(&self.folder).ok().flatten();
+            return room.free_bytes;
+        }
+        room.is_asked = true;
+        let (disk, folder, asked) = (self.disk.clone(), self.folder.clone(), self.room.clone());
+        tokio::task::spawn_blocking(move || {
+            let free_bytes = disk.free_bytes(&folder).ok().flatten();
+            let mut room = lock(&asked);
+            room.free_bytes = free_bytes;
+            room.is_asked = false;
+        });
+        room.free_bytes
     }
 }
 
@@ -344,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_silent_is_not_known_to_be_well() {
-        let health = Health::new(Arc::new(crate::disk::RealDisk), PathBuf::from("/nowhere"));
+        let health = Health::new(Arc::new(crate::disk::RealDisk), PathBuf::from("/nowhere"), true);
         let now = Instant::now();
         let ticket = lock(&health.syncs).begin(now);
         let later = now + ms(1_500);
@@ -355,5 +382,73 @@ mod tests {
         assert_eq!(who(now + WORD_AGE_MAX), None);
         lock(&health.syncs).end(ticket, later);
         assert_eq!(who(later), None);
+    }
+
+    /// A disk that does not answer until it is let go, and counts who asks.
+    #[derive(Debug, Default)]
+    struct Hung {
+        asked: std::sync::atomic::AtomicUsize,
+        room: Mutex<u64>,
+    }
+
+    impl Disk for Hung {
+        fn free_bytes(&self, _: &Path) -> io::Result<Option<u64>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            Ok(Some(*lock(&self.room)))
+        }
+
+        fn create_dir(&self, _: &Path) -> io::Result<()> {
+            unreachable!("nothing is made")
+        }
+
+        fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+            unreachable!("nothing is listed")
+        }
+
+        fn open(&self, _: &Path) -> io::Result<Box<dyn DiskFile>> {
+            unreachable!("nothing is opened")
+        }
+
+        fn create(&self, _: &Path) -> io::Result<Box<dyn DiskFile>> {
+            unreachable!("nothing is made")
+        }
+
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unreachable!("nothing is renamed")
+        }
+
+        fn remove(&self, _: &Path) -> io::Result<()> {
+            unreachable!("nothing is removed")
+        }
+
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            unreachable!("nothing is synced")
+        }
+
+        fn lock_dir(&self, _: &Path, _: &str) -> io::Result<Box<dyn DirectoryLock>> {
+            unreachable!("nothing is locked")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_asked_by_one_and_waited_for_by_nobody() {
+        let disk = Arc::new(Hung { room: Mutex::new(1 << 40), ..Hung::default() });
+        let health = Health::new(disk.clone(), PathBuf::from("/nowhere"), false);
+        let mut now = Instant::now();
+        {
+            let mut held = disk.room.lock().expect("free");
+            *held = 7;
+            for _ in 0..100 {
+                now += ROOM_AGE_MAX;
+                assert_eq!(health.free_bytes(now), Some(1 << 40));
+                assert!(!health.own(now).is_full);
+            }
+        }
+        while lock(&health.room).is_asked {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(disk.asked.load(Ordering::SeqCst), 2, "at the start, and once since");
+        assert_eq!(health.free_bytes(now), Some(7));
+        assert!(health.own(now).is_full);
     }
 }

@@ -47,6 +47,7 @@ mod simulation;
 mod snapshot;
 mod stopped;
 mod types;
+mod work;
 
 /// A log filter: of what lies below, errors only. A peer that is away is told by
 /// this crate once, and by what lies below with every attempt to reach it.
@@ -65,7 +66,8 @@ pub use image::forge_event;
 pub use leadership::Leadership;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};
-pub use saved::{RestoreError, Saved, lay_down, look_into};
+pub use saved::{RestoreError, Saved, check_empty, lay_down, look_into};
 pub use simulation::{Observed, Observer, Simulation};
 pub use stopped::{Logged, read_log};
 pub use types::Member;
+pub use work::{Work, WorkSink};

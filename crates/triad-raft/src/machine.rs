@@ -25,6 +25,7 @@ use crate::mutation::{self, Mutation};
 use crate::simulation::{Observed, Observer};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{Applied, Entry, LogId, Stamp, StoredMembership, TypeConfig};
+use crate::work::{Work, WorkSink};
 
 type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFrames>;
@@ -135,6 +136,8 @@ pub(crate) struct Machine {
     /// What the image held when it was read.
     loaded: (Option<LogId>, StoredMembership),
     last_flush: Instant,
+    /// Told of snapshots, if anybody wants to know.
+    pub(crate) work: Option<WorkSink>,
 }
 
 pub(crate) const PENDING: &str = "pending.snapshot";
@@ -201,6 +204,7 @@ impl Machine {
             cluster_id: cluster_id.to_owned(),
             loaded: (loaded.applied, loaded.membership),
             last_flush: Instant::now(),
+            work: None,
         })
     }
 
@@ -356,6 +360,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     /// Called in order with `apply`, so what is handed to the image here is the
     /// ledger as it stands, and nothing older can follow.
     async fn get_snapshot_builder(&mut self) -> Builder {
+        let began = Instant::now();
         let flushed = match mutation::is_on(Mutation::PurgeBeyondImage) {
             true => Ok(()),
             false => self.flush().await,
@@ -363,7 +368,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let state = self.shared.state();
         let meta =
             SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
-        Builder { image: self.image.clone(), meta, flushed: Some(flushed) }
+        let (image, work) = (self.image.clone(), self.work.clone());
+        Builder { image, meta, flushed: Some(flushed), began, work }
     }
 
     async fn install_snapshot(
@@ -372,6 +378,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         snapshot: SnapshotFrames,
     ) -> Result<(), io::Error> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let began = Instant::now();
         let opened =
             SnapshotFrames::open(&snapshot.0.concat()).map_err(|e| invalid(e.to_string()))?;
         if Some(opened.applied) != meta.last_log_id {
@@ -409,6 +416,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.image.replace(batch).await.map_err(io::Error::other)?;
         self.disk.remove(&pending)?;
         self.disk.sync_dir(&self.folder)?;
+        if let Some(work) = &self.work {
+            work(began, Work::Installed { index, bytes: snapshot.len_bytes() });
+        }
         tracing::info!(index, "the ledger was replaced by a snapshot from the leader");
         Ok(())
     }
@@ -420,6 +430,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let meta = SnapshotMeta { last_log_id: Some(last), last_membership: membership };
             return Ok(Some(Snapshot { meta, snapshot: SnapshotFrames::default() }));
         }
+        let began = Instant::now();
         let mut state = self.shared.state();
         state.settle();
         let Some(applied) = state.applied else { return Ok(None) };
@@ -427,6 +438,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             SnapshotMeta { last_log_id: Some(applied), last_membership: state.membership.clone() };
         let snapshot =
             SnapshotFrames::of(&self.cluster_id, &state.ledger, &applied, &state.membership);
+        drop(state);
+        if let Some(work) = &self.work {
+            work(began, Work::Encoded { index: applied.index(), bytes: snapshot.len_bytes() });
+        }
         Ok(Some(Snapshot { meta, snapshot }))
     }
 }
@@ -437,6 +452,8 @@ pub(crate) struct Builder {
     image: ImageWriter,
     meta: SnapshotMeta,
     flushed: Option<io::Result<()>>,
+    began: Instant,
+    work: Option<WorkSink>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -445,6 +462,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         self.flushed.take().unwrap_or(Ok(()))?;
         self.image.settle().await.map_err(io::Error::other)?;
+        if let Some((work, last)) = self.work.as_ref().zip(self.meta.last_log_id) {
+            work(self.began, Work::Flushed { index: last.index() });
+        }
         Ok(Snapshot { meta: self.meta.clone(), snapshot: SnapshotFrames::default() })
     }
 }

@@ -475,7 +475,7 @@ mod tests {
     async fn a_peer_that_is_away_is_dialled_now_and_then_and_not_without_pause() {
         let network = Arc::new(Refusing::default());
         let clocks = Arc::new(PeerClocks::new(Box::new(SystemClock)));
-        let health = Health::new(Arc::new(RealDisk), "/nowhere".into());
+        let health = Health::new(Arc::new(RealDisk), "/nowhere".into(), true);
         let peers = Peers::new("tc-1".into(), 1, network.clone(), None, clocks, Arc::new(health));
         let mut peer = peers.client(2, "127.0.0.1:1");
         let trying = async {

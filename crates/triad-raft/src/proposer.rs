@@ -14,6 +14,7 @@ use crate::consensus::{Committed, ProposeError};
 use crate::machine::Shared;
 use crate::peers::Raft;
 use crate::types::{Proposal, Stamp, TypeConfig};
+use crate::work::{Work, WorkSink};
 
 /// Commands in one log entry. A batch of this size takes a few milliseconds
 /// to apply.
@@ -78,11 +79,17 @@ pub(crate) struct Proposer {
     timekeeper: Arc<Timekeeper>,
     /// The last point of comparison that we announced.
     compared: u64,
+    work: Option<WorkSink>,
 }
 
 impl Proposer {
-    pub(crate) fn new(raft: Raft, shared: Arc<Shared>, timekeeper: Arc<Timekeeper>) -> Self {
-        Proposer { raft, shared, timekeeper, compared: 0 }
+    pub(crate) fn new(
+        raft: Raft,
+        shared: Arc<Shared>,
+        timekeeper: Arc<Timekeeper>,
+        work: Option<WorkSink>,
+    ) -> Self {
+        Proposer { raft, shared, timekeeper, compared: 0, work }
     }
 
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
@@ -98,9 +105,17 @@ impl Proposer {
     }
 
     async fn propose(&mut self, batch: Vec<(Request, usize)>, mut commands: Vec<Command>) {
+        let began = Instant::now();
+        let (requests, count) = (batch.len(), commands.len());
         commands.extend(self.comparison());
         let proposal = Proposal::new(self.timekeeper.stamp(), commands);
-        match self.raft.client_write(proposal).await {
+        let written = self.raft.client_write(proposal).await;
+        if let Some(work) = &self.work {
+            let id = written.as_ref().ok().map(|response| response.log_id);
+            let entry = id.map(|id| (id.committed_leader_id().term, id.index()));
+            work(began, Work::Batch { requests, commands: count, entry });
+        }
+        match written {
             Ok(response) => {
                 let id = response.log_id;
                 let mut answers = response.data.0.into_iter();

@@ -109,14 +109,15 @@ pub fn look_into(bytes: &[u8]) -> Result<Saved, RestoreError> {
 ///
 /// # Errors
 ///
-/// See [`RestoreError`]. A directory in which this failed has no mark yet, and a
-/// node does not start from it.
+/// See [`RestoreError`]. What is left of it after a failure is no ledger: the caller
+/// marks the directory before, and says with `again` that it found such a mark.
 pub fn lay_down(
     disk: &dyn Disk,
     data_dir: &Path,
     bytes: &[u8],
     cluster_id: &str,
     (node_id, member): (u64, Member),
+    again: bool,
 ) -> Result<Saved, RestoreError> {
     let saved = look_into(bytes)?;
     if saved.cluster_id != cluster_id {
@@ -127,10 +128,7 @@ pub fn lay_down(
         let path = path.to_owned();
         move |source| RestoreError::Disk { path, source }
     };
-    let names = disk.list(data_dir).map_err(failed(data_dir))?;
-    if names.iter().any(|name| matches!(name.as_str(), "log" | "image" | "snapshot")) {
-        return Err(RestoreError::HasData(data_dir.to_owned()));
-    }
+    check_empty(disk, data_dir, again)?;
     let unreadable = |what: String| RestoreError::Unreadable(what);
     let opened = SnapshotFrames::open(bytes).map_err(|error| unreadable(error.to_string()))?;
     let alone =
@@ -149,6 +147,24 @@ pub fn lay_down(
     disk.sync_dir(&folder).map_err(failed(&folder))?;
     disk.sync_dir(data_dir).map_err(failed(data_dir))?;
     Ok(saved)
+}
+
+/// Refuses a directory with data; a snapshot that was not laid down whole is none.
+///
+/// # Errors
+///
+/// There is data, or the disk says nothing.
+pub fn check_empty(disk: &dyn Disk, data_dir: &Path, again: bool) -> Result<(), RestoreError> {
+    let failed = |source| RestoreError::Disk { path: data_dir.to_owned(), source };
+    let is_data = |name: &String| match name.as_str() {
+        "log" | "image" => true,
+        "snapshot" => !again,
+        _ => false,
+    };
+    match disk.list(data_dir).map_err(failed)?.iter().any(is_data) {
+        true => Err(RestoreError::HasData(data_dir.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Votes for this node in a term that is higher than any that the saved ledger has

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use triad_ledger::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
@@ -20,11 +21,14 @@ use triad_raft::{ClusterView, MemberView, ProposeError};
 use crate::convert;
 use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
-use crate::tokens::{Principal, Role, role_to_wire};
+use crate::tokens::{Principal, Role, role_to_wire, while_known};
 use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
 const PAGE_ROWS_MAX: usize = 1_000;
+/// License documents in one answer, unless the first is longer: well below the
+/// 4 MiB that clients take.
+const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Checkouts that are looked at for one answer: nothing is granted meanwhile. A page
 /// may have fewer rows than were asked for, and still not be the last.
 const PAGE_LOOKS_MAX: usize = 20_000;
@@ -32,6 +36,8 @@ const PAGE_LOOKS_MAX: usize = 20_000;
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of a snapshot in one answer.
 const PIECE_BYTES: usize = 256 << 10;
+/// When to ask again for a snapshot, while another is being saved.
+const RETRY_SAVING: Duration = Duration::from_secs(5);
 /// How long a handover may take.
 pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -105,17 +111,34 @@ impl Admin {
         if node.leading_term().is_none() {
             return Err(node.not_leader());
         }
+        // A whole ledger is in memory from here until the last of it is sent.
+        let Ok(place) = node.saving.clone().try_acquire_owned() else {
+            let message = "the ledger of this node is being saved already";
+            return Err(Refusal::because(Reason::Overloaded, message)
+                .with_remedy("wait until the other \"triad snapshot save\" is done")
+                .retry_after(RETRY_SAVING));
+        };
         self.note_deed(by, "snapshot save".to_owned()).await?;
-        let pieces = node.consensus.save(node.config.cluster_id.as_str());
-        let pieces = pieces.ok_or_else(|| {
+        let began = Instant::now();
+        let saver = node.clone();
+        // Of a large ledger it takes a while, and heartbeats are answered meanwhile.
+        let saved = spawn_blocking(move || saver.consensus.save(saver.config.cluster_id.as_str()));
+        let pieces = saved.await.ok().flatten().ok_or_else(|| {
             Refusal::because(Reason::NotReady, "there is no ledger to be saved yet")
         })?;
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        let index = node.consensus.view().applied_index;
+        node.traces.snapshot("snapshot saved", began, index, bytes);
         let pieces = pieces.into_iter().flat_map(|piece| {
             let cuts = (0..piece.len()).step_by(PIECE_BYTES);
             let cut = move |from: usize| piece.slice(from..piece.len().min(from + PIECE_BYTES));
             cuts.map(cut).collect::<Vec<_>>()
         });
-        let answers = pieces.map(|piece| Ok(v1::SaveSnapshotResponse { piece: piece.to_vec() }));
+        let answers = pieces.map(move |piece| {
+            // The place is taken as long as the stream is there.
+            let _ = &place;
+            Ok(v1::SaveSnapshotResponse { piece: piece.to_vec() })
+        });
         Ok(Box::pin(futures::stream::iter(answers)))
     }
 }
@@ -324,6 +347,12 @@ pub(crate) fn bad_token() -> Refusal {
     Refusal::because(Reason::InvalidRequest, "page_token: not one that this server gave")
 }
 
+/// The feature and the pool after which a page begins.
+fn pool_token(token: &str) -> Result<(String, u32), Refusal> {
+    let (id, feature) = token.split_once(' ').ok_or_else(bad_token)?;
+    Ok((feature.to_owned(), id.parse().map_err(|_| bad_token())?))
+}
+
 pub(crate) fn session_token(token: &str) -> Result<Option<SessionId>, Refusal> {
     if token.is_empty() {
         return Ok(None);
@@ -349,19 +378,36 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ListFeaturesRequest>,
     ) -> Result<Response<v1::ListFeaturesResponse>, Status> {
-        let wanted = request.into_inner().feature;
+        let request = request.into_inner();
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(pool_token(token)?),
+        };
+        let rows = page_rows(request.page_size);
+        let wanted = request.feature;
         let date_ms = self.node.consensus.date_ms();
-        let (freshness, mut pools) = self
+        let (freshness, (pools, next_page_token)) = self
             .read(|ledger| {
+                let place = |(id, pool): &(PoolId, &Pool)| (pool.key.feature.to_string(), id.0);
                 let all = ledger.pools();
                 let some =
                     all.filter(|(_, p)| wanted.is_empty() || p.key.feature.as_str() == wanted);
+                let mut some: Vec<_> = some.map(|some| (place(&some), some)).collect();
+                some.retain(|(place, _)| after.as_ref().is_none_or(|after| place > after));
+                some.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let next = match some.get(rows) {
+                    Some(_) => some.get(rows - 1).map(|((name, id), _)| format!("{id} {name}")),
+                    None => None,
+                };
+                some.truncate(rows);
                 let issued = publishers(ledger);
-                some.map(|(id, p)| pool(ledger, id, p, date_ms, &issued)).collect::<Vec<_>>()
+                let pool =
+                    |(_, (id, p)): &(_, (PoolId, &Pool))| pool(ledger, *id, p, date_ms, &issued);
+                (some.iter().map(pool).collect::<Vec<_>>(), next.unwrap_or_default())
             })
             .await;
-        pools.sort_by(|a, b| (&a.feature, a.pool_id).cmp(&(&b.feature, b.pool_id)));
-        Ok(Response::new(v1::ListFeaturesResponse { freshness: Some(freshness), pools }))
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListFeaturesResponse { freshness, pools, next_page_token }))
     }
 
     async fn list_sessions(
@@ -448,18 +494,35 @@ impl AdminService for Admin {
         request: Request<v1::ListLicensesRequest>,
     ) -> Result<Response<v1::ListLicensesResponse>, Status> {
         self.demand(request.metadata(), Role::Viewer)?;
-        let (freshness, licenses) = self
+        let request = request.into_inner();
+        let (after, rows) = (request.page_token, page_rows(request.page_size));
+        let (freshness, (licenses, next_page_token)) = self
             .read(|ledger| {
-                let info = |license: &triad_ledger::rights::License| v1::LicenseInfo {
-                    license_id: license.id.to_string(),
-                    publisher: license.publisher.to_string(),
-                    serial: license.serial,
-                    text: license.text.clone(),
-                };
-                ledger.licenses().map(info).collect()
+                let all = ledger.licenses().map(|license| (license.id.to_string(), license));
+                let mut some: Vec<_> = all.filter(|(id, _)| *id > after).collect();
+                some.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let (count, mut bytes) = (some.len(), 0);
+                let mut page = Vec::new();
+                for (license_id, license) in some {
+                    bytes += license.text.len();
+                    let is_full = page.len() == rows || bytes > PAGE_BYTES_MAX;
+                    if is_full && !page.is_empty() {
+                        break;
+                    }
+                    page.push(v1::LicenseInfo {
+                        license_id,
+                        publisher: license.publisher.to_string(),
+                        serial: license.serial,
+                        text: license.text.clone(),
+                    });
+                }
+                let last = page.last().filter(|_| page.len() < count);
+                let next = last.map(|last| last.license_id.clone()).unwrap_or_default();
+                (page, next)
             })
             .await;
-        Ok(Response::new(v1::ListLicensesResponse { freshness: Some(freshness), licenses }))
+        let freshness = Some(freshness);
+        Ok(Response::new(v1::ListLicensesResponse { freshness, licenses, next_page_token }))
     }
 
     async fn apply_license(
@@ -610,6 +673,8 @@ impl AdminService for Admin {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<Self::ListEventsStream>, Status> {
         self.demand(request.metadata(), Role::Viewer)?;
-        Ok(Response::new(self.events(request.into_inner()).await?))
+        let (metadata, _, request) = request.into_parts();
+        let answers = self.events(request).await?;
+        Ok(Response::new(while_known(&self.node, &metadata, answers)))
     }
 }

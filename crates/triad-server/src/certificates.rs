@@ -5,7 +5,7 @@
 //! which certificates get mixed up has an error of its own here.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use triad_proto::identity::{ClusterId, NodeIdentity, PeerIdentity};
 use triad_proto::net::{Identity, TlsError};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::authority::cluster_id_of_public_key;
+use crate::authority::{cluster_id_of_public_key, sha256};
 
 /// The largest certificate file that is read: real ones have a few KiB.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -50,9 +50,37 @@ pub fn check_certificate_files(
     expected: &NodeIdentity,
     now: SystemTime,
 ) -> Result<NodeCertificates, CertificatesError> {
-    let ca_pem = read(&files.ca)?;
-    let certificate_pem = read(&files.certificate)?;
-    let key_pem = read(&files.key)?;
+    check_certificates(files, Pems::read(files)?, expected, now)
+}
+
+/// What is in the files.
+pub(crate) struct Pems {
+    ca: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Pems {
+    /// Reads the files, none of which may be longer than 256 KiB.
+    pub(crate) fn read(files: &CertificateFiles) -> Result<Self, CertificatesError> {
+        let (ca, certificate) = (read(&files.ca)?, read(&files.certificate)?);
+        Ok(Pems { ca, certificate, key: read(&files.key)? })
+    }
+
+    /// Differs where any of them does.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        sha256(&[&self.ca, &self.certificate, &self.key].map(|pem| sha256(pem)).concat())
+    }
+}
+
+/// Checks what was in the files.
+pub(crate) fn check_certificates(
+    files: &CertificateFiles,
+    pems: Pems,
+    expected: &NodeIdentity,
+    now: SystemTime,
+) -> Result<NodeCertificates, CertificatesError> {
+    let Pems { ca: ca_pem, certificate: certificate_pem, key: key_pem } = pems;
     let authority_ends = check_authority(&files.ca, &ca_pem, &expected.cluster_id, now)?;
     let identity =
         Identity::from_pem(&certificate_pem, &key_pem).map_err(|error| unpaired(files, error))?;
@@ -182,6 +210,8 @@ pub enum CertificatesError {
         file: PathBuf,
         /// Full days until it begins.
         days: u64,
+        /// When it begins.
+        begins: SystemTime,
     },
     /// Anything else that verifiers would object to.
     #[error(
@@ -202,10 +232,18 @@ pub enum CertificatesError {
 
 fn read(file: &Path) -> Result<Vec<u8>, CertificatesError> {
     let failed = |source| CertificatesError::Read { file: file.to_owned(), source };
-    if fs::metadata(file).map_err(failed)?.len() > FILE_BYTES_MAX {
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "far too large")));
+    let refused = |kind, why| Err(failed(io::Error::new(kind, why)));
+    // A pipe would be waited for, and a device never ends.
+    if !fs::metadata(file).map_err(failed)?.is_file() {
+        return refused(io::ErrorKind::InvalidInput, "not a file");
     }
-    fs::read(file).map_err(failed)
+    let mut content = Vec::new();
+    let opened = fs::File::open(file).map_err(failed)?;
+    opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return refused(io::ErrorKind::FileTooLarge, "far too large");
+    }
+    Ok(content)
 }
 
 /// Returns when the authority's certificate ends.
@@ -273,7 +311,8 @@ fn check_dates(
     if let Ok(until) = begins.duration_since(now)
         && !until.is_zero()
     {
-        return Err(CertificatesError::NotYetValid { file: file.to_owned(), days: days(until) });
+        let (file, days) = (file.to_owned(), days(until));
+        return Err(CertificatesError::NotYetValid { file, days, begins });
     }
     match now.duration_since(ends) {
         Ok(since) if !since.is_zero() => {

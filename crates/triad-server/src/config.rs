@@ -2,6 +2,7 @@
 //! checked, with units in the types ([`Config`]).
 
 mod log;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use triad_raft::{Member, Retention, SNAPSHOT_ENTRIES_DEFAULT, Timing};
 use crate::office::{Around, OfficeConfig, RawOffice};
 
 pub use log::{LogConfig, LogFormat};
+pub use traces::{Sample, TracesConfig};
 
 /// Fewer make a snapshot of every breath, more a log that takes long to replay.
 const SNAPSHOT_ENTRIES_RANGE: RangeInclusive<u64> = 100..=1_000_000;
@@ -73,6 +75,8 @@ pub struct Config {
     pub pair: Option<PairConfig>,
     /// How its log is written, where the command line does not say.
     pub log: LogConfig,
+    /// Where spans are sent, if anywhere.
+    pub traces: Option<TracesConfig>,
 }
 
 /// A main server or its back-up.
@@ -218,6 +222,8 @@ struct RawConfig {
     pair: RawPair,
     #[serde(default)]
     log: LogConfig,
+    #[serde(default)]
+    traces: traces::RawTraces,
 }
 
 #[derive(Default, Deserialize)]
@@ -409,6 +415,13 @@ impl Reader<'_> {
         }
         let office = self.office(&raw, &nodes)?;
         let pair = self.pair(&raw, &nodes)?;
+        let traces = raw.traces.check().map_err(|wrong| ConfigError::Value {
+            file: self.file.to_owned(),
+            line: self.line(wrong.at),
+            key: wrong.key,
+            value: wrong.value,
+            expected: wrong.expected.to_owned(),
+        })?;
         Ok(Config {
             file: self.file.to_owned(),
             cluster_id,
@@ -439,6 +452,7 @@ impl Reader<'_> {
             office,
             pair,
             log: raw.log,
+            traces,
         })
     }
 
@@ -702,6 +716,7 @@ impl fmt::Debug for Config {
             .field("office", &self.office)
             .field("pair", &self.pair)
             .field("log", &self.log)
+            .field("traces", &self.traces)
             .finish()
     }
 }

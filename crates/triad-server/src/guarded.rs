@@ -20,6 +20,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::node::Node;
 use crate::tokens::{bearer, not_authenticated, recognize};
+use crate::traces::{Call, Traced};
 use crate::unfinished::FinishedBody;
 
 /// From the head of a request to its last byte: a license file over a bad line.
@@ -50,28 +51,36 @@ impl<S: NamedService> NamedService for Guarded<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Guarded<S> {
+impl<S, B> Service<http::Request<Body>> for Guarded<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>>,
+    S::Future: Unpin,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Traced<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> S::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Traced<S::Future> {
         if request.uri().path() == ENDLESS {
-            return self.inner.call(request.map(|inner| Body::new(FinishedBody::new(inner))));
+            let request = request.map(|inner| Body::new(FinishedBody::new(inner)));
+            return Traced::new(self.inner.call(request), None);
         }
-        let is_bounded = self.administered.as_ref().is_some_and(|node| {
+        let (mut is_bounded, mut call) = (false, None);
+        if let Some(node) = &self.administered {
             let header = request.headers().get(http::header::AUTHORIZATION);
             let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
-            token.is_none_or(|token| recognize(node, token).is_none())
-        });
+            let known = token.and_then(|token| recognize(node, token));
+            is_bounded = known.is_none();
+            call = Call::begin(&node.traces, &request, known.map(|known| known.id));
+        }
         let left = if is_bounded { WITHOUT_TOKEN_BYTES_MAX } else { usize::MAX };
         let deadline = Box::pin(sleep(ARRIVAL_TIMEOUT));
         let guard = |inner| Body::new(GuardedBody { inner, deadline, left });
-        self.inner.call(request.map(guard))
+        Traced::new(self.inner.call(request.map(guard)), call)
     }
 }
 

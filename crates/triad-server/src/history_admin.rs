@@ -2,6 +2,7 @@
 //! in order, and their proof.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use triad_raft::{History, HistoryBounds};
 
 use crate::admin_service::Admin;
 use crate::convert;
+use crate::node::Node;
 use crate::tokens::role_to_wire;
 
 /// Events that are read from disk in one go.
@@ -25,11 +27,19 @@ fn broken(error: impl std::fmt::Display) -> Refusal {
     Refusal::because(Reason::Internal, format!("the history cannot be read: {error}"))
 }
 
-/// Runs what waits for the disk beside everything else.
-async fn beside<T: Send + 'static>(
+/// Runs what waits for the disk beside everything else, a few at once: whoever
+/// waits no more leaves behind what he asked for.
+pub(crate) async fn read_beside<T: Send + 'static>(
+    node: &Node,
     work: impl FnOnce() -> Result<T, triad_raft::ImageError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(broken)?.map_err(broken)
+    let place = node.reading.clone().acquire_owned().await.map_err(broken)?;
+    let working = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    working.await.map_err(broken)?.map_err(broken)
 }
 
 impl Admin {
@@ -42,9 +52,11 @@ impl Admin {
         let mut after = request.after_sequence.max(first.max(1) - 1);
         if request.since_ms > 0 {
             let (history, since_ms) = (history.clone(), request.since_ms);
-            after = after.max(beside(move || history.last_before(since_ms)).await?);
+            after =
+                after.max(read_beside(&self.node, move || history.last_before(since_ms)).await?);
         }
         let reading = Reading {
+            node: self.node.clone(),
             newest: history.newest(),
             stopping: self.node.watch_stopping(),
             history,
@@ -64,7 +76,7 @@ impl Admin {
 
     pub(crate) async fn history_verified(&self) -> Result<v1::VerifyHistoryResponse, Refusal> {
         let history = self.node.consensus.history();
-        let audited = beside(move || history.audit()).await?;
+        let audited = read_beside(&self.node, move || history.audit()).await?;
         let (audit, bounds) = (audited.audit, audited.bounds);
         let mut faults = audit.faults;
         if bounds.missing > 0 {
@@ -94,6 +106,7 @@ impl Admin {
 
 /// A stream of events to one administrator. It reads as fast as he does.
 struct Reading {
+    node: Arc<Node>,
     history: History,
     newest: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -157,7 +170,7 @@ impl Reading {
     /// Reads some more; says how many were missing.
     async fn page(&mut self) -> Result<u64, Refusal> {
         let (history, after) = (self.history.clone(), self.after);
-        let page = beside(move || history.read(after, PAGE_EVENTS)).await?;
+        let page = read_beside(&self.node, move || history.read(after, PAGE_EVENTS)).await?;
         let mut missing = 0;
         let from = self.after;
         for (number, bytes) in page.iter().filter(|(number, _)| *number <= self.through) {

@@ -105,6 +105,7 @@ fn promote(node: &Node, leadership: Leadership) {
     let mut sessions = Sessions::promoted(open, before, times.disconnect_grace, Instant::now());
     sessions.mark_suspects(may_mark(node));
     node.lead(leadership.term, sessions);
+    node.traces.serves(leadership, node.consensus.node_id(), count, Instant::now());
     tracing::info!(term = leadership.term, sessions = count, suspects, "leading");
 }
 

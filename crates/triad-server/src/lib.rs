@@ -44,6 +44,7 @@ mod serve;
 mod session_stream;
 pub mod sessions;
 mod tokens;
+mod traces;
 mod unfinished;
 mod vitals;
 

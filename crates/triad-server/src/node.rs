@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
 use triad_ledger::{Checkout, Command, Denial, Event, Grant, Ledger};
@@ -24,6 +24,7 @@ use crate::pair::Pair;
 use crate::rotation::Certificates;
 use crate::sessions::{Heard, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
+use crate::traces::Traces;
 use crate::vitals::Gauges;
 
 /// How long a request may take before its outcome is called unknown. Far
@@ -34,6 +35,9 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
 /// Beats in a lease at least, whatever the policy says of their interval.
 const BEATS_PER_LEASE_MIN: u32 = 3;
+/// Who reads the history from the disk at once; the next wait. A disk that hangs
+/// holds so many threads and no more.
+const READING_MAX: usize = 4;
 /// Holders that are named to somebody who was denied.
 const HOLDERS_TOLD_MAX: usize = 3;
 /// Checkouts that are looked at to find them: the oldest of all.
@@ -85,10 +89,12 @@ pub(crate) struct Suspicion {
 pub(crate) struct Listeners {
     pub(crate) desk: Arc<NewsDesk>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) traces: Arc<Traces>,
 }
 
 impl Listeners {
     pub(crate) fn report(&self, events: &[Event]) {
+        self.traces.report(events);
         self.meters.report(events);
         self.desk.report(events);
     }
@@ -102,6 +108,8 @@ pub(crate) struct Node {
     pub(crate) desk: Arc<NewsDesk>,
     /// What this node counts of its own doings.
     pub(crate) meters: Arc<Meters>,
+    /// Takes the spans of what this node does.
+    pub(crate) traces: Arc<Traces>,
     /// Signs borrow tokens; `None` without TLS, where nobody could check them.
     /// `None` without TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -117,6 +125,10 @@ pub(crate) struct Node {
     /// Set where this is a main server or its back-up.
     pub(crate) pair: Option<Arc<Pair>>,
     pub(crate) telling: Arc<Telling>,
+    /// The place of the one who saves the ledger.
+    pub(crate) saving: Arc<Semaphore>,
+    /// Places for those who read the history from the disk.
+    pub(crate) reading: Arc<Semaphore>,
     /// What the node remembers of itself; see [`crate::vitals`].
     pub(crate) gauges: Gauges,
 }
@@ -131,13 +143,14 @@ impl Node {
         pair: Option<Arc<Pair>>,
         telling: Telling,
     ) -> Arc<Self> {
-        let Listeners { desk, meters } = listeners;
+        let Listeners { desk, meters, traces } = listeners;
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
             consensus,
             leading: Mutex::new(None),
             desk,
             meters,
+            traces,
             certificates,
             in_force: RwLock::new(Arc::new(config.clone())),
             longest_lease_ms: OnceLock::new(),
@@ -146,15 +159,19 @@ impl Node {
             stopping,
             pair,
             telling: Arc::new(telling),
+            saving: Arc::new(Semaphore::new(1)),
+            reading: Arc::new(Semaphore::new(READING_MAX)),
             gauges: Gauges::new(Instant::now()),
             config,
         });
         let mut leadership = node.consensus.watch_leadership();
-        let meters = node.meters.clone();
+        let (meters, traces) = (node.meters.clone(), node.traces.clone());
+        let own = node.consensus.node_id();
         tokio::spawn(async move {
             while leadership.changed().await.is_ok() {
                 let now = *leadership.borrow_and_update();
                 meters.led_by(now, Instant::now());
+                traces.led_by(now, own, Instant::now());
                 let known = now.leader.is_some();
                 announce.send_if_modified(|since| {
                     let before = *since;

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use triad_proto::net::{ServiceManager, SharedNetwork};
 use triad_raft::WallClock;
 
 use crate::config::{Config, LogConfig};
 use crate::node::Node;
 use crate::office::{self, Prepared};
+use crate::rotation::Renewal;
 
 /// Puts a log filter in force, or says why not. `None`: the one of the start.
 pub type Relog = Box<dyn Fn(Option<&str>) -> Result<(), String> + Send + Sync>;
@@ -41,7 +42,7 @@ pub(crate) async fn run(mut reloading: Reloading) {
     let Some(mut asked) = reloading.asked.take() else { return std::future::pending().await };
     while asked.recv().await.is_some() {
         reloading.manager.tell("RELOADING=1");
-        reloading.reload(&mut calling);
+        reloading.reload(&mut calling).await;
         reloading.manager.tell("READY=1");
     }
     std::future::pending::<()>().await;
@@ -55,34 +56,30 @@ impl Reloading {
         }
     }
 
-    fn reload(&self, calling: &mut JoinSet<()>) {
-        let node = &self.node;
-        let refused = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "the configuration is refused; the old one stays in force");
+    async fn reload(&self, calling: &mut JoinSet<()>) {
+        let node = self.node.clone();
+        let network = self.network.clone();
+        // Files are read, and a disk may hang.
+        let prepared = spawn_blocking(move || prepare(&node, &network)).await;
+        let prepared = prepared.unwrap_or_else(|error| Err(error.to_string()));
+        let refused = |error: &str| {
+            tracing::error!(error, "the configuration is refused; the old one stays in force");
         };
-        let read = match Config::load(&node.config.file) {
-            Ok(read) => read,
+        let (Difference { config, changed, waiting }, office, renewal) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => return refused(&error),
         };
-        let before = node.in_force();
-        let difference = difference(&before, read);
-        // What can go wrong goes wrong before anything is changed.
-        let office = match office::prepare(&difference.config, &self.network) {
-            Ok(office) => office,
-            Err(error) => return refused(&error),
-        };
-        if difference.changed.contains(&"log.level")
+        // The last that can go wrong: it is judged and put in force in one.
+        if changed.contains(&"log.level")
             && let Some(relog) = &self.relog
-            && let Err(error) = relog(difference.config.log.level.as_deref())
+            && let Err(error) = relog(config.log.level.as_deref())
         {
             return refused(&error);
         }
-        if let Some(certificates) = &node.certificates
-            && let Err(error) = certificates.reload(difference.config.tls.as_ref())
-        {
-            tracing::error!(%error, "the certificates are refused; the old ones stay in force");
+        let node = &self.node;
+        if let Some((certificates, renewal)) = node.certificates.as_ref().zip(renewal) {
+            certificates.put(renewal);
         }
-        let Difference { config, changed, waiting } = difference;
         node.put_in_force(config);
         if changed.contains(&"office") {
             self.call(calling, office);
@@ -92,6 +89,24 @@ impl Reloading {
             tracing::warn!(key, "changed in the configuration, and needs a restart");
         }
     }
+}
+
+/// Everything that can go wrong goes wrong here, before anything is changed.
+fn prepare(
+    node: &Node,
+    network: &SharedNetwork,
+) -> Result<(Difference, Option<Prepared>, Option<Renewal>), String> {
+    let read = Config::load(&node.config.file).map_err(|error| error.to_string())?;
+    let difference = difference(&node.in_force(), read);
+    let office = office::prepare(&difference.config, network).map_err(|error| error.to_string())?;
+    let renewal = match &node.certificates {
+        None => None,
+        Some(certificates) => {
+            let renewal = certificates.prepare(difference.config.tls.as_ref());
+            Some(renewal.map_err(|error| error.to_string())?)
+        }
+    };
+    Ok((difference, office, renewal))
 }
 
 /// What another configuration comes to.
@@ -136,6 +151,7 @@ fn difference(old: &Config, new: Config) -> Difference {
     let retention = format!("{:?}", old.retention) != format!("{:?}", new.retention);
     note(&mut waiting, "history", retention);
     note(&mut waiting, "pair", old.pair != new.pair);
+    note(&mut waiting, "traces", old.traces != new.traces);
     let config = Config {
         publishers: new.publishers,
         sessions: new.sessions,

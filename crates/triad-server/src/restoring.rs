@@ -8,11 +8,11 @@ use std::time::Duration;
 use triad_ledger::Command;
 use triad_proto::v1::{Reason, Refusal};
 use triad_raft::disk::{Disk, RealDisk};
-use triad_raft::{RestoreError, Saved, lay_down};
+use triad_raft::{RestoreError, Saved, check_empty, lay_down, look_into};
 
 use crate::config::Config;
 use crate::node::Node;
-use crate::serve::NEWBORN;
+use crate::serve::{JOINING, NEWBORN};
 
 /// The file that marks a data directory as that of a node that begins with a saved
 /// ledger. It stays until the new epoch is in the log.
@@ -25,27 +25,58 @@ pub(crate) const RESTORED: &str = "restored";
 ///
 /// See [`RestoreError`].
 pub fn restore(config: &Config, bytes: &[u8]) -> Result<Saved, RestoreError> {
+    restore_on(&RealDisk, config, bytes)
+}
+
+/// The same on any disk. Cut off anywhere, it leaves a node that was not touched, or
+/// one that starts with nothing until the restore is done once more.
+fn restore_on(disk: &dyn Disk, config: &Config, bytes: &[u8]) -> Result<Saved, RestoreError> {
     let own = &config.nodes[&config.node_id].member;
-    let (data_dir, disk) = (&config.data_dir, RealDisk);
-    let cluster_id = config.cluster_id.as_str();
-    let saved = lay_down(&disk, data_dir, bytes, cluster_id, (config.node_id, own.clone()))?;
+    let data_dir = &config.data_dir;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::Disk { path, source }
     };
-    let mark = data_dir.join(RESTORED);
-    let written = disk.create(&mark).and_then(|file| {
-        file.write_at(b"This node begins with a saved ledger. It removes this file.\n", 0)?;
-        file.sync_data()
-    });
-    written.map_err(failed(&mark))?;
-    let newborn = data_dir.join(NEWBORN);
-    if newborn.exists() {
-        disk.remove(&newborn).map_err(failed(&newborn))?;
+    let sync = || disk.sync_dir(data_dir).map_err(failed(data_dir));
+    let mark = |name: &str, text: &[u8]| {
+        let path = data_dir.join(name);
+        let written = disk.create(&path).and_then(|file| {
+            file.write_at(text, 0)?;
+            file.sync_data()
+        });
+        written.map_err(failed(&path))
+    };
+    let names = disk.list(data_dir).map_err(failed(data_dir))?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let again = has(RESTORING);
+    // What is refused is refused before anything is marked.
+    check_empty(disk, data_dir, again)?;
+    let cluster_id = config.cluster_id.as_str();
+    let saved = look_into(bytes)?;
+    if saved.cluster_id != cluster_id {
+        let (found, expected) = (saved.cluster_id, cluster_id.to_owned());
+        return Err(RestoreError::OtherCluster { found, expected });
     }
-    disk.sync_dir(data_dir).map_err(failed(data_dir))?;
+    mark(RESTORING, b"A ledger is being restored here. No node starts meanwhile.\n")?;
+    sync()?;
+    let node = (config.node_id, own.clone());
+    let saved = lay_down(disk, data_dir, bytes, cluster_id, node, again)?;
+    mark(RESTORED, b"This node begins with a saved ledger. It removes this file.\n")?;
+    for gone in [NEWBORN, JOINING].into_iter().filter(|name| has(name)) {
+        let path = data_dir.join(gone);
+        disk.remove(&path).map_err(failed(&path))?;
+    }
+    sync()?;
+    // From here on the node may start.
+    let restoring = data_dir.join(RESTORING);
+    disk.remove(&restoring).map_err(failed(&restoring))?;
+    sync()?;
     Ok(saved)
 }
+
+/// The file that marks a data directory in which a saved ledger is being laid down.
+/// While it is there no node starts.
+pub(crate) const RESTORING: &str = "restoring";
 
 /// Begins the epoch of a ledger that was restored, before anybody is served by it.
 /// Whoever waited for seats is told to ask again: nobody is served meanwhile.
@@ -102,5 +133,194 @@ impl Node {
             left.as_secs() + 1
         );
         Err(Refusal::because(Reason::NotReady, message).retry_after(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::SystemTime;
+
+    use tokio::time::Instant;
+    use triad_ledger::Holder;
+    use triad_ledger::names::SessionId;
+    use triad_proto::net::TcpNetwork;
+    use triad_raft::disk::{DirectoryLock, DiskFile};
+    use triad_raft::{Consensus, Options, Origin, SystemClock, WallClock as _};
+
+    use super::*;
+    use crate::init::{InitOptions, init_cluster};
+    use crate::serve::{ServeError, origin};
+
+    /// A disk on which so many things can be done, and then nothing more.
+    #[derive(Clone, Debug)]
+    struct Cut(Arc<AtomicUsize>);
+
+    impl Cut {
+        fn after(steps: usize) -> Self {
+            Cut(Arc::new(AtomicUsize::new(steps)))
+        }
+
+        fn step(&self) -> io::Result<()> {
+            let left = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+            left.map(|_| ()).map_err(|_| io::Error::other("cut off"))
+        }
+    }
+
+    #[derive(Debug)]
+    struct CutFile(Cut, Box<dyn DiskFile>);
+
+    impl DiskFile for CutFile {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.1.read_at(buffer, offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            if let Err(error) = self.0.step() {
+                // Half of it arrived.
+                self.1.write_at(&bytes[..bytes.len() / 2], offset)?;
+                return Err(error);
+            }
+            self.1.write_at(bytes, offset)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.step()?;
+            self.1.sync_data()
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            self.1.length()
+        }
+
+        fn set_length(&self, length_bytes: u64) -> io::Result<()> {
+            self.0.step()?;
+            self.1.set_length(length_bytes)
+        }
+    }
+
+    impl Disk for Cut {
+        fn create_dir(&self, folder: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.create_dir(folder)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+            RealDisk.list(folder)
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            RealDisk.open(path)
+        }
+
+        fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.step()?;
+            Ok(Box::new(CutFile(self.clone(), RealDisk.create(path)?)))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.remove(path)
+        }
+
+        fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.sync_dir(folder)
+        }
+
+        fn lock_dir(&self, folder: &Path, name: &str) -> io::Result<Box<dyn DirectoryLock>> {
+            RealDisk.lock_dir(folder, name)
+        }
+    }
+
+    fn cluster_of_one(folder: &Path) -> Config {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock.wall_ms());
+        let spec = "a=127.0.0.1:27070".parse().expect("good");
+        let created = init_cluster(folder, &[spec], &InitOptions::new(now)).expect("made");
+        Config::load(&created.nodes[0].config).expect("as it was made")
+    }
+
+    /// A saved ledger with one session in it.
+    async fn saved(config: &Config, data_dir: &Path) -> Vec<u8> {
+        let own = config.nodes[&config.node_id].member.clone();
+        let (consensus, _service) = Consensus::start(Options {
+            cluster_id: config.cluster_id.to_string(),
+            node_id: config.node_id,
+            members: [(config.node_id, own)].into(),
+            data_dir: data_dir.to_owned(),
+            origin: Origin::Founding,
+            timing: config.timing,
+            death_notice: false,
+            retention: config.retention,
+            snapshot_entries: config.snapshot_entries,
+            network: Arc::new(TcpNetwork::new()),
+            peer_tls: None,
+            wall_clock: Box::new(SystemClock),
+            disk: Arc::new(RealDisk),
+            events: Box::new(|_| {}),
+            work: None,
+            simulation: None,
+        })
+        .await
+        .expect("it starts");
+        let mut leadership = consensus.watch_leadership();
+        leadership.wait_for(|now| now.serving).await.expect("it leads");
+        let open = Command::Open {
+            session: SessionId([1; 16]),
+            holder: Holder::default(),
+            lease_ms: 30_000,
+            resume: false,
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        consensus.propose(vec![open], deadline).await.expect("it is agreed");
+        let pieces = consensus.save(config.cluster_id.as_str()).expect("a ledger");
+        consensus.stop().await;
+        pieces.concat()
+    }
+
+    /// Wherever a restore is cut off, the node is one that was not touched, or does
+    /// not start; and the restore done once more makes it whole.
+    #[tokio::test]
+    async fn a_restore_that_is_cut_off_anywhere_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = cluster_of_one(&folder.path().join("saved"));
+        let bytes = saved(&config, &folder.path().join("data")).await;
+        let mut cuts = 0;
+        loop {
+            let node = folder.path().join(format!("node-{cuts}"));
+            std::fs::create_dir(&node).expect("made");
+            std::fs::write(node.join(NEWBORN), "").expect("marked");
+            let config = Config { data_dir: node.clone(), ..config.clone() };
+            let is_whole = restore_on(&Cut::after(cuts), &config, &bytes).is_ok();
+            match origin(&RealDisk, &node) {
+                Ok(Origin::Restored) => assert!(is_whole || !node.join(NEWBORN).exists()),
+                Ok(Origin::Founding) => {
+                    assert!(!is_whole && !node.join("snapshot").exists(), "cut {cuts}");
+                }
+                Err(ServeError::RestoreCutOff { .. }) => assert!(!is_whole, "cut {cuts}"),
+                other => panic!("cut {cuts}: {other:?}"),
+            }
+            if is_whole {
+                break;
+            }
+            if !node.join(RESTORED).exists() || node.join(RESTORING).exists() {
+                restore_on(&RealDisk, &config, &bytes).expect("once more");
+                assert_eq!(origin(&RealDisk, &node).expect("it starts"), Origin::Restored);
+                assert!(!node.join(NEWBORN).exists() && !node.join(RESTORING).exists());
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 10, "cut at {cuts} places");
+        let data_dir = folder.path().join("data");
+        let has_data = Config { data_dir, ..config.clone() };
+        let refused = restore_on(&RealDisk, &has_data, &bytes);
+        assert!(matches!(refused, Err(RestoreError::HasData(_))), "{refused:?}");
     }
 }

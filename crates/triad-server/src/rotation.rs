@@ -2,18 +2,19 @@
 //! every handshake after that shows the new one. A file that cannot be used is
 //! refused, loudly, and the old one stays in force.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use triad_proto::identity::NodeIdentity;
-use triad_proto::net::{ClientCertificates, ClientTls, Identity, ServerTls, TlsError};
+use triad_proto::net::{
+    ClientCertificates, ClientTls, Identity, NextClientTls, NextServerTls, ServerTls, TlsError,
+};
 use triad_raft::WallClock;
 
-use crate::authority::sha256;
 use crate::certificates::{
-    CertificateFiles, CertificatesError, NodeCertificates, check_certificate_files,
+    CertificateFiles, CertificatesError, NodeCertificates, Pems, check_certificates,
 };
 use crate::config::{Config, TlsFiles};
 
@@ -45,12 +46,24 @@ pub(crate) struct Certificates {
     state: Mutex<State>,
 }
 
+/// Certificates that were found good, with everything that shows them.
+pub(crate) struct Renewal {
+    files: CertificateFiles,
+    identity: Identity,
+    expires_ms: u64,
+    clients: NextServerTls,
+    peers: NextServerTls,
+    to_peers: NextClientTls,
+}
+
 struct State {
     files: CertificateFiles,
     identity: Identity,
     expires_ms: u64,
     /// What was found in the files and judged, good or bad.
     judged: Option<[u8; 32]>,
+    /// When that is to be judged again: it was too early for it.
+    again: Option<SystemTime>,
     /// What was found in them at the last look.
     found: Option<[u8; 32]>,
     /// Other listeners that show the same certificate.
@@ -70,8 +83,9 @@ impl Certificates {
         let files = files_of(files);
         let expected =
             NodeIdentity { cluster_id: config.cluster_id.clone(), node_id: config.node_id };
-        let judged = digest(&files).ok();
-        let checked = check_certificate_files(&files, &expected, now(&*wall))?;
+        let pems = Pems::read(&files)?;
+        let judged = Some(pems.digest());
+        let checked = check_certificates(&files, pems, &expected, now(&*wall))?;
         let required = ClientCertificates::Required(checked.ca_pem.clone());
         Ok(Some(Arc::new(Certificates {
             expected,
@@ -84,6 +98,7 @@ impl Certificates {
                 expires_ms: since_1970_ms(checked.expires_at),
                 identity: checked.identity,
                 judged,
+                again: None,
                 found: judged,
                 followers: Vec::new(),
             }),
@@ -110,28 +125,52 @@ impl Certificates {
         Ok(pages)
     }
 
-    /// Reads the files anew and puts them in force, if they are good.
+    /// Reads the files anew, those of another configuration if there is one, and
+    /// makes everything ready that goes with them. Nothing is changed yet. It reads
+    /// files, so it is not for the runtime's own threads.
     ///
     /// # Errors
     ///
-    /// They are not; what was in force still is.
-    pub(crate) fn reload(&self, files: Option<&TlsFiles>) -> Result<(), RotationError> {
-        let mut state = self.state();
-        let files = files.map_or_else(|| state.files.clone(), files_of);
-        state.judged = digest(&files).ok();
-        let checked = check_certificate_files(&files, &self.expected, now(&*self.wall))?;
-        let NodeCertificates { ca_pem, identity, expires_at } = checked;
-        let required = ClientCertificates::Required(ca_pem.clone());
-        self.peers.reload(&identity, &required)?;
-        self.clients.reload(&identity, &ClientCertificates::Ignored)?;
-        self.to_peers.reload(&ca_pem, Some(&identity))?;
-        for follower in &state.followers {
-            follower.reload(&identity, &ClientCertificates::Ignored)?;
+    /// They are not good.
+    pub(crate) fn prepare(&self, files: Option<&TlsFiles>) -> Result<Renewal, RotationError> {
+        let files = files.map_or_else(|| self.state().files.clone(), files_of);
+        let pems = Pems::read(&files)?;
+        let judged = pems.digest();
+        let checked = check_certificates(&files, pems, &self.expected, now(&*self.wall));
+        {
+            let mut state = self.state();
+            state.judged = Some(judged);
+            state.again = match &checked {
+                Err(CertificatesError::NotYetValid { begins, .. }) => Some(*begins),
+                _ => None,
+            };
         }
+        let NodeCertificates { ca_pem, identity, expires_at } = checked?;
+        let required = ClientCertificates::Required(ca_pem.clone());
+        Ok(Renewal {
+            clients: NextServerTls::new(&identity, &ClientCertificates::Ignored)?,
+            peers: NextServerTls::new(&identity, &required)?,
+            to_peers: NextClientTls::new(&ca_pem, Some(&identity))?,
+            files,
+            identity,
+            expires_ms: since_1970_ms(expires_at),
+        })
+    }
+
+    /// Puts in force what was made ready. Nothing of it can fail.
+    pub(crate) fn put(&self, renewal: Renewal) {
+        let Renewal { files, identity, expires_ms, clients, peers, to_peers } = renewal;
+        let mut state = self.state();
+        self.peers.put(peers);
+        self.to_peers.put(to_peers);
+        for follower in &state.followers {
+            follower.put(clients.clone());
+        }
+        self.clients.put(clients);
         let is_new = state.identity.certificate() != identity.certificate();
         state.files = files;
         state.identity = identity;
-        state.expires_ms = since_1970_ms(expires_at);
+        state.expires_ms = expires_ms;
         if is_new {
             tracing::info!(
                 file = %state.files.certificate.display(),
@@ -139,31 +178,45 @@ impl Certificates {
                 "a new certificate is in force; open connections go on"
             );
         }
-        Ok(())
     }
 
-    /// Looks at the files until the node is gone.
+    /// Looks at the files until the node is gone, one look at a time: a disk that
+    /// hangs holds one thread, and nobody who waits for it.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            if self.has_news()
-                && let Err(error) = self.reload(None)
-            {
+            let own = self.clone();
+            let _ = spawn_blocking(move || own.look()).await;
+        }
+    }
+
+    /// Looks at the files once, and puts in force what is new and good.
+    fn look(&self) {
+        if !self.has_news() {
+            return;
+        }
+        match self.prepare(None) {
+            Ok(renewal) => self.put(renewal),
+            Err(error) => {
                 tracing::error!(%error, "a new certificate is refused; the old one stays in force");
             }
         }
     }
 
-    /// Whether the files hold what was never judged, and have come to rest.
+    /// Whether the files hold what was never judged, or can be judged better now,
+    /// and have come to rest.
     fn has_news(&self) -> bool {
-        let mut state = self.state();
+        let files = self.state().files.clone();
         // A file that is away for a moment is being replaced.
-        let Ok(found) = digest(&state.files) else { return false };
+        let Ok(found) = Pems::read(&files).map(|pems| pems.digest()) else { return false };
+        let mut state = self.state();
         let is_at_rest = state.found == Some(found);
         state.found = Some(found);
-        is_at_rest && state.judged != Some(found)
+        let is_known = state.judged == Some(found);
+        let has_begun = state.again.is_some_and(|begins| begins <= now(&*self.wall));
+        is_at_rest && (!is_known || has_begun)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -179,15 +232,6 @@ fn files_of(files: &TlsFiles) -> CertificateFiles {
     }
 }
 
-/// What is in the files. They are a few KiB.
-fn digest(files: &CertificateFiles) -> io::Result<[u8; 32]> {
-    let mut digests = Vec::new();
-    for file in [&files.ca, &files.certificate, &files.key] {
-        digests.extend_from_slice(&sha256(&std::fs::read(file)?));
-    }
-    Ok(sha256(&digests))
-}
-
 fn now(wall: &dyn WallClock) -> SystemTime {
     // Certificates have whole seconds.
     UNIX_EPOCH + Duration::from_secs(wall.wall_ms() / 1_000)
@@ -195,4 +239,115 @@ fn now(wall: &dyn WallClock) -> SystemTime {
 
 fn since_1970_ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::*;
+    use crate::authority::Authority;
+    use crate::init::{InitOptions, init_cluster};
+
+    const DAY_MS: u64 = 86_400_000;
+
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl WallClock for Hand {
+        fn wall_ms(&self) -> u64 {
+            self.0.load(Relaxed)
+        }
+    }
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        config: Config,
+        wall: Arc<Hand>,
+        certificates: Arc<Certificates>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let wall = Arc::new(Hand(AtomicU64::new(20_000 * DAY_MS)));
+            let spec = "a=127.0.0.1:27070".parse().expect("good");
+            let created = init_cluster(folder.path(), &[spec], &InitOptions::new(now(&*wall)));
+            let created = created.expect("a cluster of one");
+            let config = Config::load(&created.nodes[0].config).expect("as it was made");
+            let certificates = Certificates::load(&config, wall.clone()).expect("good");
+            Scene { folder, config, wall, certificates: certificates.expect("TLS is on") }
+        }
+
+        fn file(&self, name: &str) -> std::path::PathBuf {
+            self.config.file.parent().expect("a folder").join(name)
+        }
+
+        /// Lays down another certificate, made so many days from now.
+        fn renew(&self, in_days: u32) {
+            let read = |name: &str| {
+                let path = walk(self.folder.path(), name).expect("it was made");
+                std::fs::read_to_string(path).expect("it can be read")
+            };
+            let authority = Authority::from_pem(&read("ca.pem"), &read("ca-key.pem"));
+            let authority = authority.expect("a pair");
+            let spec = "a=127.0.0.1:27070".parse().expect("good");
+            let at = now(&*self.wall) + Duration::from_millis(DAY_MS) * in_days;
+            let issued = authority.issue_node(1, &spec, at, 100).expect("issued");
+            for (name, pem) in
+                [("node.pem", &issued.certificate_pem), ("node-key.pem", &issued.key_pem)]
+            {
+                std::fs::write(self.file(name), pem).expect("written");
+            }
+        }
+
+        fn shown(&self) -> Vec<u8> {
+            self.certificates.identity().certificate().to_vec()
+        }
+    }
+
+    fn walk(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort();
+        let own = entries.iter().find(|path| path.is_file() && path.ends_with(name)).cloned();
+        own.or_else(|| {
+            entries.iter().filter(|path| path.is_dir()).find_map(|path| walk(path, name))
+        })
+    }
+
+    #[test]
+    fn a_certificate_that_is_early_is_taken_when_its_day_comes() {
+        let scene = Scene::new();
+        let before = scene.shown();
+        scene.renew(3);
+        scene.certificates.look();
+        scene.certificates.look();
+        scene.certificates.look();
+        assert_eq!(scene.shown(), before, "it is valid from the day after tomorrow on");
+        scene.wall.0.fetch_add(2 * DAY_MS, Relaxed);
+        scene.certificates.look();
+        assert_ne!(scene.shown(), before);
+    }
+
+    #[test]
+    fn files_without_end_are_not_read_to_it() {
+        let scene = Scene::new();
+        let before = scene.shown();
+        let file = scene.file("node.pem");
+        let good = std::fs::read(&file).expect("it is there");
+        std::fs::write(&file, vec![b'x'; 2 << 20]).expect("written");
+        let error = scene.certificates.prepare(None).err().expect("too large").to_string();
+        assert!(error.contains("far too large"), "{error}");
+        std::fs::remove_file(&file).expect("removed");
+        std::os::unix::fs::symlink("/dev/zero", &file).expect("linked");
+        let error = scene.certificates.prepare(None).err().expect("a device").to_string();
+        assert!(error.contains("not a file"), "{error}");
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::write(&file, good).expect("written");
+        let renewal = scene.certificates.prepare(None).expect("as it was");
+        scene.certificates.put(renewal);
+        assert_eq!(scene.shown(), before);
+    }
 }

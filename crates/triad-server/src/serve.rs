@@ -23,7 +23,7 @@ use triad_proto::v1::licensing_service_server::LicensingServiceServer;
 use triad_proto::v1::pair_service_server::PairServiceServer;
 use triad_raft::disk::{Disk, RealDisk};
 use triad_raft::{
-    Consensus, Member, Options, Origin, Simulation, StartError, SystemClock, WallClock,
+    Consensus, Member, Options, Origin, Simulation, StartError, SystemClock, WallClock, WorkSink,
 };
 
 use crate::admin_service::Admin;
@@ -43,9 +43,10 @@ use crate::node::{Listeners, Node};
 use crate::office;
 use crate::pair::{self, Pair, PairGate, begin_anew_if_asked, goes_on_alone};
 use crate::reload::{self, Reloading, Relog};
-use crate::restoring::RESTORED;
+use crate::restoring::{RESTORED, RESTORING};
 use crate::rotation::{Certificates, RotationError};
 use crate::tokens::Telling;
+use crate::traces::{Exporter, Traces};
 
 /// The longest message a client may send: a license with its signatures.
 const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -136,6 +137,15 @@ pub enum ServeError {
         data_dir.display()
     )]
     DataMissing {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// A saved ledger was not laid down whole.
+    #[error(
+        "{}: a restore was cut off here, and the ledger is not whole; run `triad snapshot restore`          once more",
+        data_dir.display()
+    )]
+    RestoreCutOff {
         /// The directory.
         data_dir: PathBuf,
     },
@@ -283,7 +293,11 @@ pub async fn serve_until(
     };
     let desk = Arc::new(NewsDesk::default());
     let meters = Arc::new(Meters::new(wall.wall_ms()));
-    let listeners = Listeners { desk, meters };
+    let (traces, spans) = Traces::new(config.traces.as_ref(), traces_seed(&config)?);
+    let traces = Arc::new(traces);
+    let listeners = Listeners { desk, meters, traces: traces.clone() };
+    let worked = traces.clone();
+    let work: WorkSink = Arc::new(move |began, work| worked.worked(began, work));
     let told = listeners.clone();
     let (consensus, peer_service) = Consensus::start(Options {
         cluster_id: config.cluster_id.to_string(),
@@ -300,6 +314,7 @@ pub async fn serve_until(
         wall_clock: Box::new(wall.clone()),
         disk: disk.clone(),
         events: Box::new(move |events| told.report(events)),
+        work: traces.is_on().then_some(work),
         simulation: options.simulation,
     })
     .await?;
@@ -312,6 +327,15 @@ pub async fn serve_until(
     let to_peers = tls.map(|tls| &tls.to_peers);
     let pair = Pair::new(&config, network.clone(), to_peers, origin == Origin::Alone);
     let telling = Telling::new(network.clone(), to_peers.cloned());
+    let exporting = match (&config.traces, spans) {
+        (Some(to), Some(spans)) => {
+            let around = (network.clone(), wall.clone());
+            let exporter = Exporter::new(traces, spans, to, &config, around);
+            let exporter = exporter.map_err(|error| ServeError::Failed(error.to_string()))?;
+            Some(tokio::spawn(exporter.run(stops.clone())))
+        }
+        _ => None,
+    };
     let node = Node::new(
         config,
         consensus.clone(),
@@ -428,6 +452,9 @@ pub async fn serve_until(
         consensus.stop().await;
     }
     for_peers.abort();
+    if let Some(exporting) = exporting {
+        let _ = timeout(FAREWELL_TIMEOUT, exporting).await;
+    }
     pulse.abort();
     tracing::info!("stopped");
     outcome
@@ -477,6 +504,16 @@ fn origin_in_a_pair(
         }
         (origin, _) => Ok(origin),
     }
+}
+
+/// What makes the ids of this run's spans differ from all others.
+fn traces_seed(config: &Config) -> Result<u64, ServeError> {
+    let mut bytes = [0; 8];
+    if config.traces.is_some() {
+        let failed = |error| ServeError::Failed(format!("no randomness: {error}"));
+        getrandom::fill(&mut bytes).map_err(failed)?;
+    }
+    Ok(u64::from_le_bytes(bytes))
 }
 
 async fn until(mut told: watch::Receiver<bool>) {
@@ -540,7 +577,7 @@ fn check_hostid(config: &Config) -> Result<(), ServeError> {
 /// A node that has run before has a log. One that never ran has the mark that
 /// `triad init` or `triad node replace` made, and nothing else. A node with
 /// neither lost its data, and would vote as if it had never promised anything.
-fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
+pub(crate) fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
     let unusable = |source| ServeError::DataDir { data_dir: data_dir.to_owned(), source };
     let missing = || match mutation::is_on(Mutation::WipedNodeVotes) {
         true => Ok(Origin::Founding),
@@ -552,6 +589,9 @@ fn origin(disk: &dyn Disk, data_dir: &Path) -> Result<Origin, ServeError> {
         Err(error) => return Err(unusable(error)),
     };
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if has(RESTORING) {
+        return Err(ServeError::RestoreCutOff { data_dir: data_dir.to_owned() });
+    }
     // A start that was interrupted after making the log begins again.
     if has(RESTORED) {
         return Ok(Origin::Restored);

@@ -32,6 +32,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::NEWS_WAITING_MAX;
 use crate::node::Node;
 use crate::sessions::StreamId;
+use crate::traces;
 
 /// Requests of one session under way at once. A client that sends more waits.
 const REQUESTS_UNDER_WAY_MAX: usize = 128;
@@ -39,7 +40,7 @@ const REQUESTS_UNDER_WAY_MAX: usize = 128;
 const PROTOCOL_VERSION: u32 = 1;
 
 /// A request under way; without news if there is nothing to answer.
-type Answering = Pin<Box<dyn Future<Output = Result<Option<News>, Refusal>> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Option<News>, Refusal>> + Send>>;
 
 /// The state of one stream.
 pub(crate) struct SessionStream {
@@ -285,7 +286,7 @@ impl SessionStream {
         let node = self.node.clone();
         let news = self.news_sender.clone();
         let command = command.and_then(|command| node.may_grant().map(|()| command));
-        self.under_way.push_back(Box::pin(async move {
+        let answering: Answering = Box::pin(async move {
             use v1::taken::Outcome as Taken;
             // What is malformed is answered, not hung up on: other requests of
             // the session are well.
@@ -327,7 +328,12 @@ impl SessionStream {
                 Err(denial) => Taken::Denial(node.denial(&denial)),
             };
             Ok(Some(taken(request_id, position, outcome)))
-        }));
+        });
+        let traces = &self.node.traces;
+        self.under_way.push_back(match traces.sampled() {
+            Some(context) => traces::checkout(traces.clone(), context, answering),
+            None => answering,
+        });
         Ok(())
     }
 

@@ -3,13 +3,16 @@
 //! The ledger knows them all by their hashes. The one with which the cluster was
 //! founded stands in the configuration of the nodes, and is noted in the ledger
 //! with the first that is done by it; from then on the ledger alone decides, and
-//! it can be revoked like any other.
+//! it can be revoked like any other. A node that may be behind does not take it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, unfold};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 use triad_ledger::{Command, TokenHash, TokenId};
 use triad_proto::net::{ChannelParameters, ClientTls, Connector, SharedNetwork, Traffic, channel};
@@ -29,6 +32,8 @@ use crate::session_stream::position;
 
 /// The label of the founding token while it is not in the ledger.
 const FOUNDING: &str = "founding";
+/// How often the token of somebody who listens for long is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Uses that are being noted at once. More are noted when they are seen again.
 const NOTING_MAX: usize = 16;
 /// How long the leader may take to hear of a use.
@@ -78,11 +83,43 @@ pub(crate) fn recognize(node: &Node, bearer_token: &str) -> Option<Principal> {
     if let Some((role, label, is_news)) = known {
         return Some(Principal { id, label, role, token, founding: None, is_news });
     }
-    if any || founding_hash(&node.config) != hash {
+    if any || founding_hash(&node.config) != hash || !node.has_heard_all() {
         return None;
     }
     let (label, role, founding) = (FOUNDING.to_owned(), Role::Admin, Some(hash));
     Some(Principal { id, label, role, token, founding, is_news: true })
+}
+
+/// Resolves when this token is known no more: who listens for long is looked at
+/// again and again.
+pub(crate) async fn until_unknown(node: Arc<Node>, bearer_token: String) {
+    while recognize(&node, &bearer_token).is_some() {
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// What a call is answered with, for as long as the token that was shown is known.
+pub(crate) fn while_known<T: Send + 'static>(
+    node: &Arc<Node>,
+    metadata: &MetadataMap,
+    answers: BoxStream<'static, Result<T, Status>>,
+) -> BoxStream<'static, Result<T, Status>> {
+    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+    let shown = header.and_then(bearer).unwrap_or_default().to_owned();
+    let unknown = Box::pin(until_unknown(node.clone(), shown));
+    let told = unfold((Some(answers), unknown), |(answers, mut unknown)| async move {
+        let mut answers = answers?;
+        tokio::select! {
+            biased;
+            () = &mut unknown => {
+                let message = "this administrator token was revoked, or has expired, meanwhile";
+                let refused = Err(not_authenticated(message).into_status());
+                Some((refused, (None, unknown)))
+            }
+            answer = answers.next() => Some((answer?, (Some(answers), unknown))),
+        }
+    });
+    told.boxed()
 }
 
 /// The token in the metadata of a call.
@@ -210,6 +247,16 @@ fn note_use(node: &Node, principal: &Principal, bearer_token: &str) {
 }
 
 impl Node {
+    /// Whether a ledger without tokens is the cluster's, and not one that is behind:
+    /// this node leads, or hears who does and has applied all that it was sent.
+    fn has_heard_all(&self) -> bool {
+        if self.leading_term().is_some() {
+            return true;
+        }
+        let view = self.consensus.view();
+        view.leadership.leader.is_some() && view.applied_index >= view.last_index
+    }
+
     /// Proposes a command for somebody who has shown a token. The ledger looks at
     /// the token once more.
     pub(crate) async fn propose_by(

@@ -8,9 +8,7 @@ use triad_license::{
     CapabilityResponse, CurrentLicense, FeatureUsage, ResponseStatus, SignedResponse, WantedRights,
     license_digest, show, text_of,
 };
-use triad_proto::v1::{
-    ApplyLicenseRequest, LicenseInfo, ListFeaturesRequest, ListLicensesRequest, Pool,
-};
+use triad_proto::v1::{ApplyLicenseRequest, LicenseInfo, Pool};
 use triad_server::Config;
 use triad_server::office::{OfflineAsk, offline_request};
 
@@ -19,6 +17,7 @@ use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::lists::{all_features, all_licenses};
 use crate::publisher::{Readers, write_new};
 use crate::settings::{Settings, read};
 use crate::text::printable;
@@ -43,9 +42,8 @@ async fn request(
         let cluster = Cluster::new(settings)?;
         let read = cluster
             .read(async |admin: &mut Admin| {
-                let licenses = admin.list_licenses(ListLicensesRequest {}).await?.into_inner();
-                let pools = admin.list_features(ListFeaturesRequest::default()).await?;
-                Ok((licenses.licenses, pools.into_inner().pools))
+                let licenses = all_licenses(admin).await?.licenses;
+                Ok((licenses, all_features(admin, "").await?.pools))
             })
             .await?;
         let (licenses, pools) = read.answer;

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 
-use triad_proto::v1::{ListFeaturesRequest, Pool, PoolState};
+use triad_proto::v1::{Pool, PoolState};
 
 use crate::args::watching::CheckArguments;
 use crate::cluster::{Admin, Cluster};
 use crate::concerns::Severity;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::lists::all_features;
 use crate::settings::Settings;
 use crate::verdict::{Level, Verdict, best_view, statuses, verdict};
 
@@ -73,11 +74,7 @@ async fn checked(
     let mut text = words(&verdict);
     if arguments.wants_features() && verdict.level != Level::NoQuorum {
         cluster.begin_anew();
-        let read = cluster
-            .read(async |admin: &mut Admin| {
-                Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-            })
-            .await?;
+        let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
         let (worst, more) = seats(&read.answer.pools, arguments, &mut figures);
         state = state.max(worst);
         text.push_str(&more);

@@ -107,7 +107,7 @@ impl AdminService for Node {
         _: Request<ListFeaturesRequest>,
     ) -> Result<Response<ListFeaturesResponse>, Status> {
         let freshness = self.status.freshness;
-        Ok(Response::new(ListFeaturesResponse { freshness, pools: Vec::new() }))
+        Ok(Response::new(ListFeaturesResponse { freshness, ..Default::default() }))
     }
 
     async fn list_sessions(

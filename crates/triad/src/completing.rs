@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
-use triad_proto::v1::{ListFeaturesRequest, StatusRequest};
+use triad_proto::v1::StatusRequest;
 
 use crate::args::{Arguments, examples};
 use crate::cluster::{Admin, Cluster};
 use crate::failure::Failure;
+use crate::lists::all_features;
 use crate::settings::Settings;
 
 /// The variable by which a shell says that it wants completions.
@@ -44,9 +45,7 @@ pub fn script(shell: clap_complete::Shell) -> Result<String, Failure> {
 pub fn features() -> Vec<CompletionCandidate> {
     asked(async |settings: &Settings| {
         let read = Cluster::new(settings)?
-            .read(async |admin: &mut Admin| {
-                Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-            })
+            .read(async |admin: &mut Admin| all_features(admin, "").await)
             .await?;
         Ok(read.answer.pools.into_iter().map(|pool| pool.feature).collect())
     })

@@ -7,9 +7,7 @@ use serde_json::json;
 use triad_license::{
     Keyring, LicenseError, Site, Summary, authenticate, diff_licenses, show, text_of, verify,
 };
-use triad_proto::v1::{
-    ApplyLicenseRequest, ApplyLicenseResponse, LicenseInfo, ListLicensesRequest,
-};
+use triad_proto::v1::{ApplyLicenseRequest, ApplyLicenseResponse, LicenseInfo};
 
 use crate::args::license::{LicenseApplyArguments, LicenseDiffArguments, LicenseVerb};
 use crate::clock;
@@ -17,7 +15,7 @@ use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::foreign;
-use crate::lists::warn_if_stale;
+use crate::lists::{all_licenses, warn_if_stale};
 use crate::policy::told_changes;
 use crate::publisher;
 use crate::settings::{Settings, read, read_text};
@@ -123,11 +121,7 @@ async fn diff(settings: &Settings, arguments: &LicenseDiffArguments) -> Result<E
 
 /// The licenses in force.
 async fn in_force(cluster: &Cluster, settings: &Settings) -> Result<Vec<LicenseInfo>, Failure> {
-    let read = cluster
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_licenses(ListLicensesRequest {}).await?.into_inner())
-        })
-        .await?;
+    let read = cluster.read(async |admin: &mut Admin| all_licenses(admin).await).await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
     Ok(read.answer.licenses)
 }
@@ -169,11 +163,8 @@ fn applied(answer: &ApplyLicenseResponse) -> String {
 }
 
 async fn list(settings: &Settings) -> Result<Exit, Failure> {
-    let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_licenses(ListLicensesRequest {}).await?.into_inner())
-        })
-        .await?;
+    let read =
+        Cluster::new(settings)?.read(async |admin: &mut Admin| all_licenses(admin).await).await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
     let licenses = &read.answer.licenses;
     settings.output.list(&read.answer, licenses, || license_table(licenses))?;

@@ -3,8 +3,9 @@
 
 use tonic::Status;
 use triad_proto::v1::{
-    Freshness, Holder, ListFeaturesRequest, ListSessionsRequest, ListSessionsResponse, NodeStatus,
-    Pool, PoolState, Reservation, SessionInfo, StatusRequest,
+    Freshness, Holder, ListFeaturesRequest, ListFeaturesResponse, ListLicensesRequest,
+    ListLicensesResponse, ListSessionsRequest, ListSessionsResponse, NodeStatus, Pool, PoolState,
+    Reservation, SessionInfo, StatusRequest,
 };
 
 use crate::cluster::{Admin, Cluster, stale_warning};
@@ -18,13 +19,47 @@ use crate::table::{Cell, Column, Table};
 /// have, with every name at its longest.
 pub const PAGE_ROWS: u32 = 500;
 
+/// The pools of all features, or of this one, page by page.
+pub async fn all_features(
+    admin: &mut Admin,
+    feature: &str,
+) -> Result<ListFeaturesResponse, Status> {
+    let mut whole = ListFeaturesResponse::default();
+    loop {
+        let page_token = std::mem::take(&mut whole.next_page_token);
+        let (feature, page_size) = (feature.to_owned(), PAGE_ROWS);
+        let request = ListFeaturesRequest { feature, page_size, page_token };
+        let page = admin.list_features(request).await?.into_inner();
+        whole.freshness = whole.freshness.or(page.freshness);
+        whole.pools.extend(page.pools);
+        whole.next_page_token = page.next_page_token;
+        if whole.next_page_token.is_empty() {
+            return Ok(whole);
+        }
+    }
+}
+
+/// All licenses in force, page by page.
+pub async fn all_licenses(admin: &mut Admin) -> Result<ListLicensesResponse, Status> {
+    let mut whole = ListLicensesResponse::default();
+    loop {
+        let page_token = std::mem::take(&mut whole.next_page_token);
+        let request = ListLicensesRequest { page_size: PAGE_ROWS, page_token };
+        let page = admin.list_licenses(request).await?.into_inner();
+        whole.freshness = whole.freshness.or(page.freshness);
+        whole.licenses.extend(page.licenses);
+        whole.next_page_token = page.next_page_token;
+        if whole.next_page_token.is_empty() {
+            return Ok(whole);
+        }
+    }
+}
+
 /// The pools of all features, or of one.
 pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Exit, Failure> {
-    let request = ListFeaturesRequest { feature: feature.unwrap_or_default() };
+    let feature = feature.unwrap_or_default();
     let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(request.clone()).await?.into_inner())
-        })
+        .read(async |admin: &mut Admin| all_features(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
     let pools = &read.answer.pools;

@@ -9,9 +9,7 @@ mod usage;
 mod window;
 
 use serde_json::json;
-use triad_proto::v1::{
-    EventKind, HistoryEvent, ListEventsRequest, ListFeaturesRequest, Pool, PoolUse,
-};
+use triad_proto::v1::{EventKind, HistoryEvent, ListEventsRequest, Pool, PoolUse};
 
 use self::denials::Denials;
 use self::idle::Idle;
@@ -26,6 +24,7 @@ use crate::events::missing_events;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::history::History;
+use crate::lists::all_features;
 use crate::settings::Settings;
 use crate::text::{instant, rfc3339};
 
@@ -158,10 +157,7 @@ async fn used<O: Observer>(
     // What stands now says nothing of a window that ended before.
     if options.until.is_none() {
         let features = Cluster::new(settings)?
-            .read(async |admin: &mut Admin| {
-                let request = ListFeaturesRequest { feature: feature.clone() };
-                Ok(admin.list_features(request).await?.into_inner())
-            })
+            .read(async |admin: &mut Admin| all_features(admin, &feature).await)
             .await?
             .answer;
         features.pools.iter().map(as_use).for_each(|pool| usage.stands(&pool));

@@ -9,8 +9,8 @@ use std::io::{self, IsTerminal as _};
 
 use tokio::time::Instant;
 use triad_proto::v1::{
-    CheckoutInfo, HistoryEvent, ListCheckoutsRequest, ListEventsRequest, ListFeaturesRequest,
-    ListQueueRequest, Pool, QueueEntry,
+    CheckoutInfo, HistoryEvent, ListCheckoutsRequest, ListEventsRequest, ListQueueRequest, Pool,
+    QueueEntry,
 };
 
 use crate::args::watching::TopArguments;
@@ -18,6 +18,7 @@ use crate::cluster::{Admin, Cluster};
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::lists::all_features;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::verdict::Answer;
@@ -117,11 +118,7 @@ async fn look_into(
     cluster.begin_anew();
     let date_ms = |answer: &Answer| answer.outcome.as_ref().ok().map(|status| status.date_ms);
     let date_ms = sight.answers.iter().find_map(date_ms).unwrap_or(0);
-    let read = cluster
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-        })
-        .await?;
+    let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
     sight.pools = read.answer.pools;
     if settings.authorization()?.is_none() {
         return Ok(());

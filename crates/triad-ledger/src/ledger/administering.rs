@@ -90,7 +90,7 @@ impl Ledger {
     /// Does what somebody with a token asks for. What comes of it bears his name.
     pub(super) fn obey_for(&mut self, id: TokenId, command: &Command) -> Answer {
         let token = self.valid_token(id)?;
-        let (needed, shown) = (Role::for_command(command), token.role);
+        let (needed, shown) = (Role::for_command(command, self.meta.rules), token.role);
         if shown < needed {
             return Err(Denial::RoleNeeded { token: id, needed, shown });
         }

@@ -44,6 +44,8 @@ pub struct History {
     /// The tokens that are known: what they are good for, and until when.
     tokens: BTreeMap<TokenId, (Role, Option<u64>)>,
     date_ms: u64,
+    /// The rules in use; of those before the second nothing here depends.
+    rules: u32,
 }
 
 /// The auditor of the history, who is to find nothing.
@@ -62,6 +64,13 @@ impl History {
     ///
     /// The promise that it breaks.
     pub fn observe(&mut self, step: &Step) -> Result<(), String> {
+        let obeyed = match &step.command {
+            Command::By { command, .. } => command,
+            command => command,
+        };
+        if let (Command::RaiseRules { rules }, Ok(_)) = (obeyed, &step.answer) {
+            self.rules = self.rules.max(*rules);
+        }
         for event in &step.events {
             self.check_order(event)?;
             self.account(step, event)?;
@@ -102,8 +111,8 @@ impl History {
         match &step.command {
             Command::By { token, command } => {
                 let needed = match **command {
-                    Command::NoteDeed { .. } => Role::Viewer,
-                    Command::Revoke { .. } => Role::Operator,
+                    Command::NoteDeed { .. } if self.rules < 2 => Role::Viewer,
+                    Command::NoteDeed { .. } | Command::Revoke { .. } => Role::Operator,
                     _ => Role::Admin,
                 };
                 let may = self.tokens.get(token).is_some_and(|(role, expires_ms)| {

@@ -49,7 +49,8 @@ pub use slots::block_of;
 pub use stream::{ConnectionInfo, ServerStream};
 pub use tcp::TcpNetwork;
 pub use tls::{
-    ClientCertificates, ClientTls, Identity, ServerTls, TlsError, certificate_is_a_nodes,
+    ClientCertificates, ClientTls, Identity, NextClientTls, NextServerTls, ServerTls, TlsError,
+    certificate_is_a_nodes,
 };
 pub use wire::Wire;
 

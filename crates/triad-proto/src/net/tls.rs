@@ -157,16 +157,43 @@ impl ServerTls {
         identity: &Identity,
         clients: &ClientCertificates,
     ) -> Result<(), TlsError> {
-        let mut config = (*server_config(identity, clients)?).clone();
+        self.put(NextServerTls::new(identity, clients)?);
+        Ok(())
+    }
+
+    /// Puts in force what was made ready before.
+    pub fn put(&self, next: NextServerTls) {
+        let mut config = next.0;
         let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
         // Who is spoken with does not change with the certificate.
         config.alpn_protocols.clone_from(&current.alpn_protocols);
         *current = Arc::new(config);
-        Ok(())
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What a listener is to show from now on: everything that can go wrong has not.
+#[derive(Clone, Debug)]
+pub struct NextServerTls(ServerConfig);
+
+impl NextServerTls {
+    /// TLS that shows `identity` and treats clients as told.
+    pub fn new(identity: &Identity, clients: &ClientCertificates) -> Result<Self, TlsError> {
+        Ok(Self((*server_config(identity, clients)?).clone()))
+    }
+}
+
+/// The same for those who connect.
+#[derive(Clone, Debug)]
+pub struct NextClientTls(Arc<ClientConfig>);
+
+impl NextClientTls {
+    /// TLS that trusts the CAs of `ca_pem`, and shows `identity` if there is one.
+    pub fn new(ca_pem: &[u8], identity: Option<&Identity>) -> Result<Self, TlsError> {
+        Ok(Self(client_config(ca_pem, identity)?))
     }
 }
 
@@ -241,9 +268,13 @@ impl ClientTls {
     /// Replaces CAs and identity at once, in all clones. On an error the old
     /// ones stay.
     pub fn reload(&self, ca_pem: &[u8], identity: Option<&Identity>) -> Result<(), TlsError> {
-        let config = client_config(ca_pem, identity)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.put(NextClientTls::new(ca_pem, identity)?);
         Ok(())
+    }
+
+    /// Puts in force what was made ready before, in all clones.
+    pub fn put(&self, next: NextClientTls) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = next.0;
     }
 
     pub(super) fn current(&self) -> (Arc<ClientConfig>, ServerName<'static>) {

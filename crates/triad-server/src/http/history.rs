@@ -17,7 +17,8 @@ use super::signin::Visitor;
 use super::table::encoded;
 use super::words::instant;
 use crate::admin_service::Admin;
-use crate::history_admin::event_to_wire;
+use crate::history_admin::{event_to_wire, read_beside};
+use crate::tokens::until_unknown;
 
 /// Events on one page.
 const PAGE_EVENTS: usize = 100;
@@ -25,7 +26,7 @@ const PAGE_EVENTS: usize = 100;
 const LOOKED_AT_MAX: u64 = 20_000;
 const READ_AT_ONCE: u64 = 1_000;
 /// A stream of news ends after this, and the browser opens another: so a sign-in
-/// that is over gets none for long.
+/// that is over gets none for long. One whose token is revoked gets none at all.
 const STREAM_MAX: Duration = Duration::from_secs(300);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -81,8 +82,9 @@ async fn backwards(
         let after = next.saturating_sub(READ_AT_ONCE.min(count as u64 * 2));
         let (reader, through) = (history.clone(), next);
         let wanted = (through - after) as usize;
-        let read = tokio::task::spawn_blocking(move || reader.read(after, wanted)).await;
-        let Ok(Ok(part)) = read else { break };
+        let Ok(part) = read_beside(&web.node, move || reader.read(after, wanted)).await else {
+            break;
+        };
         for (number, bytes) in part.iter().rev().filter(|(number, _)| *number <= through) {
             next = number - 1;
             let Ok(event) = decode_event(bytes) else { continue };
@@ -181,7 +183,7 @@ pub(super) struct Begin {
 /// News as they happen, while there is a place for one more stream.
 pub(super) async fn live(
     State(web): State<Web>,
-    _: Visitor,
+    visitor: Visitor,
     headers: HeaderMap,
     Query(begin): Query<Begin>,
 ) -> Response {
@@ -197,8 +199,10 @@ pub(super) async fn live(
         Ok(answers) => answers,
         Err(refusal) => return (StatusCode::SERVICE_UNAVAILABLE, refusal.message).into_response(),
     };
+    let over = until_unknown(web.node.clone(), visitor.bearer);
     let news = answers
         .take_until(tokio::time::sleep(STREAM_MAX))
+        .take_until(over)
         .map(move |answer| {
             // The place is taken as long as the stream is there.
             let _ = &place;

@@ -314,7 +314,8 @@ pub(super) async fn revoke(
     }
 }
 
-/// The rows of those who wait, for one feature or any.
+/// The rows of those who wait, for one feature or any. The ledger is let go, and
+/// the thread, between parts of at most a thousand.
 pub(super) async fn queue_rows(web: &Web, feature: Option<&str>) -> Vec<Vec<Cell>> {
     let admin = Admin { node: web.node.clone() };
     let mut rows = Vec::new();
@@ -362,7 +363,9 @@ pub(super) async fn queue(
 ) -> Response {
     let page = begun(&web, visitor, "Queue", "/queue").await;
     let rows = queue_rows(&web, None).await;
-    let nouns = ("request waits", "requests wait");
-    let listing = Listing::new("/queue", nouns, QUEUE, rows, ask, NOBODY_WAITS);
-    listed(page, listing, "queue")
+    beside(&web, move || {
+        let nouns = ("request waits", "requests wait");
+        listed(page, Listing::new("/queue", nouns, QUEUE, rows, ask, NOBODY_WAITS), "queue")
+    })
+    .await
 }

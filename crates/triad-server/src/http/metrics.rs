@@ -1,5 +1,6 @@
 //! `/metrics`: what each of a node's metrics is called, means, and is now.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use triad_ledger::{Ledger, rules_known};
@@ -69,6 +70,8 @@ metrics! {
     DISK_FREE = Gauge "triad_disk_free_bytes" [] "Room on the disk of this node's data.";
     HISTORY = Gauge "triad_history_last_event" [] "The number of the last event of the usage history.";
     HISTORY_MISSING = Gauge "triad_history_missing_events" [] "Events that this node lacks and fetches from others.";
+    SPANS_SENT = Counter "triad_trace_spans_sent_total" [] "Spans that the collector has taken; 0 where none is configured.";
+    SPANS_DROPPED = Counter "triad_trace_spans_dropped_total" [] "Spans that were dropped: the queue was full, or the collector did not take them.";
     DATE = Gauge "triad_date_timestamp_seconds" [] "The date by which licenses are judged, in seconds since 1970.";
 }
 
@@ -113,6 +116,9 @@ pub(super) fn text(web: &Web) -> String {
     let history = consensus.history().bounds();
     told.metric(&HISTORY).is(history.last);
     told.metric(&HISTORY_MISSING).is(history.missing);
+    let traces = &node.traces;
+    told.metric(&SPANS_SENT).is(traces.sent.load(Relaxed));
+    told.metric(&SPANS_DROPPED).is(traces.dropped.load(Relaxed));
     told.metric(&DATE).is(seconds(date_ms));
     told.into_text()
 }

@@ -186,6 +186,19 @@ pub(super) async fn features(
     let date_ms = node.consensus.date_ms();
     let admin = Admin { node: node.clone() };
     let (freshness, features) = admin.read(|ledger| usage::by_feature(ledger, date_ms)).await;
+    let page = Page::new("Features", "/features", &node.config.name)
+        .visitor(Some(visitor))
+        .verdict(node.verdict(&freshness));
+    beside(&web, move || {
+        let rows = feature_rows(&features);
+        let nouns = ("feature", "features");
+        let listing = Listing::new("/features", nouns, FEATURES, rows, ask, NO_FEATURES);
+        listed(page, listing, "features")
+    })
+    .await
+}
+
+fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
     let rows = features.iter().map(|(name, feature)| {
         vec![
             Cell::from(name.as_str()).to(format!("/features/{}", encoded(name))),
@@ -204,13 +217,7 @@ pub(super) async fn features(
             },
         ]
     });
-    let rows = rows.collect();
-    let nouns = ("feature", "features");
-    let listing = Listing::new("/features", nouns, FEATURES, rows, ask, NO_FEATURES);
-    let page = Page::new("Features", "/features", &node.config.name)
-        .visitor(Some(visitor))
-        .verdict(node.verdict(&freshness));
-    listed(page, listing, "features")
+    rows.collect()
 }
 
 /// One feature: its seats, who holds them, and who waits.
@@ -244,14 +251,11 @@ pub(super) async fn feature(
     });
     let holders = holders.await;
     let waiting = queue_rows(&web, Some(&name)).await;
-    let waiting = Listing::new(
-        "/queue",
-        ("request waits", "requests wait"),
-        QUEUE,
-        waiting,
-        Ask::default(),
-        lists::NOBODY_WAITS,
-    );
+    let waiting = beside(&web, move || {
+        let nouns = ("request waits", "requests wait");
+        Listing::new("/queue", nouns, QUEUE, waiting, Ask::default(), lists::NOBODY_WAITS)
+    });
+    let waiting = waiting.await;
     let ends =
         found.expires_ms.map_or("never".to_owned(), |ends_ms| format!("on {}", day(ends_ms)));
     let facts = vec![

@@ -20,8 +20,11 @@ use super::table::encoded;
 use crate::init::admin_token_hash;
 use crate::tokens::{Principal, Role, authorize};
 
-/// Sign-ins at once; the one that was used longest ago gives way.
+/// Sign-ins at once. One too many takes the place of another of the token that has
+/// the most, the one that was used longest ago: nobody drives others out.
 const OPEN_MAX: usize = 256;
+/// Sign-ins at once with one token: all the browsers of one person.
+const OPEN_PER_TOKEN_MAX: usize = 16;
 /// A sign-in ends after this, however much it is used.
 const AGE_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// And after this, if it is not.
@@ -86,10 +89,7 @@ impl SignIns {
         let (cookie, form_token) = (random()?, random()?);
         let mut book = self.book();
         book.open.retain(|_, sign_in| sign_in.is_open(now));
-        if book.open.len() >= OPEN_MAX
-            && let Some(oldest) = book.open.iter().min_by_key(|(_, sign_in)| sign_in.used)
-        {
-            let oldest = oldest.0.clone();
+        if let Some(oldest) = book.gives_way(&bearer) {
             book.open.remove(&oldest);
         }
         let sign_in = SignIn { bearer, form_token, began: now, used: now };
@@ -115,6 +115,22 @@ impl SignIns {
 }
 
 impl Book {
+    /// Which sign-in, if any, is over when one more is opened with this token.
+    fn gives_way(&self, bearer: &str) -> Option<String> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for sign_in in self.open.values() {
+            *counts.entry(&sign_in.bearer).or_default() += 1;
+        }
+        let own = counts.get(bearer).copied().unwrap_or(0);
+        let whose = match () {
+            () if own >= OPEN_PER_TOKEN_MAX => bearer,
+            () if self.open.len() >= OPEN_MAX => counts.into_iter().max_by_key(|(_, n)| *n)?.0,
+            () => return None,
+        };
+        let of_token = self.open.iter().filter(|(_, sign_in)| sign_in.bearer == whose);
+        of_token.min_by_key(|(_, sign_in)| sign_in.used).map(|(cookie, _)| cookie.clone())
+    }
+
     /// Under which address somebody's mistakes count. What is a minute old is
     /// forgotten.
     fn counted(&mut self, address: IpAddr, now: Instant) -> IpAddr {
@@ -245,9 +261,22 @@ mod tests {
             let at = start + Duration::from_secs(1 + u64::from(n));
             sign_ins.open("tat_a".into(), at).expect("chance");
         }
-        assert_eq!(sign_ins.book().open.len(), OPEN_MAX);
+        assert_eq!(sign_ins.book().open.len(), OPEN_PER_TOKEN_MAX);
         assert!(!found(&third, Duration::from_secs(300)), "it gave way");
         sign_ins.close(&second);
+    }
+
+    #[test]
+    fn nobody_drives_others_out() {
+        let sign_ins = SignIns::default();
+        let start = Instant::now();
+        let quiet = sign_ins.open("tat_quiet".into(), start).expect("chance");
+        for n in 0..10 * OPEN_MAX as u64 {
+            let at = start + Duration::from_millis(n);
+            sign_ins.open(format!("tat_{}", n % 40), at).expect("chance");
+        }
+        assert_eq!(sign_ins.book().open.len(), OPEN_MAX);
+        assert!(sign_ins.find(&quiet, start + Duration::from_secs(60)).is_some());
     }
 
     #[test]

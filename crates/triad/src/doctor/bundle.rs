@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use triad_proto::v1::{ListFeaturesRequest, Pool};
+use triad_proto::v1::Pool;
 
 use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::failure::Failure;
+use crate::lists::all_features;
 use crate::settings::{Settings, read_text};
 use crate::verdict::Answer;
 
@@ -70,9 +71,7 @@ fn status(answers: &[Answer]) -> Value {
 /// The features, without for whom their seats are kept.
 async fn features(settings: &Settings) -> Result<Vec<Pool>, Failure> {
     let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-        })
+        .read(async |admin: &mut Admin| all_features(admin, "").await)
         .await?;
     let mut pools = read.answer.pools;
     for kept in pools.iter_mut().flat_map(|pool| &mut pool.reservations) {

@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use triad_proto::v1::{EventKind, HistoryEvent, ListFeaturesRequest};
+use triad_proto::v1::{EventKind, HistoryEvent};
 
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::history::{History, Piece};
-use crate::lists::holder;
+use crate::lists::{all_features, holder};
 use crate::lmutil::plain;
 use crate::output::Reader;
 use crate::reasons::explanation;
@@ -25,9 +25,7 @@ const REMEMBERED_MAX: usize = 200_000;
 /// Prints the events as they come.
 pub async fn run(settings: &Settings, mut history: History) -> Result<Exit, Failure> {
     let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-        })
+        .read(async |admin: &mut Admin| all_features(admin, "").await)
         .await?;
     let vendors = read.answer.pools.into_iter().map(|p| (p.feature, plain::vendor(&p.publisher)));
     let mut log = DebugLog::new(vendors.collect(), TimeZone::system());

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use triad_license::HostIdKind;
 use triad_proto::v1::{
-    CheckoutInfo, ExplainRequest, Holder, Item, ListFeaturesRequest, ListLicensesRequest, Reason,
-    Refusal, RevokeCheckoutRequest,
+    CheckoutInfo, ExplainRequest, Holder, Item, Reason, Refusal, RevokeCheckoutRequest,
 };
 use triad_server::hostids::of_this_machine;
 
@@ -13,7 +12,7 @@ use crate::checkouts::{all_checkouts, is_away};
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lists::holder;
+use crate::lists::{all_features, all_licenses, holder};
 use crate::myself;
 use crate::reasons::explanation;
 use crate::settings::Settings;
@@ -27,8 +26,7 @@ pub async fn diagnose(settings: &Settings, typed: &Typed) -> Result<Exit, Failur
     let only = typed.words.first().cloned().unwrap_or_default();
     let read = Cluster::new(settings)?
         .read(async |admin: &mut Admin| {
-            let request = ListFeaturesRequest { feature: only.clone() };
-            let pools = admin.list_features(request).await?.into_inner().pools;
+            let pools = all_features(admin, &only).await?.pools;
             let mut answers = Vec::new();
             for pool in pools {
                 let item = Item { feature: pool.feature.clone(), version: String::new(), seats: 1 };
@@ -128,7 +126,7 @@ pub async fn remove(settings: &Settings, typed: &Typed) -> Result<Exit, Failure>
 pub async fn reread(settings: &Settings) -> Result<Exit, Failure> {
     let read = Cluster::new(settings)?
         .read(async |admin: &mut Admin| {
-            let licenses = admin.list_licenses(ListLicensesRequest {}).await?.into_inner().licenses;
+            let licenses = all_licenses(admin).await?.licenses;
             let policy = admin.get_policy(triad_proto::v1::GetPolicyRequest {}).await?;
             Ok((licenses, policy.into_inner().version))
         })

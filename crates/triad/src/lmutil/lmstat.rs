@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use triad_proto::v1::{
-    CheckoutInfo, Holder, ListFeaturesRequest, NodeStatus, Pool, PoolState, QueueEntry,
-    StatusResponse,
+    CheckoutInfo, Holder, NodeStatus, Pool, PoolState, QueueEntry, StatusResponse,
 };
 
 use crate::checkouts::all_checkouts;
@@ -15,7 +14,7 @@ use crate::clock;
 use crate::cluster::{Admin, Cluster, stale_warning};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lists::holder;
+use crate::lists::{all_features, holder};
 use crate::queue::all_waiting;
 use crate::settings::Settings;
 use crate::verdict::{Answer, Level, best_view, statuses, verdict};
@@ -50,8 +49,7 @@ pub async fn run(settings: &Settings, typed: &Typed) -> Result<Exit, Failure> {
     let sees = wanted.usage && may_see_people;
     let read = cluster
         .read(async |admin: &mut Admin| {
-            let request = ListFeaturesRequest { feature: feature.clone() };
-            let features = admin.list_features(request).await?.into_inner();
+            let features = all_features(admin, &feature).await?;
             let (checkouts, queue) = match sees {
                 false => (Vec::new(), Vec::new()),
                 true => (
