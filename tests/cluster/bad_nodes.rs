@@ -129,7 +129,7 @@ fn files_in(folder: &Path) -> Vec<(u64, PathBuf)> {
     files
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());

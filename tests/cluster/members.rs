@@ -20,7 +20,7 @@ pub(super) fn spawned(cluster: &Cluster, arguments: &str) -> Child {
     command.kill_on_drop(true).spawn().unwrap()
 }
 
-async fn done(child: Child) -> String {
+pub(super) async fn done(child: Child) -> String {
     let ended = timeout(2 * LIMIT, child.wait_with_output()).await.expect("it ends").unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(ended.status.success(), "{}{}", text(&ended.stdout), text(&ended.stderr));
@@ -125,6 +125,15 @@ async fn one_grows_to_three_and_back() {
     let directory = cluster.folder().display().to_string();
     for (id, name) in [(2, "b"), (3, "c")] {
         let place = cluster.spare_place(name);
+        if id == 2 {
+            // Nobody waits for ever, and what was begun goes on.
+            let late =
+                cluster.triad(&format!("node add {place} --dir {directory} --wait 2s")).await;
+            assert_eq!(late.code(), 5, "{}{}", late.stdout, late.stderr);
+            let said = "node 2 (b) did not answer at 127.0.0.1:";
+            assert!(late.stderr.contains(said), "{}", late.stderr);
+            assert!(late.stderr.contains("give the same command again"), "{}", late.stderr);
+        }
         let adding = spawned(&cluster, &format!("node add {place} --dir {directory}"));
         let new = made(&cluster, &format!("{name}-{id}")).await;
         let new = cluster.adopt(&new, None);
@@ -245,4 +254,38 @@ async fn changes_that_cannot_be_are_refused() {
     }
     cluster.settled().await;
     is_whole(&cluster, 3).await;
+}
+
+/// P8: a node that is to join, with the mark of one that founds, is told by the leader
+/// that it takes no part, and stops. Nobody loses anything by it.
+#[tokio::test]
+async fn a_new_node_with_the_mark_of_a_founder_does_no_harm() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let holders = Holders::seat(&cluster, 5).await;
+    let (place, directory) = (cluster.spare_place("d"), cluster.folder().display().to_string());
+    let command = format!("node add {place} --dir {directory}");
+    let prepared = cluster.triad(&format!("{command} --prepare")).await;
+    assert_eq!(prepared.code(), 0, "{}", prepared.stderr);
+    let new = cluster.adopt(&cluster.folder().join("d-4"), None);
+    let data = cluster.nodes[new].data();
+    std::fs::rename(data.join("joining"), data.join("newborn")).unwrap();
+    let refused = cluster.nodes[new].start_in_vain().await;
+    assert_eq!(refused.code(), 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("it takes part no longer"), "{}", refused.stderr);
+    is_whole(&cluster, 3).await;
+    holders.until_held(LIMIT).await;
+    holders.assert_kept(&cluster).await;
+    cluster.equal_ledgers().await;
+
+    // With an empty directory and its own mark it is let in.
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("joining"), "").unwrap();
+    cluster.nodes[new].start();
+    let added = cluster.triad(&command).await;
+    assert_eq!(added.code(), 0, "{}{}", added.stdout, added.stderr);
+    is_whole(&cluster, 4).await;
+    cluster.equal_ledgers().await;
+    let told = cluster.triad("events").await.stdout;
+    assert!(told.contains("node add d (node 4)"), "{told}");
 }

@@ -5,12 +5,14 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-use triad_client::State;
+use triad_client::{BorrowEnd, Item, State};
 use triad_proto::net::{ClientTls, Connector, Identity, TcpNetwork, fingerprint_of};
-use triad_proto::v1::Reason;
+use triad_proto::v1::{self, Reason};
 use triad_tests::cluster::FEATURE;
 use triad_tests::sightings::Sightings;
-use triad_tests::{Cluster, Options, licenses, wait};
+use triad_tests::{Cluster, Options, licenses, site, wait};
+
+use crate::members::{done, is_whole, made, spawned};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -289,16 +291,34 @@ async fn a_drained_node_leads_no_more() {
         leads.then_some(()).ok_or(moved.stderr)
     })
     .await;
+
+    // A node that hears nobody does not know whether a token is still good.
+    for n in cluster.others(third) {
+        cluster.nodes[n].kill9().await;
+    }
+    let alone = |s: &Sightings| s.0[third].as_ref().is_ok_and(|s| s.leader_id == 0).then_some(());
+    cluster.until("it hears nobody", LIMIT, alone).await;
+    let node_id = cluster.nodes[third].id;
+    let request = cluster.authorized(v1::DrainNodeRequest { node_id, undo: false });
+    let refused = cluster.admin(third).drain_node(request).await.expect_err("nobody vouches");
+    assert_eq!(v1::Refusal::from_status(&refused).reason(), Reason::NoQuorum);
+    let warnings = cluster.look(third).await.unwrap().warnings;
+    assert!(!warnings.iter().any(|warning| warning.contains("drained")), "{warnings:?}");
 }
+
+/// What is lent to those who take it away.
+const LENT: &str = "laptop";
 
 /// All three nodes are lost. One begins anew with a saved ledger: what that knows to be
 /// held is held on, a loan included; numbers are never given out again; and nothing
-/// new is granted before every lease of before has ended. It grows to two again.
+/// new is granted before every lease of before has ended. It grows to three again.
 #[tokio::test]
 async fn a_saved_ledger_begins_anew() {
     let lease = Duration::from_secs(5);
     let options = Options { lease, features: vec![(FEATURE.into(), 3)], ..Options::default() };
     let mut cluster = Cluster::start(options).await;
+    let lines = site::line(LENT, 2, "borrow = \"24h\"");
+    cluster.license(&site::license(&cluster, 1, &lines)).await;
     for node in &cluster.nodes {
         node.edit("triad.toml", |text| {
             text.replace("[session]\n", "[session]\nlease_max_ms = 9000\n")
@@ -307,10 +327,14 @@ async fn a_saved_ledger_begins_anew() {
     }
     let known = cluster.client().user("ann").build().unwrap();
     let known = known.checkout(FEATURE, "", 1).await.unwrap();
+    let dora = cluster.client().user("dora").build().unwrap();
+    let items = vec![Item { feature: LENT.into(), version: String::new(), seats: 1 }];
+    let lent = dora.borrow(items, BorrowEnd::For(Duration::from_secs(3_600))).await.unwrap();
+    dora.close().await;
     let file = cluster.folder().join("monday.snapshot");
     let saved = cluster.triad(&format!("snapshot save {}", file.display())).await;
     assert!(saved.status.success(), "{}", saved.stderr);
-    assert!(saved.stdout.contains("1 checkout"), "{}", saved.stdout);
+    assert!(saved.stdout.contains("2 checkouts, of them 1 loan"), "{}", saved.stdout);
     // The ledger that is restored knows nothing of this one.
     let unknown = cluster.client().user("bob").build().unwrap();
     let unknown = unknown.checkout(FEATURE, "", 1).await.unwrap();
@@ -335,6 +359,16 @@ async fn a_saved_ledger_begins_anew() {
     std::fs::write(&broken, damaged).unwrap();
     let refused = cluster.triad(&command.replace("monday", "broken")).await;
     assert!(refused.stderr.contains("not a whole snapshot"), "{}", refused.stderr);
+    // A file is not as safe as three nodes: the signatures are looked at once more.
+    let key = |text: String| {
+        let own = cluster.publisher.public().to_string();
+        text.replace(&own, &licenses::key().public().to_string())
+    };
+    let trusted = std::fs::read_to_string(&config).unwrap();
+    cluster.nodes[0].edit("triad.toml", key);
+    let refused = cluster.triad(&command).await;
+    assert!(refused.stderr.contains("license site is not to be trusted"), "{}", refused.stderr);
+    std::fs::write(&config, trusted).unwrap();
     let restored = cluster.triad(&command).await;
     assert!(restored.status.success(), "{}", restored.stderr);
     let began = tokio::time::Instant::now();
@@ -343,7 +377,7 @@ async fn a_saved_ledger_begins_anew() {
 
     // What was held is held on, by the same client with the same number.
     let listed: Vec<_> = cluster.checkouts().await.into_keys().collect();
-    assert_eq!(listed, [known.id()]);
+    assert_eq!(listed, [known.id(), lent.checkout_id]);
     wait::until("ann holds her seat", LIMIT, async || {
         let state = known.state();
         (state == State::Held).then_some(()).ok_or_else(|| format!("{state:?}"))
@@ -364,4 +398,25 @@ async fn a_saved_ledger_begins_anew() {
     assert!(granted.id() > 1 << 32, "{} may have been given out before", granted.id());
     let events = cluster.triad("events --kind epoch -o jsonl").await;
     assert!(events.stdout.contains("a snapshot was restored"), "{}", events.stdout);
+
+    // The loan counts as it did: one of two is left.
+    let left = client.checkout(LENT, "", 1).await.unwrap();
+    let denied = client.checkout(LENT, "", 1).await.unwrap_err();
+    assert_eq!(denied.reason(), Some(Reason::LicensesExhausted), "{denied:?}");
+
+    // The others join anew, and all three have one ledger.
+    let directory = cluster.folder().display().to_string();
+    for (id, name) in [(2, "d"), (3, "e")] {
+        let place = cluster.spare_place(name);
+        let adding = spawned(&cluster, &format!("node add {place} --dir {directory}"));
+        let new = made(&cluster, &format!("{name}-{id}")).await;
+        let new = cluster.adopt(&new, Some(id - 1));
+        cluster.nodes[new].start();
+        done(adding).await;
+        is_whole(&cluster, id).await;
+    }
+    cluster.equal_ledgers().await;
+    let row = cluster.checkouts().await.remove(&lent.checkout_id).expect("it is out");
+    assert_eq!(row.state(), v1::CheckoutState::Borrowed);
+    assert_eq!(left.state(), State::Held);
 }

@@ -416,6 +416,10 @@ impl Consensus {
         &self.0.raft
     }
 
+    pub(crate) fn peer_rules(&self) -> &PeerRules {
+        &self.0.peer_rules
+    }
+
     pub(crate) fn confirmed(&self) -> &Confirmed {
         &self.0.confirmed
     }

@@ -149,6 +149,22 @@ impl Consensus {
         }
     }
 
+    /// Whether there is anything to do for a change, and nothing against it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consensus::change_members`].
+    pub fn is_due(&self, change: &MembersChange) -> Result<bool, ChangeError> {
+        if !self.leadership().serving {
+            return Err(ChangeError::NotLeader);
+        }
+        let view = self.view();
+        if self.voters_after(change, &view)?.is_none() {
+            return Ok(false);
+        }
+        enough_answer(&view, self.node_id(), &voters_now(&view), None).map(|()| true)
+    }
+
     /// Lets a node learn what is agreed, without a vote. One that learns already is left alone.
     ///
     /// # Errors
@@ -173,8 +189,8 @@ impl Consensus {
         Err(ChangeError::Outdated { name: learner.member.name.clone(), known, in_use })
     }
 
-    /// Teaches a node no more that has no vote, and forgets what it confirmed: it may come back
-    /// with nothing.
+    /// Teaches a node no more that has no vote, and forgets what it confirmed and which rules it
+    /// knows: it may come back with nothing, or as another version.
     ///
     /// # Errors
     ///
@@ -192,6 +208,7 @@ impl Consensus {
             None => {}
         }
         self.confirmed().forget(node_id);
+        self.peer_rules().forget(node_id);
         Ok(())
     }
 

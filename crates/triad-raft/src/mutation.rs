@@ -17,8 +17,6 @@ pub enum Mutation {
     PurgeBeyondImage,
     /// The leader's own wall clock is the date.
     OwnClockIsDate,
-    /// The rules of the log are raised when a majority knows newer ones.
-    RaiseByMajority,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

@@ -9,8 +9,6 @@ use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use triad_ledger::{RULES_MIN, rules_known};
 
-use crate::mutation::{self, Mutation};
-
 /// The metadata by which a node tells its leader which rules it can apply, in the
 /// first word of its answer to a stream of appends: before it is sent any entry.
 const RULES_KEY: &str = "triad-rules";
@@ -37,6 +35,11 @@ impl PeerRules {
         self.all().get(&peer).copied()
     }
 
+    /// The peer begins anew, and is to say it anew.
+    pub(crate) fn forget(&self, peer: u64) {
+        self.all().remove(&peer);
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {
         self.0.lock().expect("no panic while held")
     }
@@ -45,13 +48,8 @@ impl PeerRules {
 /// The newest rules that all nodes can apply, by what each says of itself; `None`
 /// while one of them is silent.
 pub(crate) fn common(said: impl Iterator<Item = Option<u32>>) -> Option<u32> {
-    let mut said: Vec<Option<u32>> = said.collect();
-    if mutation::is_on(Mutation::RaiseByMajority) {
-        said.sort();
-        return said[(said.len() - 1) / 2];
-    }
     // None is the least.
-    said.into_iter().min().flatten()
+    said.min().flatten()
 }
 
 /// What a node says that stops because it is too old for its cluster.
@@ -110,5 +108,7 @@ mod tests {
         }
         rules.heard(2, &MetadataMap::new());
         assert_eq!(rules.of(2), Some(RULES_MIN));
+        rules.forget(2);
+        assert_eq!(rules.of(2), None);
     }
 }

@@ -14,6 +14,7 @@ use openraft::Membership;
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use triad_ledger::Stay;
 use triad_ledger::names::CheckoutId;
+use triad_ledger::rights::License;
 
 use crate::consensus::{Consensus, StartError};
 use crate::disk::Disk;
@@ -41,6 +42,8 @@ pub struct Saved {
     pub loans: usize,
     /// The hash of the ledger.
     pub state_hash: String,
+    /// The licenses in force.
+    pub licenses: Vec<License>,
 }
 
 /// Why a saved ledger cannot be used.
@@ -101,6 +104,7 @@ pub fn look_into(bytes: &[u8]) -> Result<Saved, RestoreError> {
         checkouts: ledger.checkout_count(),
         loans,
         state_hash: ledger.state_hash().to_string(),
+        licenses: ledger.licenses().cloned().collect(),
     })
 }
 

@@ -21,7 +21,7 @@ use triad_raft::{ClusterView, MemberView, ProposeError};
 use crate::convert;
 use crate::licenses;
 use crate::node::{Node, Now, idle_ms};
-use crate::tokens::{Principal, Role, role_to_wire, while_known};
+use crate::tokens::{Principal, Role, role_to_wire, shown, while_known};
 use crate::vitals::skew_ms;
 
 /// Rows in one answer. More are fetched page by page.
@@ -653,7 +653,8 @@ impl AdminService for Admin {
         request: Request<v1::DrainNodeRequest>,
     ) -> Result<Response<v1::DrainNodeResponse>, Status> {
         let by = self.demand(request.metadata(), Role::Operator)?;
-        Ok(Response::new(self.drained(&by, request.into_inner()).await?))
+        let shown = shown(request.metadata()).unwrap_or_default().to_owned();
+        Ok(Response::new(self.drained(&by, &shown, request.into_inner()).await?))
     }
 
     type SaveSnapshotStream = BoxStream<'static, Result<v1::SaveSnapshotResponse, Status>>;

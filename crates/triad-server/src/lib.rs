@@ -50,7 +50,7 @@ mod vitals;
 
 pub use config::{Config, ConfigError};
 pub use reload::Relog;
-pub use restoring::restore;
+pub use restoring::{RestoringError, look_into_for, restore};
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};
 /// A log filter for what fills pages while a node is away; to stand before the
 /// one that is asked for.

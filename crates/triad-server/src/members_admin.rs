@@ -14,7 +14,7 @@ use crate::config::is_address;
 use crate::convert;
 use crate::node::Node;
 use crate::node_spec::check_name;
-use crate::tokens::Principal;
+use crate::tokens::{Principal, Role, confirmed_by_leader};
 
 /// Tidings that wait for a slow administrator.
 const TIDINGS_WAITING_MAX: usize = 4;
@@ -26,6 +26,7 @@ impl Admin {
     pub(crate) async fn drained(
         &self,
         by: &Principal,
+        bearer_token: &str,
         request: v1::DrainNodeRequest,
     ) -> Result<v1::DrainNodeResponse, Refusal> {
         let node = &self.node;
@@ -39,6 +40,10 @@ impl Admin {
             let message = format!("node {} is not in this cluster", request.node_id);
             return Err(Refusal::because(Reason::InvalidRequest, message)
                 .with_remedy("see \"triad node list\""));
+        }
+        if !leads {
+            // This node may be behind, and not know that the token was revoked.
+            confirmed_by_leader(node, bearer_token, Role::Operator).await?;
         }
         if leads {
             let undo = if request.undo { " --undo" } else { "" };
@@ -96,33 +101,39 @@ impl Admin {
 
 /// Changes, and tells of it. Whoever is behind with reading hears the next tiding.
 async fn changed(node: &Node, by: &Principal, change: &MembersChange, tidings: &Tidings) {
-    let deed = in_words(node, change);
-    let result = node
-        .consensus
-        .change_members(change, |progress| {
-            let _ = tidings.try_send(Ok(tiding(progress)));
-        })
-        .await;
-    let last = match result {
+    let last = match noted_and_changed(node, by, change, tidings).await {
         Ok(()) => {
             tracing::info!(?change, "the nodes were changed");
-            note(node, by, &deed).await;
             Ok(v1::ChangeMembersResponse { stage: JoinStage::Done.into(), ..Default::default() })
         }
-        Err(error) => {
-            tracing::warn!(?change, %error, "the nodes were not changed");
-            Err(refusal(node, &error).into_status())
+        Err(refusal) => {
+            tracing::warn!(?change, %refusal, "the nodes were not changed");
+            Err(refusal.into_status())
         }
     };
     let _ = tidings.send(last).await;
 }
 
-/// Notes what was done. It is done, whatever becomes of the note.
-async fn note(node: &Node, by: &Principal, deed: &str) {
-    let Ok(what) = convert::reason(deed) else { return };
-    if let Err(refusal) = node.propose_by(by, Command::NoteDeed { what }).await {
-        tracing::warn!(%refusal, deed, "it could not be noted in the history");
+/// Notes who wants it first: what is done without a note would stay without one if
+/// this node fell in between.
+async fn noted_and_changed(
+    node: &Node,
+    by: &Principal,
+    change: &MembersChange,
+    tidings: &Tidings,
+) -> Result<(), Refusal> {
+    let refused = |error: ChangeError| refusal(node, &error);
+    if node.consensus.is_due(change).map_err(refused)? {
+        let what = convert::reason(&in_words(node, change))?;
+        let noted = node.propose_by(by, Command::NoteDeed { what }).await?;
+        if let Some(Err(denial)) = noted.answers.first() {
+            return Err(convert::denial(denial));
+        }
     }
+    let told = |progress| {
+        let _ = tidings.try_send(Ok(tiding(progress)));
+    };
+    node.consensus.change_members(change, told).await.map_err(refused)
 }
 
 fn nobody_takes_over(node: &Node, error: &ProposeError) -> Refusal {

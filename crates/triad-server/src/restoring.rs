@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use triad_ledger::Command;
+use triad_license::{LicenseError, Site};
 use triad_proto::v1::{Reason, Refusal};
 use triad_raft::disk::{Disk, RealDisk};
 use triad_raft::{RestoreError, Saved, check_empty, lay_down, look_into};
@@ -18,14 +19,60 @@ use crate::serve::{JOINING, NEWBORN};
 /// ledger. It stays until the new epoch is in the log.
 pub(crate) const RESTORED: &str = "restored";
 
+/// Why a saved ledger is not begun with.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoringError {
+    /// The file, or where it is to go.
+    #[error(transparent)]
+    Ledger(#[from] RestoreError),
+    /// A license in it that this node would not put in force.
+    #[error(
+        "its license {license} is not to be trusted: {source}; where the publisher has other keys \
+         by now, add the one that signed it to publisher_keys"
+    )]
+    License {
+        /// Which.
+        license: String,
+        /// Why not.
+        source: LicenseError,
+    },
+    /// A license in it that is not what its publisher signed.
+    #[error("its license {0} is not what its publisher signed: the file was altered")]
+    Altered(String),
+}
+
+/// Reads a saved ledger whole, and verifies its licenses once more: a file is not as
+/// safe as three nodes that agree. Licenses that have expired since are licenses.
+///
+/// # Errors
+///
+/// It is damaged, or a license in it is not to be trusted.
+pub fn look_into_for(config: &Config, bytes: &[u8]) -> Result<Saved, RestoringError> {
+    let saved = look_into(bytes)?;
+    let hostids: Vec<_> = config.nodes.values().filter_map(|entry| entry.hostid.clone()).collect();
+    let site = Site { cluster_id: config.cluster_id.as_str(), hostids: &hostids };
+    for license in &saved.licenses {
+        let verified = triad_license::verify(&license.text, &config.publishers, &site, 0);
+        let verified = verified.map_err(|source| {
+            let license = license.id.to_string();
+            RestoringError::License { license, source }
+        })?;
+        if verified.into_license() != *license {
+            return Err(RestoringError::Altered(license.id.to_string()));
+        }
+    }
+    Ok(saved)
+}
+
 /// Lays a saved ledger down in the data directory of the node with this
 /// configuration, which must have none. The node then is a cluster of its own.
 ///
 /// # Errors
 ///
-/// See [`RestoreError`].
-pub fn restore(config: &Config, bytes: &[u8]) -> Result<Saved, RestoreError> {
-    restore_on(&RealDisk, config, bytes)
+/// See [`RestoringError`].
+pub fn restore(config: &Config, bytes: &[u8]) -> Result<Saved, RestoringError> {
+    look_into_for(config, bytes)?;
+    Ok(restore_on(&RealDisk, config, bytes)?)
 }
 
 /// The same on any disk. Cut off anywhere, it leaves a node that was not touched, or

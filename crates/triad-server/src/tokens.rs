@@ -104,8 +104,7 @@ pub(crate) fn while_known<T: Send + 'static>(
     metadata: &MetadataMap,
     answers: BoxStream<'static, Result<T, Status>>,
 ) -> BoxStream<'static, Result<T, Status>> {
-    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
-    let shown = header.and_then(bearer).unwrap_or_default().to_owned();
+    let shown = shown(metadata).unwrap_or_default().to_owned();
     let unknown = Box::pin(until_unknown(node.clone(), shown));
     let told = unfold((Some(answers), unknown), |(answers, mut unknown)| async move {
         let mut answers = answers?;
@@ -122,9 +121,14 @@ pub(crate) fn while_known<T: Send + 'static>(
     told.boxed()
 }
 
-/// The token in the metadata of a call.
+/// The token in a header.
 pub(crate) fn bearer(header: &str) -> Option<&str> {
     header.strip_prefix("Bearer ")
+}
+
+/// The token in the metadata of a call.
+pub(crate) fn shown(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization").and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
 /// Whose token is in the metadata of a call, if his role is enough.
@@ -137,8 +141,7 @@ pub(crate) fn demand(
     metadata: &MetadataMap,
     needed: Role,
 ) -> Result<Principal, Refusal> {
-    let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
-    let Some(shown) = header.and_then(bearer) else {
+    let Some(shown) = shown(metadata) else {
         return Err(not_authenticated("this needs an administrator token"));
     };
     let Some(principal) = authorize(node, shown) else {
@@ -189,6 +192,40 @@ impl Telling {
         Telling { network, tls, noting: Mutex::default() }
     }
 
+    /// Asks the leader whose token this is; it notes the use.
+    async fn ask(
+        &self,
+        (leader, host_port): (u64, String),
+        bearer_token: &str,
+    ) -> Result<v1::WhoAmIResponse, Status> {
+        let authorization = format!("Bearer {}", bearer_token.trim()).parse();
+        let authorization = authorization
+            .map_err(|_| not_authenticated("this is no administrator token").into_status())?;
+        let tls = self.tls.as_ref().map(|tls| tls.for_node(leader));
+        let connector = Connector::new(self.network.clone(), tls);
+        let parameters = ChannelParameters {
+            host_port,
+            connector: connector.with_connect_timeout(TELL_TIMEOUT),
+            traffic: Traffic::Clients,
+            call_timeout: None,
+        };
+        let unreachable = |what: String| {
+            let message = format!("node {leader}, the leader, cannot be asked: {what}");
+            Refusal::because(Reason::NodeUnreachable, message).into_status()
+        };
+        let asking = async {
+            let channel =
+                channel(parameters).await.map_err(|error| unreachable(error.to_string()))?;
+            let mut request = tonic::Request::new(v1::WhoAmIRequest {});
+            request.metadata_mut().insert("authorization", authorization);
+            AdminServiceClient::new(channel).who_am_i(request).await
+        };
+        match timeout(TELL_TIMEOUT, asking).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(unreachable(format!("no answer in {TELL_TIMEOUT:?}"))),
+        }
+    }
+
     fn noting(&self) -> std::sync::MutexGuard<'_, BTreeSet<TokenId>> {
         self.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,31 +256,50 @@ fn note_use(node: &Node, principal: &Principal, bearer_token: &str) {
         });
         return;
     }
-    let leader = consensus.leadership().leader;
-    let address = leader.and_then(|id| Some((id, consensus.client_address(id)?)));
-    let authorization = format!("Bearer {}", bearer_token.trim()).parse();
+    let leader = leader_address(node);
+    let bearer_token = bearer_token.to_owned();
     tokio::spawn(async move {
-        if let (Some((id, host_port)), Ok(authorization)) = (address, authorization) {
-            let tls = telling.tls.as_ref().map(|tls| tls.for_node(id));
-            let connector = Connector::new(telling.network.clone(), tls);
-            let parameters = ChannelParameters {
-                host_port,
-                connector: connector.with_connect_timeout(TELL_TIMEOUT),
-                traffic: Traffic::Clients,
-                call_timeout: None,
-            };
-            let told = timeout(TELL_TIMEOUT, async {
-                let channel = channel(parameters).await.ok()?;
-                let mut request = tonic::Request::new(v1::WhoAmIRequest {});
-                request.metadata_mut().insert("authorization", authorization);
-                AdminServiceClient::new(channel).who_am_i(request).await.ok()
-            });
-            if !matches!(told.await, Ok(Some(_))) {
-                tracing::debug!(%token, "the leader could not be told of the use of a token");
-            }
+        if let Some(leader) = leader
+            && let Err(status) = telling.ask(leader, &bearer_token).await
+        {
+            tracing::debug!(%token, %status, "the leader could not be told of the use of a token");
         }
         telling.noting().remove(&token);
     });
+}
+
+/// Who leads, and where it is asked.
+fn leader_address(node: &Node) -> Option<(u64, String)> {
+    let leader = node.consensus.leadership().leader?;
+    Some((leader, node.consensus.client_address(leader)?))
+}
+
+/// Asks the leader whether a token is good for something: this node may be behind.
+///
+/// # Errors
+///
+/// It is not, or there is no leader who says so.
+pub(crate) async fn confirmed_by_leader(
+    node: &Node,
+    bearer_token: &str,
+    needed: Role,
+) -> Result<(), Refusal> {
+    let Some(leader) = leader_address(node) else { return Err(node.no_quorum()) };
+    let asked = node.telling.ask(leader, bearer_token).await;
+    let me = asked.map_err(|status| Refusal::from_status(&status))?;
+    let has = match me.role() {
+        v1::TokenRole::Admin => Some(Role::Admin),
+        v1::TokenRole::Operator => Some(Role::Operator),
+        v1::TokenRole::Viewer => Some(Role::Viewer),
+        v1::TokenRole::Unspecified => None,
+    };
+    match has {
+        Some(role) if role >= needed => Ok(()),
+        _ => {
+            let message = format!("this needs the role {needed}, which the leader does not see");
+            Err(role_needed(Refusal::because(Reason::RoleNeeded, message), needed))
+        }
+    }
 }
 
 impl Node {

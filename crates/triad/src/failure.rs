@@ -47,6 +47,14 @@ pub enum Failure {
         /// For how long.
         timeout: Duration,
     },
+    /// Something that takes its time was not done in the time that it was given.
+    #[error("{what}")]
+    NotYet {
+        /// What is waited for.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The command line or the environment lacks something.
     #[error("{what}")]
     Usage {
@@ -160,7 +168,7 @@ impl Failure {
             Failure::Refused(refusal) => Some(refusal.reason()),
             Failure::Unreachable(_) => Some(Reason::NodeUnreachable),
             Failure::NoLeader { .. } => Some(Reason::NoQuorum),
-            Failure::TimedOut { .. } => Some(Reason::Deadline),
+            Failure::TimedOut { .. } | Failure::NotYet { .. } => Some(Reason::Deadline),
             Failure::License { source, .. } => license_reason(source),
             _ => None,
         }
@@ -198,7 +206,7 @@ impl Failure {
             Failure::TimedOut { .. } => {
                 "the outcome is not known; ask again, or wait longer with --timeout 30s".to_owned()
             }
-            Failure::Usage { remedy, .. } => remedy.clone(),
+            Failure::Usage { remedy, .. } | Failure::NotYet { remedy, .. } => remedy.clone(),
             Failure::NoLab(_) => "it belongs to the source tree: run `cargo build --package triad \
                                   --package triad-tests --bins` there, and `triad drill --lab` of \
                                   that build"

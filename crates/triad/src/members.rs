@@ -19,6 +19,7 @@ use crate::args::seats::ConsentOptions;
 use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::consent::{Consent, consent, demand_somebody_to_ask};
+use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -33,6 +34,8 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(300);
 /// Between two lines that say how far a node has caught up.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// How long to wait for a new node if nothing is said of it.
+const JOIN_WAIT: Duration = Duration::from_secs(15 * 60);
 /// How long to wait for what needs no new node.
 const REMOVE_WAIT: Duration = Duration::from_secs(30);
 
@@ -285,13 +288,18 @@ async fn join(
         }),
         remove_node_id: old.map_or(0, |old| old.node_id),
     };
-    let mut teller = Teller { node_id: id, new: &new.spec, last: None };
-    change(settings, &request, options.wait, |progress| {
+    let wait = options.wait.or_else(|| settings.timeout_given()).unwrap_or(JOIN_WAIT);
+    let mut teller = Teller { node_id: id, new: &new.spec, last: None, progress: None };
+    let changed = change(settings, &request, wait, |progress| {
         if let Some(line) = teller.line(progress) {
             settings.output.notice(&line);
         }
     })
-    .await?;
+    .await;
+    changed.map_err(|failure| match failure {
+        Failure::TimedOut { .. } => teller.not_yet(wait, &config),
+        failure => failure,
+    })?;
     settings.output.answer(&told("joined"), || {
         let mut text = format!("node {id} ({}) takes part\n", new.spec.name);
         if let Some(old) = old {
@@ -334,10 +342,13 @@ struct Teller<'a> {
     node_id: u64,
     new: &'a NodeSpec,
     last: Option<(JoinStage, Instant)>,
+    /// What was heard last.
+    progress: Option<ChangeMembersResponse>,
 }
 
 impl Teller<'_> {
     fn line(&mut self, progress: &ChangeMembersResponse) -> Option<String> {
+        self.progress = Some(*progress);
         let (stage, now) = (progress.stage(), Instant::now());
         let is_new = self.last.is_none_or(|(last, _)| last != stage);
         let is_due = self.last.is_some_and(|(_, at)| now - at >= PROGRESS_INTERVAL);
@@ -355,6 +366,41 @@ impl Teller<'_> {
         };
         self.last = Some((stage, now));
         Some(line)
+    }
+
+    /// What was waited for when the time was over. Whatever was done stays done, and
+    /// the same command goes on from there.
+    fn not_yet(&self, wait: Duration, config: &Path) -> Failure {
+        let (id, name, spec) = (self.node_id, &self.new.name, self.new);
+        let within = show_ms(wait.as_millis() as u64);
+        let (what, remedy) = match self.progress.map(|progress| (progress.stage(), progress)) {
+            Some((JoinStage::CatchingUp, at)) => (
+                format!(
+                    "node {id} ({name}) has {} of {} entries after {within}",
+                    at.matched_index, at.last_index
+                ),
+                "it goes on catching up; give the same command again, with a longer --wait"
+                    .to_owned(),
+            ),
+            Some((JoinStage::Voting, _)) => (
+                format!("node {id} ({name}) has caught up, and had no vote after {within}"),
+                "see `triad status`, and give the same command again".to_owned(),
+            ),
+            _ => (
+                format!(
+                    "node {id} ({name}) did not answer at {} within {within}; it has no vote, and \
+                     the others serve as before",
+                    spec.peer_address()
+                ),
+                format!(
+                    "start it there: `triad serve --config {}`; read what it logs, let {} through, \
+                     and give the same command again",
+                    config.display(),
+                    spec.peer_address()
+                ),
+            ),
+        };
+        Failure::NotYet { what, remedy }
     }
 }
 

@@ -188,6 +188,11 @@ impl Settings {
         Settings { options, typed: self.typed.clone(), output: self.output }
     }
 
+    /// How long an answer may take, where that was said.
+    pub fn timeout_given(&self) -> Option<Duration> {
+        self.options.timeout
+    }
+
     /// How long to wait for answers.
     pub fn timeout(&self) -> Duration {
         self.timeout_or(TIMEOUT_DEFAULT)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use triad_proto::v1::SaveSnapshotRequest;
-use triad_server::{Config, Saved, look_into, restore};
+use triad_server::{Config, Saved, look_into, look_into_for, restore};
 
 use crate::args::snapshots::{RestoreArguments, SnapshotVerb};
 use crate::cluster::{Admin, Cluster};
@@ -47,7 +47,7 @@ async fn begin(settings: &Settings, arguments: &RestoreArguments) -> Result<Exit
     let bytes = read(&arguments.file)?;
     let config =
         Config::load(&arguments.config).map_err(|error| Failure::Serve(error.to_string()))?;
-    let saved = look_into(&bytes)
+    let saved = look_into_for(&config, &bytes)
         .map_err(|error| Failure::Serve(format!("{}: {error}", arguments.file.display())))?;
     let addresses: Vec<_> =
         config.nodes.values().map(|node| node.member.client_address.clone()).collect();

@@ -85,9 +85,10 @@ pub struct JoiningOptions {
     /// Only make its directory; the same command without this goes on
     #[arg(long)]
     pub prepare: bool,
-    /// How long to wait for the new node to start and to catch up
-    #[arg(long, default_value = "15m", value_parser = duration::parse, value_name = "TIME")]
-    pub wait: Duration,
+    /// How long to wait for the new node to start and to catch up; as long as
+    /// --timeout where that is given, or else 15m
+    #[arg(long, value_parser = duration::parse, value_name = "TIME")]
+    pub wait: Option<Duration>,
 }
 
 /// See [`NodeVerb::Drain`].
