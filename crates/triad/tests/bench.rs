@@ -189,6 +189,10 @@ fn what_cannot_be_is_refused_with_a_way_out() {
     assert!(error.contains("a cluster speaks TLS or it does not"), "{error}");
     let (_, error) = bench("--workload w2", 2);
     assert!(error.contains("no servers are named"), "{error}");
+    let (_, error) = bench("--local --workload w2,w4a --outstanding 5", 2);
+    assert!(error.contains("--outstanding is not for w4a"), "{error}");
+    let (_, error) = bench("--local --workload w8 --syscalls", 2);
+    assert!(error.contains("--syscalls is not for w8"), "{error}");
     bench("--syscalls", 2);
     bench("--local --clients 0", 2);
     bench("--local --workload w99", 2);
