@@ -292,12 +292,9 @@ fn configuration(part: &Part, arguments: &BenchArguments) -> String {
     match part.work {
         Work::Idle => {
             let beat_ms = arguments.beat.as_millis().clamp(50, 60_000);
-            let lease_ms = 6 * beat_ms;
-            format!(
-                "\n[session]\nlease_min_ms = 500\nlease_ms = {}\nheartbeat_interval_ms = \
-                 {beat_ms}\n",
-                lease_ms.max(500),
-            )
+            // Five beats may be lost, and a machine may stand still for a while.
+            let lease_ms = (6 * beat_ms).max(30_000);
+            format!("\n[session]\nlease_ms = {lease_ms}\nheartbeat_interval_ms = {beat_ms}\n")
         }
         _ => String::new(),
     }
