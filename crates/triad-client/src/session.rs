@@ -163,8 +163,8 @@ impl Session {
         mut random: StdRng,
     ) -> Self {
         let id = random_id(&mut random);
-        let connections = Connections::new(settings.connections.clone());
         Session {
+            connections: Connections::new(settings.connections.clone()),
             settings: Arc::new(settings),
             belief,
             announce,
@@ -174,7 +174,6 @@ impl Session {
             lease: None,
             stream: None,
             search: None,
-            connections,
             search_at: Instant::now(),
             search_pause: SEARCH_PAUSE_FIRST,
             hint: None,

@@ -81,6 +81,7 @@ fn check(parts: &[Part], arguments: &BenchArguments) -> Result<(), Failure> {
         if part.workload.needs_local() && !arguments.local {
             return Err(needs_local(part.workload.name()));
         }
+        refuse_what_is_not_heeded(part, arguments)?;
         let crowd = part.clients;
         let connections = if arguments.conns == 0 { crowd } else { arguments.conns };
         if arguments.conns > 0 && crowd.div_ceil(SESSIONS_PER_CONNECTION) > arguments.conns {
@@ -97,6 +98,21 @@ fn check(parts: &[Part], arguments: &BenchArguments) -> Result<(), Failure> {
         files_for(u64::from(connections))?;
     }
     Ok(())
+}
+
+/// An option that changes nothing is a misunderstanding.
+fn refuse_what_is_not_heeded(part: &Part, arguments: &BenchArguments) -> Result<(), Failure> {
+    let has_cycles = matches!(part.work, Work::Cycles(_));
+    let has_others = has_cycles || matches!(part.work, Work::Restart);
+    let option = match arguments {
+        _ if arguments.syscalls && !has_cycles => "--syscalls",
+        _ if arguments.outstanding.is_some() && !has_others => "--outstanding",
+        _ => return Ok(()),
+    };
+    Err(Failure::Usage {
+        what: format!("{option} is not for {}", part.title()),
+        remedy: "leave it out, or give it with w1, w2, w3a to w3d, w7 or w9".to_owned(),
+    })
 }
 
 /// Asks the system for as many open files as it gives; our nodes inherit them.

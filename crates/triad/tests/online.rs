@@ -316,7 +316,7 @@ fn a_benchmark_takes_only_what_is_licensed_for_it() {
     site.write("bench.toml", &terms);
     site.run("license issue --key acme/publisher.secret bench.toml --out bench.lic", 0);
     site.run("license apply bench.lic", 0);
-    let line = "bench --workload w2,w3b,w4a,w6 --clients 3 --warm-up 50ms --cycles 5 --lease 1s";
+    let line = "bench --workload w2,w3b,w4a,w6 --clients 3 --warm-up 50ms --cycles 5 --lease 3s";
     let report = site.json(line);
     for run in report["runs"].as_array().unwrap() {
         assert_eq!((&run["errors"], &run["seats_left"]), (&0.into(), &0.into()), "{run}");

@@ -47,7 +47,7 @@ pub async fn run(
     let working = tokio::spawn(join_all(working.collect::<Vec<_>>()));
     let spent = measure(settings, part, window, watched, working).await;
     tell(run, &tally, spent);
-    run.seats_left = Some(site.seats_in_use().await?);
+    run.seats_left = Some(site.seats_left().await?);
     Ok(())
 }
 
@@ -81,13 +81,14 @@ pub async fn idle(
     let lost = Arc::new(AtomicU64::new(0));
     let (open, window) = watch::channel(None);
     let lease = Duration::ZERO;
-    let interval = arguments.beat;
     let begin = |n, mut session: Session| {
         let (tally, lost, window) = (tally.clone(), lost.clone(), window.clone());
         // A seed of its own for each, the same in every run.
         let share = SmallRng::seed_from_u64(u64::from(n)).random::<f64>();
         async move {
             session.take(&site.pool(n)).await.map_err(refused)?;
+            // Never seldomer than a cluster wants that has settings of its own.
+            let interval = session.heartbeat.min(arguments.beat);
             Ok(tokio::spawn(async move {
                 if !heard_now_and_then(session, interval, share, window, &tally).await {
                     lost.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +111,7 @@ pub async fn idle(
         run.leader_bytes_per_session = Some(rounded(grown as f64 / f64::from(part.clients)));
     }
     run.sessions_lost = Some(lost.load(Ordering::Relaxed));
-    run.seats_left = Some(site.seats_in_use().await?);
+    run.seats_left = Some(site.seats_left().await?);
     Ok(())
 }
 

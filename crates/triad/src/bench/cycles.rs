@@ -76,7 +76,7 @@ pub async fn run(
         client.close().await;
     }
     others.give_back().await?;
-    run.seats_left = Some(site.seats_in_use().await?);
+    run.seats_left = Some(site.seats_left().await?);
     Ok(())
 }
 

@@ -63,7 +63,7 @@ pub async fn run(
         lost += fate.lost;
         twice += fate.twice;
         close(holders).await;
-        left += site.seats_in_use().await?;
+        left += site.seats_left().await?;
         done.fetch_add(1, Ordering::Relaxed);
         drop(shown);
     }
@@ -297,6 +297,6 @@ pub async fn morning(
     run.seats_lost = Some(fate.lost);
     run.seats_twice = Some(fate.twice);
     close(holders).await;
-    run.seats_left = Some(site.seats_in_use().await?);
+    run.seats_left = Some(site.seats_left().await?);
     Ok(())
 }

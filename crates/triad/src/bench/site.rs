@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::{Instant, sleep};
 use triad_client::{Checkout, Client, ClientBuilder, Error, SharedConnections};
 use triad_license::{Binding, Day, Draft, DraftFeature};
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
@@ -38,6 +39,10 @@ const CONNECTIONS_PER_ADDRESS: u32 = 2_000;
 const ADDRESSES_MIN: u32 = 4;
 /// How long a benchmark waits for an answer before it is an error.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long everybody may take to leave: longer than a lease.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
+/// Between two looks at what is in use.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the license that is asked for lasts.
 const LICENSE_DAYS: usize = 30;
 
@@ -234,6 +239,20 @@ impl Site {
         Ok(Some((client, held)))
     }
 
+    /// How many seats of its features stay in use when everybody has left. Who is
+    /// cut off in the middle of a farewell is gone after a grace, so they are
+    /// waited for.
+    pub async fn seats_left(&self) -> Result<u64, Failure> {
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        loop {
+            match self.seats_in_use().await? {
+                0 => return Ok(0),
+                seats if Instant::now() > deadline => return Ok(seats),
+                _ => sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+
     /// How many seats of its features are in use.
     pub async fn seats_in_use(&self) -> Result<u64, Failure> {
         match &self.place {
@@ -273,12 +292,9 @@ fn configuration(part: &Part, arguments: &BenchArguments) -> String {
     match part.work {
         Work::Idle => {
             let beat_ms = arguments.beat.as_millis().clamp(50, 60_000);
-            let lease_ms = 6 * beat_ms;
-            format!(
-                "\n[session]\nlease_min_ms = 500\nlease_ms = {}\nheartbeat_interval_ms = \
-                 {beat_ms}\n",
-                lease_ms.max(500),
-            )
+            // Five beats may be lost, and a machine may stand still for a while.
+            let lease_ms = (6 * beat_ms).max(30_000);
+            format!("\n[session]\nlease_ms = {lease_ms}\nheartbeat_interval_ms = {beat_ms}\n")
         }
         _ => String::new(),
     }

@@ -31,13 +31,15 @@ const CALLS_WAITING_MAX: usize = 4;
 /// How long an answer may take before it is an error.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the end of a session is waited for.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open session.
 pub struct Session {
     calls: mpsc::Sender<v1::SessionRequest>,
     events: Streaming<v1::SessionResponse>,
     next: u64,
+    /// How often the server would like to hear of it.
+    pub heartbeat: Duration,
 }
 
 /// The way to the leader.
@@ -132,9 +134,13 @@ impl Session {
         let mut client = LicensingServiceClient::new(channel);
         let opening = timeout(ANSWER_TIMEOUT, client.session(outgoing)).await;
         let events = opening.map_err(|_| late())??.into_inner();
-        let mut session = Session { calls, events, next: 2 };
-        session.until(|event| matches!(event, Event::Opened(_)).then_some(())).await?;
-        Ok(session)
+        let mut session = Session { calls, events, next: 2, heartbeat: Duration::ZERO };
+        let opened = session.until(|event| match event {
+            Event::Opened(opened) => Some(opened),
+            _ => None,
+        });
+        let heartbeat_ms = opened.await?.heartbeat_interval_ms;
+        Ok(Session { heartbeat: Duration::from_millis(heartbeat_ms.max(1)), ..session })
     }
 
     /// Takes a seat.
