@@ -10,6 +10,7 @@ mod policies;
 mod records;
 mod terms;
 mod tokens;
+mod writer;
 
 pub use commands::{decode_commands, encode_commands};
 pub use events::{decode_event, encode_event};

@@ -176,6 +176,8 @@ pub struct Ledger {
     acting: Option<Actor>,
     records: Records,
     events: Vec<Event>,
+    /// One for each.
+    encoded_events: Vec<Vec<u8>>,
 }
 
 impl Ledger {

@@ -16,7 +16,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use triad_ledger::{At, Change, Command, Event, Ledger, StateHash, encode_event};
+use triad_ledger::{At, Change, Command, Event, Ledger, StateHash};
 
 use crate::disk::Disk;
 use crate::history::{EventStore, History, Tail};
@@ -256,9 +256,9 @@ impl Machine {
                 state.hashes.pop_first();
             }
         }
-        let events = state.ledger.take_events();
-        for event in &events {
-            state.tail.push(event.sequence, encode_event(event));
+        let (events, encoded) = state.ledger.take_encoded_events();
+        for (event, encoded) in events.iter().zip(encoded) {
+            state.tail.push(event.sequence, encoded);
         }
         if let Some(observer) = &self.shared.observer {
             let (stamp, commands) = match &entry.payload {

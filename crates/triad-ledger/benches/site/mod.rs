@@ -85,7 +85,7 @@ impl Site {
     }
 
     fn settle(&mut self) {
-        self.ledger.take_events();
+        self.ledger.take_encoded_events();
         self.ledger.take_changes();
     }
 

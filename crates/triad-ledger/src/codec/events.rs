@@ -12,12 +12,16 @@ use super::parts::{
     unlist,
 };
 use super::tokens::{ActorMessage, role, role_code, token_id};
+use super::writer::Writer;
 use super::{CodecError, Result};
 use crate::command::Holder;
 use crate::events::{Event, Happening, PoolUse};
 use crate::names::{CheckoutId, FeatureName, Label, LicenseId, PoolId, RequestId};
 use crate::rights::Share;
 use crate::tokens::{Actor, TokenId};
+
+/// Most events are shorter.
+const EVENT_BYTES: usize = 256;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct EventMessage {
@@ -283,7 +287,37 @@ struct InstalledMessage {
 
 /// One event as bytes.
 pub fn encode_event(event: &Event) -> Vec<u8> {
-    let kind = match &event.what {
+    let mut w = Writer::new(EVENT_BYTES);
+    w.number(1, event.sequence);
+    w.message(2, |w| w.at(event.at));
+    match &event.what {
+        Happening::Granted { session, checkout, items } => {
+            w.message(5, |w| w.granted(*session, *checkout, items));
+        }
+        Happening::Returned { session, checkout, reason } => w.message(7, |w| {
+            w.session(1, *session);
+            w.number(2, checkout.0);
+            w.number(3, reason_code(*reason));
+        }),
+        other => kind(other).encode(w.buffer()),
+    }
+    if let Some(holder) = &event.holder {
+        w.message(17, |w| w.holder(holder));
+    }
+    for pool in &event.pools {
+        w.message(18, |w| w.pool_use(pool));
+    }
+    if let Some(by) = &event.by {
+        prost::encoding::message::encode(21, &ActorMessage::from(by), w.buffer());
+    }
+    let bytes = w.into_bytes();
+    #[cfg(debug_assertions)]
+    assert_eq!(bytes, event_by_message(event), "{event:?}");
+    bytes
+}
+
+fn kind(what: &Happening) -> Kind {
+    match what {
         Happening::Opened { session, holder } => {
             Kind::Opened(OpenedMessage { session: session.0.to_vec(), holder: Some(holder.into()) })
         }
@@ -379,12 +413,18 @@ pub fn encode_event(event: &Event) -> Vec<u8> {
         }
         Happening::TokenUsed { token, label } => Kind::TokenUsed(TokenMessage::of(*token, label)),
         Happening::Administered { what } => Kind::Administered(what.to_string()),
-    };
+    }
+}
+
+/// What [`encode_event`] is to write.
+#[cfg(debug_assertions)]
+fn event_by_message(event: &Event) -> Vec<u8> {
     let at = Some(event.at.into());
     let holder = event.holder.as_deref().map(HolderMessage::from);
     let by = event.by.as_ref().map(ActorMessage::from);
     let (sequence, pools) = (event.sequence, list(&event.pools));
-    EventMessage { sequence, at, kind: Some(kind), holder, pools, by }.encode_to_vec()
+    let kind = Some(kind(&event.what));
+    EventMessage { sequence, at, kind, holder, pools, by }.encode_to_vec()
 }
 
 /// The inverse of [`encode_event`].

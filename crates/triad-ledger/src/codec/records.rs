@@ -11,6 +11,7 @@ use super::parts::{
     AtMessage, HeldTokensMessage, HolderMessage, list, seats, session, unlist, version,
 };
 use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
+use super::writer::Writer;
 use super::{CodecError, Result, counted, since_rules};
 use crate::command::{Answer, HeldTokens, Holder};
 use crate::events::ChainHash;
@@ -311,7 +312,36 @@ struct ReceiptMessage {
     answer: Option<AnswerMessage>,
 }
 
+/// Most sessions are shorter.
+const SESSION_BYTES: usize = 256;
+/// And most checkouts.
+const CHECKOUT_BYTES: usize = 64;
+
 pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
+    let mut w = Writer::new(SESSION_BYTES);
+    w.message(1, |w| w.holder(&session.holder));
+    w.number(2, session.lease_ms);
+    w.number(3, session.opened_ms);
+    w.number(4, session.receipts.answered_through);
+    if !mutation::is_on(Mutation::ReceiptsNotRecorded) {
+        for (request, answer) in &session.receipts.answers {
+            w.message(5, |w| {
+                w.number(1, request.0);
+                w.message(2, |w| w.answer(answer));
+            });
+        }
+    }
+    w.some_number(6, session.idle_since_ms);
+    w.some_number(7, session.silent_since_ms);
+    let bytes = w.into_bytes();
+    #[cfg(debug_assertions)]
+    assert_eq!(bytes, session_by_message(session), "{session:?}");
+    bytes
+}
+
+/// What [`encode_session`] is to write.
+#[cfg(debug_assertions)]
+fn session_by_message(session: &Session) -> Vec<u8> {
     let receipt = |(request, answer): (&RequestId, &Answer)| ReceiptMessage {
         request: request.0,
         answer: Some(answer.into()),
@@ -390,6 +420,31 @@ struct HeldItemMessage {
 }
 
 pub(crate) fn encode_checkout(checkout: &Checkout) -> Vec<u8> {
+    if checkout.stay != Stay::Live {
+        return checkout_by_message(checkout);
+    }
+    let mut w = Writer::new(CHECKOUT_BYTES);
+    w.session(1, checkout.session);
+    w.number(2, checkout.since_ms);
+    for item in &checkout.items {
+        w.message(3, |w| {
+            w.number(1, item.pool.0);
+            w.number(2, item.seats.get());
+            w.number(3, item.version.millionths());
+            if let Some(HeldTokens { pool, seats }) = item.tokens {
+                w.message(4, |w| {
+                    w.number(1, pool.0);
+                    w.number(2, seats.get());
+                });
+            }
+        });
+    }
+    let bytes = w.into_bytes();
+    debug_assert_eq!(bytes, checkout_by_message(checkout), "{checkout:?}");
+    bytes
+}
+
+fn checkout_by_message(checkout: &Checkout) -> Vec<u8> {
     let away = AwayMessage { holder: Some((&*checkout.holder).into()), ..Default::default() };
     let away = match checkout.stay {
         Stay::Live => None,

@@ -144,6 +144,14 @@ impl Ledger {
 
     /// What happened since this was last asked, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
+        self.encoded_events.clear();
         core::mem::take(&mut self.events)
+    }
+
+    /// The same, and each as [`crate::encode_event`] writes it: the chain is made of
+    /// that, so it is there already.
+    pub fn take_encoded_events(&mut self) -> (Vec<Event>, Vec<Vec<u8>>) {
+        let encoded = core::mem::take(&mut self.encoded_events);
+        (core::mem::take(&mut self.events), encoded)
     }
 }

@@ -39,7 +39,9 @@ impl Ledger {
         self.meta.last_event += 1;
         let (sequence, at, by) = (self.meta.last_event, self.meta.at, self.acting.clone());
         let event = Event { sequence, at, by, holder, pools, what };
-        self.meta.chain = self.meta.chain.extend(&codec::encode_event(&event));
+        let encoded = codec::encode_event(&event);
+        self.meta.chain = self.meta.chain.extend(&encoded);
         self.events.push(event);
+        self.encoded_events.push(encoded);
     }
 }
