@@ -3,6 +3,7 @@
 mod administering;
 mod adopting;
 mod explaining;
+mod meta;
 mod moving;
 mod queueing;
 mod reading;
@@ -16,6 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use self::explaining::{Asked, Step, Verdict};
+pub(crate) use self::meta::{Epoch, Meta};
 pub(crate) use self::stays::Block;
 use self::stays::Stays;
 use crate::choice::{Asking, Choice};
@@ -37,7 +39,6 @@ use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{LICENSES_MAX, LINES_MAX, License, Share};
 use crate::rulebook::Rulebook;
-use crate::rules::{RULES, RULES_MIN};
 use crate::sessions::{Receipts, Seen, Session};
 use crate::shares::{ClaimId, Weight};
 use crate::tokens::{Actor, Tokens};
@@ -111,47 +112,6 @@ struct Freed {
     anew: bool,
     all: bool,
     features: BTreeSet<FeatureName>,
-}
-
-/// The counters and clocks that belong to no record of their own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Meta {
-    pub(crate) at: At,
-    pub(crate) last_checkout: u64,
-    pub(crate) last_pool: u32,
-    pub(crate) last_event: u64,
-    pub(crate) chain: ChainHash,
-    pub(crate) last_ticket: u64,
-    pub(crate) epoch: Epoch,
-    /// The rules in use.
-    pub(crate) rules: u32,
-}
-
-impl Default for Meta {
-    fn default() -> Self {
-        Meta {
-            at: At::default(),
-            last_checkout: 0,
-            last_pool: 0,
-            last_event: 0,
-            chain: ChainHash::default(),
-            last_ticket: 0,
-            epoch: Epoch::default(),
-            rules: RULES_MIN,
-        }
-    }
-}
-
-/// The epoch, and how things stood when it began. All 0 in a cluster of nodes
-/// that agree; a main server and its back-up count with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Epoch {
-    pub(crate) number: u64,
-    pub(crate) adopted: u64,
-    pub(crate) begun_ms: u64,
-    pub(crate) restored_ms: Option<u64>,
-    pub(crate) last_checkout: u64,
-    pub(crate) last_event: u64,
 }
 
 /// Who holds which seat. See the crate's documentation.
@@ -267,16 +227,6 @@ impl Ledger {
             Command::RaiseRules { rules } => Ok(self.raise_rules(*rules)),
             Command::Tick | Command::Compare { .. } => Ok(Outcome::Noted),
         }
-    }
-
-    /// Nothing of newer rules is read from a log, so a ledger is never told of any.
-    fn raise_rules(&mut self, rules: u32) -> Outcome {
-        assert!(rules <= RULES, "rules {rules} are not known");
-        if rules <= self.meta.rules {
-            return Outcome::Void;
-        }
-        self.meta.rules = rules;
-        Outcome::Noted
     }
 
     /// Moves both clocks on, never back, and does what has come due.
