@@ -14,7 +14,7 @@ use super::figures::{Errors, Latency};
 /// Every key of a run in JSON, and what it means. The page of output is made of
 /// this.
 #[cfg(test)]
-pub const KEYS: [(&str, &str); 35] = [
+pub const KEYS: [(&str, &str); 36] = [
     ("workload", "as on the command line"),
     ("part", "which part of a workload that has several: `serial`, `clients`"),
     ("tls", "whether connections were encrypted"),
@@ -47,12 +47,17 @@ pub const KEYS: [(&str, &str); 35] = [
     ("sessions_lost", "sessions that ended though they were heard"),
     ("server_cpu_us_per_cycle", "processor time of all nodes for each cycle or heartbeat"),
     ("client_cpu_us_per_cycle", "processor time of the load generator for the same"),
+    (
+        "disk_bytes_per_cycle",
+        "what the disk below the local nodes wrote for the same, all nodes together and whatever else \
+         writes to it",
+    ),
     ("leader_bytes_per_session", "what the leader's memory grew by for each session"),
     ("syscalls_per_cycle", "the leader's system calls by name, and `total`"),
     (
         "nodes",
-        "of local nodes: `name`, `leader`, `cores` that it kept busy, `rss_kib`, `written_bytes` to \
-         the device meanwhile, `written_bytes_per_cycle`, `data_bytes` of its files",
+        "of local nodes: `name`, `leader`, `cores` that it kept busy, `rss_kib`, `written_bytes` as \
+         Linux counts them for a process, `written_bytes_per_cycle`, `data_bytes` of its files",
     ),
 ];
 
@@ -113,6 +118,8 @@ pub struct Run {
     pub server_cpu_us_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_cpu_us_per_cycle: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader_bytes_per_session: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,12 +257,13 @@ pub fn remarks(runs: &[Run]) -> String {
                 bytes(leader.data_bytes),
                 bytes(leader.written_bytes),
             );
-            match leader.written_bytes_per_cycle {
-                Some(each) => {
-                    let _ = writeln!(text, ", {} each", bytes(each.round() as u64));
-                }
-                None => text.push('\n'),
+            if let Some(each) = leader.written_bytes_per_cycle {
+                let _ = write!(text, ", {} each", bytes(each.round() as u64));
             }
+            if let Some(each) = run.disk_bytes_per_cycle {
+                let _ = write!(text, "; the disk {} each", bytes(each.round() as u64));
+            }
+            text.push('\n');
         }
         if let Some(bytes) = run.leader_bytes_per_session {
             let _ =
@@ -323,6 +331,7 @@ mod tests {
             sessions_lost: Some(0),
             server_cpu_us_per_cycle: Some(61.2),
             client_cpu_us_per_cycle: Some(40.0),
+            disk_bytes_per_cycle: Some(9_000.0),
             leader_bytes_per_session: Some(1.0),
             syscalls_per_cycle: Some(BTreeMap::new()),
             nodes: vec![NodeFigures { name: "bench-1".into(), ..NodeFigures::default() }],

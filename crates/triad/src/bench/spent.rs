@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::local::{LocalCluster, LocalNode};
 
 use super::figures::per;
-use super::processes::{Usage, data_bytes, rss_kib};
+use super::processes::{Usage, data_bytes, disk_written_bytes, rss_kib};
 use super::report::{NodeFigures, Run};
 use super::site::Site;
 
@@ -27,6 +27,7 @@ pub struct Before<'a> {
     watched: Watched<'a>,
     usages: Vec<Usage>,
     own: Usage,
+    disk: Option<u64>,
     at: Instant,
 }
 
@@ -35,6 +36,7 @@ pub struct Spent {
     nodes: Vec<NodeFigures>,
     cpu: Duration,
     own: Usage,
+    disk: Option<u64>,
 }
 
 impl Spent {
@@ -56,6 +58,7 @@ impl Spent {
         let each = |cpu: Duration| per(cpu.as_secs_f64() * 1e6, operations);
         run.server_cpu_us_per_cycle = each(self.cpu).filter(|_| !nodes.is_empty());
         run.client_cpu_us_per_cycle = each(self.own.cpu);
+        run.disk_bytes_per_cycle = self.disk.and_then(|bytes| per(bytes as f64, operations));
         run.nodes = nodes;
     }
 }
@@ -66,7 +69,12 @@ impl<'a> Watched<'a> {
         sleep_until(time).await;
         let usages = self.running().map(|(_, process)| Usage::of(process)).collect();
         let own = Usage::of(std::process::id());
-        Before { watched: self, usages, own, at: Instant::now() }
+        let disk = self.disk_written_bytes();
+        Before { watched: self, usages, own, disk, at: Instant::now() }
+    }
+
+    fn disk_written_bytes(&self) -> Option<u64> {
+        disk_written_bytes(self.cluster?.folder())
     }
 
     /// The nodes that run, with their processes.
@@ -81,6 +89,8 @@ impl Before<'_> {
     pub fn end(self) -> Spent {
         let seconds = self.at.elapsed().as_secs_f64();
         let own = Usage::of(std::process::id()).since(self.own);
+        let disk = self.watched.disk_written_bytes().zip(self.disk);
+        let disk = disk.map(|(after, before)| after.saturating_sub(before));
         let mut cpu = Duration::ZERO;
         let mut nodes = Vec::new();
         for ((node, process), before) in self.watched.running().zip(&self.usages) {
@@ -96,6 +106,6 @@ impl Before<'_> {
                 data_bytes: data_bytes(&node.data),
             });
         }
-        Spent { nodes, cpu, own }
+        Spent { nodes, cpu, own, disk }
     }
 }
