@@ -93,7 +93,7 @@ def workloads():
     p99 = lambda r: r["checkout"]["p99_us"] if r["checkout"]["n"] else None
     window = ["--secs", SECONDS, "--warm", WARM]
     warm = 200
-    per_node = lambda r, cycles: round(r["device_bytes"] / cycles / 3)
+    per_node = lambda r, cycles: round(r["device_bytes"] / cycles / 3) or None
     yield ("W1", ALL, ["serial", "--n", 1000 if QUICK else 3000, "--warm", warm], [
         (Row("W9 serial, bytes to the device per cycle and node", min, "1x", "9,000"), lambda r: per_node(r, r["n"] + warm)),
         (Row("W1 serial, checkout p50, us", min, "0.8x", "350 us"), at("checkout", "p50_us")),
@@ -203,6 +203,9 @@ def failover(n):
         systems = COUNTED if fault == "SIGTERM" or (QUICK and fault == "SIGSTOP") else ALL
         for run in range(runs):
             alone(systems, n + run, work)
+        for system in systems if runs > 1 else ():
+            took = values.get((f"W5 {fault} of the leader, ms", system))
+            record(Row(f"W5 {fault} of the leader, the slowest of {runs}, ms", min, "", ""), system, max(took) if took else None, {})
 
 
 def silence(n):
