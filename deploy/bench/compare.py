@@ -222,7 +222,9 @@ def silence(n):
 def growth(n):
     def hold(system, cluster, order, count, *more):
         with Lock():
-            gen("preload", "--backend", system, *to(cluster, order), "--n", count, *more)
+            result = gen("preload", "--backend", system, *to(cluster, order), "--n", count, *more)
+        if "error" in result:
+            raise SystemExit(f"{system}: {count} others: {result['error']}")
 
     for count in (1_000,) if QUICK else (1_000, 10_000):
         def crowded(system, cluster, order):
