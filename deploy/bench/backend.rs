@@ -233,7 +233,9 @@ async fn hold(cfg: &Cfg, from: u64, count: u64, pools: u64, lease: Duration) -> 
     let lease_ms = lease.as_millis() as u64;
     let mut loaders = JoinSet::new();
     for loader in 0..LOADERS {
-        let channel = connection(&cfg.eps[loader % cfg.eps.len()], loader)?.connect().await?;
+        // Each from an address of its own: sessions are bounded by address as well.
+        let client = loader * CONNECTIONS_PER_ADDRESS;
+        let channel = connection(&cfg.eps[loader % cfg.eps.len()], client)?.connect().await?;
         let (next, seats) = (next.clone(), cfg.seats);
         loaders.spawn(async move {
             let mut client = LicensingServiceClient::new(channel);
