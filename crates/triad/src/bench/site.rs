@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use triad_client::{Checkout, Client, ClientBuilder, Error, SharedConnections};
 use triad_license::{Binding, Day, Draft, DraftFeature};
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
-use triad_proto::v1::{ListFeaturesRequest, Pool, PoolState};
+use triad_proto::v1::{Pool, PoolState};
 use triad_server::init::TlsMode;
 
 use crate::args::bench::BenchArguments;
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::failure::Failure;
 use crate::holding::failure;
+use crate::lists::all_features;
 use crate::local::{Feature, LocalCluster};
 use crate::settings::Settings;
 use crate::verdict::statuses;
@@ -305,11 +306,8 @@ fn is_usable(pool: &Pool) -> bool {
 }
 
 async fn pools(settings: &Settings) -> Result<Vec<Pool>, Failure> {
-    let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-        })
-        .await?;
+    let all = async |admin: &mut Admin| all_features(admin, "").await;
+    let read = Cluster::new(settings)?.read(all).await?;
     Ok(read.answer.pools)
 }
 
