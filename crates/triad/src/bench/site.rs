@@ -41,7 +41,7 @@ const ADDRESSES_MIN: u32 = 4;
 /// How long a benchmark waits for an answer before it is an error.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long everybody may take to leave: longer than a lease.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Between two looks at what is in use.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the license that is asked for lasts.
@@ -282,6 +282,12 @@ async fn each<T, F: Future<Output = Result<T, Error>>>(
         done.fetch_add(1, Ordering::Relaxed);
     });
     counted.try_collect().await.map_err(failure)
+}
+
+/// Ends all of these, some at a time: to end ten thousand sessions at once is a
+/// load that nobody wanted to measure.
+pub async fn some_at_a_time<F: Future<Output = ()>>(ends: impl Iterator<Item = F>) {
+    stream::iter(ends).buffer_unordered(OPENING_MAX).collect::<Vec<()>>().await;
 }
 
 fn shared(connections: u32) -> Vec<SharedConnections> {
