@@ -303,10 +303,19 @@ impl LocalCluster {
         let leader = self.leader(START_TIMEOUT).await?;
         let n = self.position(leader.leader).expect("a leader is one of the nodes");
         let mut admin = AdminServiceClient::new(self.channel(&self.nodes[n].address));
-        let request = self.authorized(v1::ListFeaturesRequest::default());
-        let pools = admin.list_features(request).await.map_err(refused)?.into_inner().pools;
-        let wanted = pools.iter().filter(|pool| pool.feature.starts_with(prefix));
-        Ok(wanted.map(|pool| pool.seats_in_use).sum())
+        let (mut seats, mut page_token) = (0, String::new());
+        loop {
+            let page_size = PAGE_ROWS;
+            let request = v1::ListFeaturesRequest { page_size, page_token, ..Default::default() };
+            let answer = admin.list_features(self.authorized(request)).await;
+            let page = answer.map_err(refused)?.into_inner();
+            let wanted = page.pools.iter().filter(|pool| pool.feature.starts_with(prefix));
+            seats += wanted.map(|pool| pool.seats_in_use).sum::<u64>();
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(seats);
+            }
+        }
     }
 
     async fn license(&self, key: &PublisherKey, features: &[Feature]) -> Result<(), Failure> {

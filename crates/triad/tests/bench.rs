@@ -130,8 +130,11 @@ fn connections_are_shared_and_encrypted_as_asked_and_calls_are_counted() {
 
 #[test]
 fn heartbeats_are_answered_and_silence_frees_seats() {
-    let mut runs = small("--workload w4a,w6 --tls off --lease 3s");
-    runs.splice(1..1, small("--workload w4b --tls off --beat 100ms --duration 1s"));
+    let mut runs = small("--workload w4a --tls off");
+    runs.extend(small("--workload w4b --tls off --beat 100ms --duration 1s"));
+    // With all the pools there are: more than one answer of a node lists.
+    let line = format!("--local -o json --clients {CLIENTS} --workload w6 --tls off --lease 3s");
+    runs.extend(bench(&line, 0).0);
     assert_eq!(names(&runs), ["w4a", "w4b", "w6"]);
     for run in &runs[..2] {
         clean(run);
@@ -145,7 +148,7 @@ fn heartbeats_are_answered_and_silence_frees_seats() {
     assert!((1..=11 * CLIENTS).contains(&idle["beats"].as_u64().unwrap()), "{idle}");
     clean(&runs[2]);
     latency(&runs[2], "freed", 1);
-    assert!(number(&runs[2], "seconds") >= 3.0, "{}", runs[2]);
+    assert!(number(&runs[2], "seconds") >= 2.9, "{}", runs[2]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::outstanding::refused;
 use super::processes::rss_kib;
 use super::progress::{Goal, Progress};
 use super::report::Run;
-use super::site::Site;
+use super::site::{Site, some_at_a_time};
 use super::spent::{Spent, Watched};
 use super::wire::{Session, Way};
 use super::workload::Part;
@@ -90,9 +90,11 @@ pub async fn idle(
             // Never seldomer than a cluster wants that has settings of its own.
             let interval = session.heartbeat.min(arguments.beat);
             Ok(tokio::spawn(async move {
-                if !heard_now_and_then(session, interval, share, window, &tally).await {
+                let kept = heard_now_and_then(session, interval, share, window, &tally).await;
+                if kept.is_none() {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
+                kept
             }))
         }
     };
@@ -104,7 +106,8 @@ pub async fn idle(
     let spent = measure(settings, part, measured, watched, ending).await;
     let after_kib = leader_rss_kib(site).await;
     drop(open);
-    join_all(working).await;
+    let kept = join_all(working).await.into_iter().flatten().flatten();
+    some_at_a_time(kept.map(Session::close)).await;
     tell(run, &tally, spent);
     if let (Some(before), Some(after)) = (before_kib, after_kib) {
         let grown = after.saturating_sub(before) * 1_024;
@@ -115,14 +118,14 @@ pub async fn idle(
     Ok(())
 }
 
-/// Until nobody measures any more. False if the session ended sooner.
+/// Until nobody measures any more. `None` if the session ended sooner.
 async fn heard_now_and_then(
     mut session: Session,
     interval: Duration,
     share: f64,
     mut window: watch::Receiver<Option<Window>>,
     tally: &Tally,
-) -> bool {
+) -> Option<Session> {
     // Each at a time of its own, as programs are that started whenever they did.
     let first = Instant::now() + interval.mul_f64(share);
     let mut beats = interval_at(first, interval);
@@ -133,7 +136,7 @@ async fn heard_now_and_then(
                 let began = Instant::now();
                 if let Err(status) = session.beat().await {
                     tally.errors.add_status(&status);
-                    return false;
+                    return None;
                 }
                 let open = *window.borrow();
                 if open.is_some_and(|window| window.has(began, Instant::now())) {
@@ -142,8 +145,7 @@ async fn heard_now_and_then(
             }
         }
     }
-    session.close().await;
-    true
+    Some(session)
 }
 
 /// What the nodes spend from the opening of the window until all is done; and how

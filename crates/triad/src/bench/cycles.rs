@@ -18,7 +18,7 @@ use super::figures::{Tally, Window, fairness};
 use super::outstanding::Outstanding;
 use super::progress::{Goal, Progress};
 use super::report::Run;
-use super::site::Site;
+use super::site::{Site, some_at_a_time};
 use super::spent::Spent;
 use super::syscalls::Strace;
 use super::workload::{Cycles, HOT_POOL, Part};
@@ -67,9 +67,9 @@ pub async fn run(
         let (clients, traced) = measure(site, settings, &part, clients, &pools, cycles).await?;
         let all = traced.served.iter().sum();
         run.syscalls_per_cycle = Some(strace.end(all).await?);
-        join_all(clients.into_iter().map(Client::close)).await;
+        some_at_a_time(clients.into_iter().map(Client::close)).await;
     } else {
-        join_all(clients.into_iter().map(Client::close)).await;
+        some_at_a_time(clients.into_iter().map(Client::close)).await;
     }
     if let Some((client, held)) = ballast {
         held.give_back().await.map_err(crate::holding::failure)?;

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use super::figures::{Errors, Lengths};
 use super::progress::{Goal, Progress};
 use super::report::Run;
-use super::site::Site;
+use super::site::{Site, some_at_a_time};
 use super::workload::{Fault, Part};
 
 /// A fresh checkout is begun so often on each node that stays.
@@ -215,7 +215,7 @@ async fn fate(cluster: &LocalCluster, holders: &[(Client, Checkout)]) -> Result<
 async fn close(holders: Vec<(Client, Checkout)>) {
     // A seat that is dropped is given back; the end of the session waits for it.
     let clients: Vec<Client> = holders.into_iter().map(|(client, _)| client).collect();
-    join_all(clients.into_iter().map(Client::close)).await;
+    some_at_a_time(clients.into_iter().map(Client::close)).await;
 }
 
 async fn leader(cluster: &LocalCluster) -> Result<usize, Failure> {

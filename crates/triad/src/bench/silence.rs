@@ -50,9 +50,13 @@ pub async fn run(
         }
         sleep(LOOK_INTERVAL).await;
     }
+    if last.elapsed() < arguments.lease / 2 {
+        let what = "seats were free long before the lease of their holders was over";
+        return Err(Failure::Serve(what.into()));
+    }
     let freed = Lengths::new();
     freed.add(due.elapsed());
-    run.seconds = arguments.lease.as_secs_f64() + due.elapsed().as_secs_f64();
+    run.seconds = last.elapsed().as_secs_f64();
     run.freed = Some(freed.latency());
     run.seats_left = Some(site.seats_in_use().await?);
     drop(silent);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use triad_client::{Checkout, Client, ClientBuilder, Error, SharedConnections};
 use triad_license::{Binding, Day, Draft, DraftFeature};
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
-use triad_proto::v1::{ListFeaturesRequest, Pool, PoolState};
+use triad_proto::v1::{Pool, PoolState};
 use triad_server::init::TlsMode;
 
 use crate::args::bench::BenchArguments;
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::failure::Failure;
 use crate::holding::failure;
+use crate::lists::all_features;
 use crate::local::{Feature, LocalCluster};
 use crate::settings::Settings;
 use crate::verdict::statuses;
@@ -40,7 +41,7 @@ const ADDRESSES_MIN: u32 = 4;
 /// How long a benchmark waits for an answer before it is an error.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long everybody may take to leave: longer than a lease.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(40);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Between two looks at what is in use.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the license that is asked for lasts.
@@ -283,6 +284,12 @@ async fn each<T, F: Future<Output = Result<T, Error>>>(
     counted.try_collect().await.map_err(failure)
 }
 
+/// Ends all of these, some at a time: to end ten thousand sessions at once is a
+/// load that nobody wanted to measure.
+pub async fn some_at_a_time<F: Future<Output = ()>>(ends: impl Iterator<Item = F>) {
+    stream::iter(ends).buffer_unordered(OPENING_MAX).collect::<Vec<()>>().await;
+}
+
 fn shared(connections: u32) -> Vec<SharedConnections> {
     (0..connections).map(|_| SharedConnections::default()).collect()
 }
@@ -305,11 +312,8 @@ fn is_usable(pool: &Pool) -> bool {
 }
 
 async fn pools(settings: &Settings) -> Result<Vec<Pool>, Failure> {
-    let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| {
-            Ok(admin.list_features(ListFeaturesRequest::default()).await?.into_inner())
-        })
-        .await?;
+    let all = async |admin: &mut Admin| all_features(admin, "").await;
+    let read = Cluster::new(settings)?.read(all).await?;
     Ok(read.answer.pools)
 }
 
