@@ -13,7 +13,7 @@ use super::parts::{
 use super::terms::{AboutMessage, TermsMessage, about_message, terms_message};
 use super::writer::Writer;
 use super::{CodecError, Result, counted, since_rules};
-use crate::command::{Answer, HeldTokens, Holder};
+use crate::command::{HeldTokens, Holder};
 use crate::events::ChainHash;
 use crate::ledger::{Checkout, Epoch, HeldItem, Meta, Stay};
 use crate::mutation::{self, Mutation};
