@@ -342,7 +342,7 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
 /// What [`encode_session`] is to write.
 #[cfg(debug_assertions)]
 fn session_by_message(session: &Session) -> Vec<u8> {
-    let receipt = |(request, answer): (&RequestId, &Answer)| ReceiptMessage {
+    let receipt = |(request, answer): (&RequestId, &crate::command::Answer)| ReceiptMessage {
         request: request.0,
         answer: Some(answer.into()),
     };
