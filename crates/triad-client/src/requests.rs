@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use triad_proto::v1;
-use triad_proto::v1::Refusal;
 use triad_proto::v1::session_call::Call;
+use triad_proto::v1::{Reason, Refusal};
 
 use crate::error::Error;
 use crate::mutation::{self, Mutation};
@@ -16,7 +16,7 @@ use crate::queue::Place;
 use crate::session::Held;
 
 /// Requests that wait for an answer, on the wire or not yet.
-pub(crate) const REQUESTS_WAITING_MAX: usize = 1_024;
+const REQUESTS_WAITING_MAX: usize = 1_024;
 /// How far the newest request on the wire may be ahead of the oldest without an
 /// answer. The server remembers twice as many answers. One that waits in the
 /// queue has been answered so far, and holds up no others.
@@ -388,6 +388,12 @@ fn prost_len(call: &Call) -> usize {
         Call::Borrow(borrow) => items(&borrow.items),
         _ => 32,
     }
+}
+
+/// The application asks for more than may wait.
+pub(crate) fn too_many_requests() -> Error {
+    let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
+    Error::unavailable(Refusal::because(Reason::Overloaded, message))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::lease::{Lease, State};
 use crate::mutation::{self, Mutation};
 use crate::queue::Place;
-use crate::requests::{Queueing, REQUESTS_WAITING_MAX, Requests, Waiting};
+use crate::requests::{Queueing, Requests, Waiting, too_many_requests};
 use crate::route::{NotFound, OpenStream, find_leader};
 use crate::witness::Witness;
 
@@ -203,12 +203,11 @@ impl Session {
             self.send_what_fits(now);
             let wake = self.wake_at(now);
             tokio::select! {
-                ask = asks.recv(), if self.closing.is_none() => match ask {
-                    Some(Ask::Close { reply }) => self.close(Some(reply)),
-                    Some(ask) => self.take_ask(ask),
-                    // The last handle was dropped.
-                    None => self.close(None),
-                },
+                biased;
+                found = searched(&mut self.search) => self.found(found),
+                // After the search, which hears of them, and in the same turn: with ten
+                // thousand clients in one process the next turn may come too late.
+                Some(address) = self.deaths.1.recv() => self.died(&address, Instant::now()),
                 event = next_event(&mut self.stream) => {
                     let now = Instant::now();
                     match event {
@@ -217,14 +216,12 @@ impl Session {
                         Err(status) => self.stream_ended(Some(&status), now),
                     }
                 }
-                Some(address) = self.deaths.1.recv() => self.died(&address, Instant::now()),
-                found = searched(&mut self.search) => {
-                    self.search = None;
-                    match found {
-                        Ok(open) => self.opened(open, Instant::now()),
-                        Err(not_found) => self.not_found(not_found, Instant::now()),
-                    }
-                }
+                ask = asks.recv(), if self.closing.is_none() => match ask {
+                    Some(Ask::Close { reply }) => self.close(Some(reply)),
+                    Some(ask) => self.take_ask(ask),
+                    // The last handle was dropped.
+                    None => self.close(None),
+                },
                 () = sleep_until(wake) => {}
             }
         }
@@ -235,6 +232,14 @@ impl Session {
         self.say(State::Idle);
         if let Some(reply) = self.closing.and_then(|closing| closing.reply) {
             let _ = reply.send(());
+        }
+    }
+
+    fn found(&mut self, found: Result<OpenStream, NotFound>) {
+        self.search = None;
+        match found {
+            Ok(open) => self.opened(open, Instant::now()),
+            Err(not_found) => self.not_found(not_found, Instant::now()),
         }
     }
 
@@ -340,7 +345,9 @@ impl Session {
             return;
         }
         let avoid = self.stream.as_ref().map(|stream| stream.open.address.clone());
-        let mut servers: Vec<String> = self.hint.take().into_iter().collect();
+        // Whoever closed the socket first: if it refuses, the whole lease is back.
+        let closed_by = self.closed_by.iter().map(|(_, by)| by.clone());
+        let mut servers: Vec<String> = closed_by.chain(self.hint.take()).collect();
         for server in &self.settings.servers {
             if !servers.contains(server) {
                 servers.push(server.clone());
@@ -486,8 +493,7 @@ impl Session {
                 self.last_refusal = farewell;
             }
             None => {
-                // Not a word, only a closed socket: the process died, or the
-                // path did. Until we know which, believe the shorter term.
+                // Until we know what died, process or path, the shorter term counts.
                 if let Some(lease) = &mut self.lease {
                     lease.closed(now);
                 }
@@ -784,11 +790,6 @@ async fn searched(search: &mut Option<Search>) -> Result<OpenStream, NotFound> {
         Some(search) => search.await,
         None => std::future::pending().await,
     }
-}
-
-fn too_many_requests() -> Error {
-    let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
-    Error::unavailable(Refusal::because(Reason::Overloaded, message))
 }
 
 /// An id that nobody else draws or guesses.
