@@ -5,10 +5,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, timeout};
 use triad_proto::v1::ListSessionsRequest;
+use triad_proto::v1::session_event::Event;
+use triad_tests::cluster::FEATURE;
 use triad_tests::holders::holder_process;
 use triad_tests::node::signal_child;
 use triad_tests::wait::until;
-use triad_tests::{Cluster, Options};
+use triad_tests::{Cluster, Options, RawSession, raw};
 
 const LEASE: Duration = Duration::from_secs(4);
 const GRACE: Duration = Duration::from_secs(1);
@@ -84,4 +86,25 @@ async fn frozen_process_and_dead_leader() {
     assert!(took >= LONG - beat - Duration::from_millis(100), "{took:?}");
     // Another lease would end two beats and a lease after it was frozen, at the least.
     assert!(took <= LONG + beat * 2, "{took:?}");
+}
+
+/// P4: a client that goes away before it had the answer to its opening does not know of
+/// that stream and believes in its lease. Its closed socket is no sign of its death.
+#[tokio::test]
+async fn an_opening_that_was_not_waited_for() {
+    let cluster = cluster().await;
+    let leader = cluster.leader().await;
+    let first = cluster.channel(leader);
+    let mut session = RawSession::open(first.clone(), raw::open([5; 16], false)).await.unwrap();
+    session.say(raw::take(1, FEATURE, 1));
+    while !matches!(session.next().await.unwrap(), Event::Taken(_)) {}
+    let second = cluster.channel(leader);
+    let unheard = RawSession::open(second.clone(), raw::open([5; 16], true)).await.unwrap();
+    let heard = Instant::now();
+    drop((session, first));
+    drop((unheard, second));
+    cluster.until_checkouts(0, LIMIT).await;
+    let took = heard.elapsed();
+    println!("its seat is free after {took:.1?}, of a lease of {LEASE:?}");
+    assert!(took >= LEASE - Duration::from_millis(100), "{took:?}");
 }

@@ -345,7 +345,6 @@ impl Session {
             return;
         }
         let avoid = self.stream.as_ref().map(|stream| stream.open.address.clone());
-        // Whoever closed the socket first: if it refuses, the whole lease is back.
         let closed_by = self.closed_by.iter().map(|(_, by)| by.clone());
         let mut servers: Vec<String> = closed_by.chain(self.hint.take()).collect();
         for server in &self.settings.servers {
@@ -416,7 +415,8 @@ impl Session {
             witness: self.settings.witness.clone(),
             opened_at: now,
             heartbeat,
-            next_beat_at: now + heartbeat,
+            // At once: so the server knows that we have its answer.
+            next_beat_at: now,
             beats: BTreeMap::new(),
             owed_since: None,
             full: false,

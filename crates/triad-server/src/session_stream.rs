@@ -49,6 +49,8 @@ pub(crate) struct SessionStream {
     queue: VecDeque<Call>,
     under_way: FuturesOrdered<Answering>,
     open: Option<OpenSession>,
+    /// The client has said something since, so it knows that it is open.
+    is_known: bool,
     news: mpsc::Receiver<News>,
     news_sender: mpsc::Sender<News>,
     leadership: watch::Receiver<Leadership>,
@@ -85,6 +87,7 @@ impl SessionStream {
             queue: VecDeque::new(),
             under_way: FuturesOrdered::new(),
             open: None,
+            is_known: false,
             news,
             news_sender,
             leadership,
@@ -178,6 +181,7 @@ impl SessionStream {
     }
 
     async fn take_call(&mut self, call: Option<Call>, out: &mut Vec<News>) -> Result<(), Refusal> {
+        self.is_known |= self.open.is_some() && call.is_some();
         match call {
             // The client has no more to say, in good order. It hears what it
             // asked for; its lease goes on unless it said `close`.
@@ -462,7 +466,9 @@ impl SessionStream {
 impl Drop for SessionStream {
     fn drop(&mut self) {
         if let Some(open) = &self.open {
-            let closed = self.closed.as_ref().is_some_and(|closed| closed.is_closed())
+            // Who had no answer in time and goes away does not know of this stream, and
+            // goes on believing in its lease: that is no sign of its death.
+            let closed = self.is_known && self.closed.as_ref().is_some_and(|c| c.is_closed())
                 || mutation::is_on(Mutation::ReleaseOnTimeout);
             self.node.detach(open.id, open.stream, closed);
         }
