@@ -79,6 +79,8 @@ pub async fn pair_cut_apart() {
     assert_eq!(used(&lab, MAIN).await, (14, 10), "six, and four on each side");
     let told = lab.triad("events -o jsonl").await.stdout;
     assert_eq!(told.matches("EVENT_KIND_ADOPTED").count(), 4, "by name");
+    // The back-up has begun anew, and knows nobody before it has the main's ledger.
+    lab.equal_ledgers().await;
     let verified = lab.triad("audit verify").await;
     assert_eq!(verified.code(), 0, "{}{}", verified.stdout, verified.stderr);
 

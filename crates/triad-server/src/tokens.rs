@@ -36,6 +36,8 @@ const FOUNDING: &str = "founding";
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Uses that are being noted at once. More are noted when they are seen again.
 const NOTING_MAX: usize = 16;
+/// When to ask a node again that has not caught up.
+const EARLY_RETRY: Duration = Duration::from_millis(500);
 /// How long the leader may take to hear of a use.
 const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -145,6 +147,12 @@ pub(crate) fn demand(
         return Err(not_authenticated("this needs an administrator token"));
     };
     let Some(principal) = authorize(node, shown) else {
+        let hash = TokenHash(token_digest(shown));
+        if founding_hash(&node.config) == hash && !node.has_heard_all() {
+            let message = "this node does not know yet whether this token is still good: it has \
+                           not heard everything from a leader";
+            return Err(Refusal::because(Reason::NotReady, message).retry_after(EARLY_RETRY));
+        }
         return Err(not_authenticated(
             "this administrator token is not known here: it was never made, was revoked, or has \
              expired",
