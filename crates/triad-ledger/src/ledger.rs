@@ -377,10 +377,8 @@ impl Ledger {
             self.rules.shift(pool, &shift);
             // Who draws from which reservation is settled anew with each seat
             // that is taken, and may leave more for others; and whoever shares
-            // the seat needs none of his own any more. Whoever waits for his group
-            // may be led to another pool, where it has room, when this one is full.
-            let matters = self.out_of_turn_is_possible(pool) || self.queue.holds_back();
-            if !self.queue.is_empty() && matters {
+            // the seat needs none of his own any more.
+            if !self.queue.is_empty() && self.out_of_turn_is_possible(pool) {
                 self.freed.features.insert(self.pools.held(pool).key.feature.clone());
             }
         }

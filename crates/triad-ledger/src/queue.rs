@@ -39,8 +39,6 @@ pub(crate) struct Queue {
     by_feature: BTreeMap<FeatureName, BTreeSet<Place>>,
     by_request: BTreeMap<(SessionId, RequestId), u64>,
     by_end: BTreeSet<(u64, u64)>,
-    /// How many wait for their own group.
-    held_back: usize,
 }
 
 impl Queue {
@@ -77,14 +75,12 @@ impl Queue {
             places.insert((Reverse(waiting.priority), ticket));
         }
         self.by_end.extend(waiting.until_ms.map(|until| (until, ticket)));
-        self.held_back += usize::from(waiting.held_back);
         let first = self.by_request.insert((waiting.session, waiting.request), ticket);
         first.is_none() && self.waiting.insert(ticket, waiting).is_none()
     }
 
     pub(crate) fn leave(&mut self, ticket: u64) -> Waiting {
         let waiting = self.waiting.remove(&ticket).expect("only who waits leaves");
-        self.held_back -= usize::from(waiting.held_back);
         for feature in &waiting.lines {
             let places = self.by_feature.get_mut(feature).expect("a line for each feature");
             places.remove(&(Reverse(waiting.priority), ticket));
@@ -102,14 +98,7 @@ impl Queue {
     /// Notes whether somebody waits for his own group. True if that is new.
     pub(crate) fn hold_back(&mut self, ticket: u64, held_back: bool) -> bool {
         let waiting = self.waiting.get_mut(&ticket).expect("only who waits is held back");
-        let before = core::mem::replace(&mut waiting.held_back, held_back);
-        self.held_back = self.held_back + usize::from(held_back) - usize::from(before);
-        before != held_back
-    }
-
-    /// Whether anybody waits for his own group.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.held_back > 0
+        core::mem::replace(&mut waiting.held_back, held_back) != held_back
     }
 
     /// Who waits for a feature, in order.
