@@ -35,9 +35,9 @@ const BUGS: [(&str, u64, u64); 13] = [
 const AIMED_BUGS: [(&str, &str, u64, u64); 7] = [
     ("heartbeat-without-quorum", "StrandedLeader", 1, 10),
     ("kept-though-ended", "RevokedWhileAway", 1, 10),
-    ("open-does-not-refresh", "BriefReturn,Lossy", 4, 20),
+    ("open-does-not-refresh", "BriefReturn,Kill", 15, 30),
     ("own-clock-is-date", "WallClock", 1, 10),
-    ("release-on-timeout", "CutApplication", 1, 10),
+    ("release-on-timeout", "Lossy,CutApplication", 1, 20),
     ("retry-is-new", "RevokedWhileAway", 3, 10),
     ("suspect-heard-at-once", "BriefReturn,Kill", 1, 10),
 ];
