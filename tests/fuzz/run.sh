@@ -56,6 +56,8 @@ run() {
     local folders=("$corpus")
     mkdir -p "$corpus" "$found"
     [ -f "$words" ] && arguments+=("-dict=$words")
+    # Where it is set, a run begins as the last one did.
+    [ -n "${FUZZ_SEED:-}" ] && arguments+=("-seed=$FUZZ_SEED")
     [ -d "seeds/$target" ] && folders+=("seeds/$target")
     if "$programs/$target" "${arguments[@]}" "${folders[@]}" >"$log" 2>&1; then
         local runs reached

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::state::COUNT_MAX;
 use crate::rules::REMEDY;
 
 /// Why the log cannot go on. Every variant names the place; none is worth a retry on the same
@@ -108,6 +109,14 @@ pub enum LogError {
         /// The longest entry of this log.
         length_max_bytes: usize,
     },
+
+    /// The log's numbers are used up. No log comes so far by being written to: some file that it
+    /// was opened from said so.
+    #[error(
+        "the log is at its last number ({COUNT_MAX}) and takes nothing more: restore this node \
+         with \"triad node replace\""
+    )]
+    UsedUp,
 
     /// The caller broke the order of the log. A defect of this program.
     #[error(

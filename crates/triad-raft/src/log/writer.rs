@@ -12,7 +12,7 @@ use super::segment::{
     self, Maker, Owner, RECORDS_OFFSET, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment,
 };
 use super::spare::Spare;
-use super::state::{Position, StateFile};
+use super::state::{COUNT_MAX, Position, StateFile};
 use crate::disk::{DirectoryLock, Disk};
 use crate::mutation::{self, Mutation};
 
@@ -251,6 +251,9 @@ impl Log {
             if log.purged().is_some_and(|known| known.index >= index) {
                 return Ok(());
             }
+            if index > COUNT_MAX {
+                return Err(LogError::UsedUp);
+            }
             log.write_gathered()?;
             let useless = |span: &Span| span.highest_index.is_none_or(|highest| highest <= index);
             let removable = log.spans.iter().take(log.spans.len() - 1);
@@ -298,6 +301,10 @@ impl Log {
 
     /// Adds a record to the gathered bytes and returns its offset in the current segment.
     fn gather(&mut self, kind: Kind, index: u64, payload: &[u8]) -> Result<u32, LogError> {
+        // Nothing is written that the next open would refuse.
+        if index.max(self.next_number) > COUNT_MAX {
+            return Err(LogError::UsedUp);
+        }
         if !self.has_room(payload.len()) {
             self.roll()?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::torn_disk::{Dice, TornDisk};
 use super::{Contents, OWNER, open, options, payload, position};
 use crate::disk::RealDisk;
+use crate::log::state::COUNT_MAX;
 use crate::log::{Log, LogError, LogOptions};
 
 #[test]
@@ -60,6 +61,25 @@ fn a_gap_is_refused_and_final() {
     let refused = log.append(6, b"third").unwrap_err();
     assert!(matches!(refused, LogError::OutOfOrder { index: 6, next: 5, .. }), "{refused}");
     assert!(log.append(5, b"second").is_err());
+}
+
+#[test]
+fn the_last_number_is_the_last_that_is_written() {
+    let disk = TornDisk::default();
+    let mut log = open(&disk).unwrap();
+    log.append(COUNT_MAX - 1, b"last but one").unwrap();
+    log.append(COUNT_MAX, b"last").unwrap();
+    log.close().unwrap();
+    let mut log = open(&disk).unwrap();
+    let before = Contents::of(&log);
+    let refused = log.append(COUNT_MAX + 1, b"beyond").unwrap_err();
+    assert!(matches!(refused, LogError::UsedUp), "{refused}");
+    drop(log);
+    let mut log = open(&disk).unwrap();
+    let refused = log.purge(position(COUNT_MAX + 1)).unwrap_err();
+    assert!(matches!(refused, LogError::UsedUp), "{refused}");
+    drop(log);
+    assert_eq!(Contents::of(&open(&disk).unwrap()), before);
 }
 
 #[test]
