@@ -36,6 +36,12 @@ pub(crate) struct Choice {
     pub(crate) out_of_turn: bool,
 }
 
+/// So many pools are tried at most for a request whose first choices do not fit together.
+const TRIES_MAX: usize = 64;
+
+/// A pool that was tried for an item, and the one for its tokens.
+type Tried = (PoolId, Option<PoolId>);
+
 /// A pool that may serve an item, the rules about it, and what is kept of it.
 struct LookedAt<'a> {
     id: PoolId,
@@ -60,8 +66,17 @@ impl Asking<'_> {
     pub(crate) fn choose(&self, items: &[Item]) -> Result<Vec<Choice>, Denial> {
         let mut taken: Vec<Taken> = Vec::with_capacity(items.len());
         let mut choices = Vec::with_capacity(items.len());
-        for item in items {
-            let choice = self.item(item, &taken, true)?;
+        for (place, item) in items.iter().enumerate() {
+            let choice = match self.item(item, &taken, true, &[]) {
+                Ok(choice) => choice,
+                Err(denial) => {
+                    let (before, mut tries) = (&items[..place], TRIES_MAX);
+                    let other_ways = before.iter().any(|item| self.has_ways(item))
+                        && self.item(item, &[], true, &[]).is_ok();
+                    let found = other_ways.then(|| self.search(items, &mut Vec::new(), &mut tries));
+                    return found.flatten().ok_or(denial);
+                }
+            };
             taken.push(choice.seats);
             taken.extend(choice.tokens);
             choices.push(choice);
@@ -69,8 +84,51 @@ impl Asking<'_> {
         Ok(choices)
     }
 
-    /// `taken` is what the same checkout takes with its earlier items.
-    fn item(&self, item: &Item, taken: &[Taken], with_tokens: bool) -> Result<Choice, Denial> {
+    /// Whether more pools than one may serve the item, or give the tokens for it.
+    fn has_ways(&self, item: &Item) -> bool {
+        let several = |feature| self.pools.candidates(feature).nth(1).is_some();
+        let mut costs = self.pools.candidates(&item.feature).filter_map(|(_, pool)| {
+            let terms = &pool.key.terms;
+            terms.consumes.as_ref()
+        });
+        several(&item.feature) || costs.any(|cost| several(&cost.feature))
+    }
+
+    /// Pools for all items where the first that fits each leaves a later one without: that one's
+    /// pool may be the only one that serves it. So whoever is denied cannot be served by any
+    /// choice, and no grant to others can change that.
+    fn search(
+        &self,
+        items: &[Item],
+        taken: &mut Vec<Taken>,
+        tries: &mut usize,
+    ) -> Option<Vec<Choice>> {
+        let Some((item, rest)) = items.split_first() else { return Some(Vec::new()) };
+        let (before, mut tried) = (taken.len(), Vec::new());
+        while *tries > 0 {
+            *tries -= 1;
+            let choice = self.item(item, taken, true, &tried).ok()?;
+            taken.push(choice.seats);
+            taken.extend(choice.tokens);
+            if let Some(mut choices) = self.search(rest, taken, tries) {
+                choices.insert(0, choice);
+                return Some(choices);
+            }
+            taken.truncate(before);
+            tried.push((choice.seats.pool, choice.tokens.map(|tokens| tokens.pool)));
+        }
+        None
+    }
+
+    /// `taken` is what the same checkout takes with its earlier items; `tried`
+    /// are pools, with those of their tokens, that are not to be chosen.
+    fn item(
+        &self,
+        item: &Item,
+        taken: &[Taken],
+        with_tokens: bool,
+        tried: &[Tried],
+    ) -> Result<Choice, Denial> {
         let mut why = Shortfall::default();
         let mut found: Option<Choice> = None;
         let mut who: Option<Who> = None;
@@ -79,7 +137,7 @@ impl Asking<'_> {
             if found.is_some() && pool.key.terms.share == crate::rights::Share::NOTHING {
                 continue;
             }
-            if !why.could_serve(pool, item.version, self.date_ms) {
+            if tried.contains(&(id, None)) || !why.could_serve(pool, item.version, self.date_ms) {
                 continue;
             }
             let rules = self.rules.of(id);
@@ -98,7 +156,7 @@ impl Asking<'_> {
                 None => Remaining::default(),
             };
             let looked_at = LookedAt { id, pool, rules, remaining };
-            match self.pool(item, looked_at, taken, &mut why, with_tokens) {
+            match self.pool(item, looked_at, taken, &mut why, with_tokens.then_some(tried)) {
                 // A seat that the holder has already, or that is not counted, costs
                 // nobody anything.
                 Ok(choice) if choice.seats.fresh == 0 || pool.key.terms.is_free() => {
@@ -113,14 +171,15 @@ impl Asking<'_> {
         found.ok_or_else(|| why.denial(item))
     }
 
-    /// Whether this pool serves the item.
+    /// Whether this pool serves the item: with tokens, from pools that were not
+    /// tried; or as tokens themselves.
     fn pool(
         &self,
         item: &Item,
         looked_at: LookedAt<'_>,
         taken: &[Taken],
         why: &mut Shortfall,
-        with_tokens: bool,
+        with_tokens: Option<&[Tried]>,
     ) -> Result<Choice, (Stage, Option<Denial>)> {
         let LookedAt { id, pool, rules, remaining } = looked_at;
         self.permitted(item, id, pool, rules, taken)
@@ -150,13 +209,16 @@ impl Asking<'_> {
             self.included(item, rules, who).map_err(|denial| (Stage::Included, Some(denial)))?;
         }
         let tokens = match &pool.key.terms.consumes {
-            Some(cost) if with_tokens => {
+            Some(cost) if let Some(tried) = with_tokens => {
                 let count = item.seats.get().saturating_mul(cost.tokens.get());
                 let seats = Seats::new(count).expect("a product of numbers that are not zero");
                 let tokens = Item { feature: cost.feature.clone(), version: cost.version, seats };
                 let mut taken = taken.to_vec();
                 taken.push(Taken { pool: id, seats: item.seats, fresh });
-                let tokens = self.item(&tokens, &taken, false);
+                let with_this = tried.iter().filter(|(pool, _)| *pool == id);
+                let tried: Vec<Tried> =
+                    with_this.filter_map(|(_, tokens)| Some(((*tokens)?, None))).collect();
+                let tokens = self.item(&tokens, &taken, false, &tried);
                 let tokens = tokens.map_err(|denial| (Stage::Tokens, Some(denial)))?;
                 out_of_turn &= tokens.out_of_turn;
                 Some(tokens.seats)

@@ -186,31 +186,58 @@ impl Reference {
             let max = CHECKOUTS_PER_SESSION_MAX as u64;
             return Err(Denial::LimitReached { what: Bound::CheckoutsPerSession, max });
         }
-        // Each item is taken as it comes; if one is denied, all are put back.
+        // Each item is taken as it comes; if one is denied, all are put back, and
+        // taken in every other way that there is.
         let (before, checkout) = (self.rows.len(), self.checkouts_ever + 1);
-        let mut granted = Vec::new();
         for item in items {
-            match self.find(item, session, checkout) {
-                Ok(lot) => {
-                    granted.push(self.in_words(lot, item));
-                    let (item, moving) = (item.clone(), false);
-                    self.rows.push(Row { checkout, session, item, lot, moving });
+            match self.find(item, session, checkout, &[]) {
+                Ok(lot) => self.take(item, session, checkout, lot),
+                Err(denial) if self.makes(Mistake::KeepsHalfACheckout) => {
+                    self.checkouts_ever = checkout;
+                    return Err(denial);
                 }
                 Err(denial) => {
-                    if self.makes(Mistake::KeepsHalfACheckout) {
-                        self.checkouts_ever = checkout;
-                    } else {
-                        self.rows.truncate(before);
+                    self.rows.truncate(before);
+                    if !self.take_somehow(items, session, checkout) {
+                        return Err(denial);
                     }
-                    return Err(denial);
+                    break;
                 }
             }
         }
         self.checkouts_ever = checkout;
-        Ok(Outcome::Granted(Grant { checkout: CheckoutId(checkout), items: granted }))
+        let taken = self.rows[before..].iter().map(|row| self.in_words(row.lot, &row.item));
+        let (checkout, items) = (CheckoutId(checkout), taken.collect());
+        Ok(Outcome::Granted(Grant { checkout, items }))
     }
 
-    fn find(&self, item: &Item, session: SessionId, checkout: u64) -> Result<PoolId, Denial> {
+    fn take(&mut self, item: &Item, session: SessionId, checkout: u64, lot: PoolId) {
+        let (item, moving) = (item.clone(), false);
+        self.rows.push(Row { checkout, session, item, lot, moving });
+    }
+
+    fn take_somehow(&mut self, items: &[Item], session: SessionId, checkout: u64) -> bool {
+        let Some((item, rest)) = items.split_first() else { return true };
+        let (before, mut tried) = (self.rows.len(), Vec::new());
+        while let Ok(lot) = self.find(item, session, checkout, &tried) {
+            self.take(item, session, checkout, lot);
+            if self.take_somehow(rest, session, checkout) {
+                return true;
+            }
+            self.rows.truncate(before);
+            tried.push(lot);
+        }
+        false
+    }
+
+    /// The lot that serves the item, of those that were not tried.
+    fn find(
+        &self,
+        item: &Item,
+        session: SessionId,
+        checkout: u64,
+        tried: &[PoolId],
+    ) -> Result<PoolId, Denial> {
         let feature = item.feature.clone();
         let licensed: Vec<&Lot> = self.lots_of(item);
         if licensed.is_empty() {
@@ -241,7 +268,8 @@ impl Reference {
         let (mut excluded, mut reserved, mut over_max, mut left_out) = (None, None, None, None);
         let (mut in_use_all, mut total_all, mut kept_all) = (0, 0, 0);
         let mut largest = 0;
-        for lot in valid.iter().copied().copied().copied() {
+        let untried = valid.iter().filter(|lot| !tried.contains(&lot.id));
+        for lot in untried.copied().copied().copied() {
             let rules = |kind: fn(&RuleKind) -> bool| self.rules_of(lot, kind);
             if let Some(rule) = self.excluded_by(me, lot) {
                 let feature = feature.clone();
