@@ -7,7 +7,9 @@ use prost::Message;
 const FILES: [&str; 4] = ["refusal.proto", "licensing.proto", "admin.proto", "peer.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // As it is said now: what was built in one checkout may be run in another.
+    let here = std::env::var("CARGO_MANIFEST_DIR")?;
+    let root = Path::new(&here).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let files: Vec<_> = FILES.iter().map(|file| root.join("triad/v1").join(file)).collect();
     let descriptors = protox::compile(&files, [&root])?;

@@ -1,11 +1,15 @@
 //! Ten thousand holders: what administrators ask is answered exactly and soon, and
 //! grants go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
+use tonic::transport::Channel;
 use triad_proto::v1;
+use triad_proto::v1::admin_service_client::AdminServiceClient;
 use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 use triad_tests::cluster::FEATURE;
 use triad_tests::{Cluster, Options};
@@ -40,11 +44,58 @@ fn figures(mut times: Vec<Duration>) -> String {
     format!("p50 {:.1?}, slowest {:.1?}", times[times.len() / 2], times[times.len() - 1])
 }
 
+/// All pages, as `checkouts -o json` asks for them.
+async fn list(
+    admin: &mut AdminServiceClient<Channel>,
+    cluster: &Cluster,
+    feature: &str,
+) -> Vec<v1::CheckoutInfo> {
+    let (mut rows, mut page_token) = (Vec::new(), String::new());
+    let mut slowest = Duration::ZERO;
+    let began = Instant::now();
+    loop {
+        let feature = feature.to_owned();
+        let request = v1::ListCheckoutsRequest { feature, page_size: 500, page_token };
+        let asked = Instant::now();
+        let page = admin.list_checkouts(cluster.authorized(request)).await.unwrap();
+        slowest = slowest.max(asked.elapsed());
+        let page = page.into_inner();
+        assert!(page.freshness.unwrap().linearizable);
+        rows.extend(page.checkouts);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    println!(
+        "{} checkouts of {feature:?} listed in {:.1?}, the slowest page {slowest:.1?}",
+        rows.len(),
+        began.elapsed()
+    );
+    rows
+}
+
+/// Lists without a pause on a connection of its own, and says how often.
+fn list_until(cluster: &Cluster, leader: usize, is_over: &AtomicBool) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = cluster.channel_to(&cluster.nodes[leader].address);
+        let mut admin = AdminServiceClient::new(channel);
+        let mut lists = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            list(&mut admin, cluster, "rare").await;
+            list(&mut admin, cluster, "").await;
+            lists += 2;
+        }
+        lists
+    })
+}
+
 #[tokio::test]
 async fn ten_thousand_holders_are_listed_exactly_while_grants_go_on() {
     let features = vec![(FEATURE.into(), HOLDERS + 1_000), ("rare".into(), RARE)];
     let options = Options { features, lease: Duration::from_secs(300), ..Options::default() };
-    let cluster = Cluster::start(options).await;
+    let cluster = Arc::new(Cluster::start(options).await);
     let leader = cluster.settled().await;
     let take = async |number: u32, feature: &str| {
         let mut client = LicensingServiceClient::new(cluster.channel(leader));
@@ -67,40 +118,10 @@ async fn ten_thousand_holders_are_listed_exactly_while_grants_go_on() {
     assert_eq!(status.checkouts, u64::from(HOLDERS + RARE));
     assert_eq!(status.sessions, u64::from(HOLDERS + RARE));
 
-    // All pages, as `checkouts -o json` asks for them.
-    let list = async |feature: &str| {
-        let mut admin = cluster.admin(leader);
-        let (mut rows, mut page_token) = (Vec::new(), String::new());
-        let mut slowest = Duration::ZERO;
-        let began = Instant::now();
-        loop {
-            let request = v1::ListCheckoutsRequest {
-                feature: feature.to_owned(),
-                page_size: 500,
-                page_token,
-            };
-            let asked = Instant::now();
-            let page = admin.list_checkouts(cluster.authorized(request)).await.unwrap();
-            slowest = slowest.max(asked.elapsed());
-            let page = page.into_inner();
-            assert!(page.freshness.unwrap().linearizable);
-            rows.extend(page.checkouts);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
-        println!(
-            "{} checkouts of {feature:?} listed in {:.1?}, the slowest page {slowest:.1?}",
-            rows.len(),
-            began.elapsed()
-        );
-        rows
-    };
-    let all = list("").await;
+    let all = list(&mut admin, &cluster, "").await;
     let numbers: std::collections::BTreeSet<u64> = all.iter().map(|row| row.checkout_id).collect();
     assert_eq!((all.len(), numbers.len()), (10_003, 10_003));
-    let rare = list("rare").await;
+    let rare = list(&mut admin, &cluster, "rare").await;
     assert_eq!(rare.len(), RARE as usize);
     assert!(rare.iter().all(|row| row.items[0].feature == "rare"));
 
@@ -111,24 +132,19 @@ async fn ten_thousand_holders_are_listed_exactly_while_grants_go_on() {
         alone.push(take(number, FEATURE).await);
         number += 1;
     }
-    let listing = async {
-        loop {
-            list("rare").await;
-            list("").await;
-        }
-    };
-    let granting = async {
-        let mut beside = Vec::new();
-        for number in number..number + 200 {
-            beside.push(take(number, FEATURE).await);
-        }
-        beside
-    };
-    let beside = tokio::select! {
-        beside = granting => beside,
-        () = listing => unreachable!("it never ends"),
-    };
-    println!("grants alone: {}; beside lists: {}", figures(alone), figures(beside));
+    // By a thread of its own, which has rows to read while others ask for seats.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let listing = tokio::task::spawn_blocking({
+        let (cluster, is_over) = (cluster.clone(), is_over.clone());
+        move || list_until(&cluster, leader, &is_over)
+    });
+    let mut beside = Vec::new();
+    for number in number..number + 200 {
+        beside.push(take(number, FEATURE).await);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let lists = listing.await.unwrap();
+    println!("grants alone: {}; beside {lists} lists: {}", figures(alone), figures(beside));
 
     let listed = cluster.triad("checkouts -o json").await;
     assert_eq!(listed.code(), 0, "{}", listed.stderr);

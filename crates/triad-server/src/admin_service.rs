@@ -1,6 +1,7 @@
 //! The gRPC service of administrators.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +30,13 @@ const PAGE_ROWS_MAX: usize = 1_000;
 /// License documents in one answer, unless the first is longer: well below the
 /// 4 MiB that clients take.
 const PAGE_BYTES_MAX: usize = 2 << 20;
-/// Checkouts that are looked at for one answer: nothing is granted meanwhile. A page
-/// may have fewer rows than were asked for, and still not be the last.
+/// Checkouts that are looked at for one answer. A page may have fewer rows than were
+/// asked for, and still not be the last.
 const PAGE_LOOKS_MAX: usize = 20_000;
+/// Rows that are made, and looked at, in one go: a fifth of a millisecond. Nothing is
+/// granted meanwhile.
+const PART_ROWS: usize = 50;
+const PART_LOOKS: usize = 1_000;
 /// How long a read waits for a quorum before it is answered stale.
 const BARRIER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of a snapshot in one answer.
@@ -60,6 +65,27 @@ impl Admin {
             term: view.leadership.term,
         };
         (freshness, answer)
+    }
+
+    /// Reads a page in parts, between which others have their turn: as fresh as its first part.
+    /// `part` adds rows that follow after a key, and says after which to go on, now or, by
+    /// `Break`, on the next page. The last page has none.
+    async fn read_in_parts<K>(
+        &self,
+        after: K,
+        parts_max: usize,
+        mut part: impl FnMut(&Ledger, K) -> ControlFlow<Option<K>, K>,
+    ) -> (v1::Freshness, Option<K>) {
+        let (freshness, mut next) = self.read(|ledger| part(ledger, after)).await;
+        for _ in 1..parts_max {
+            let ControlFlow::Continue(after) = next else { break };
+            tokio::task::yield_now().await;
+            next = self.node.consensus.read(|ledger| part(ledger, after));
+        }
+        match next {
+            ControlFlow::Continue(after) => (freshness, Some(after)),
+            ControlFlow::Break(after) => (freshness, after),
+        }
     }
 
     async fn transfer(
@@ -419,27 +445,31 @@ impl AdminService for Admin {
         let after = session_token(&request.page_token)?;
         let rows = page_rows(request.page_size);
         let now = self.node.now();
-        let (freshness, (sessions, next_page_token)) = self
-            .read(|ledger| {
-                let mut last = String::new();
-                let cluster_ms = now.of(ledger).cluster_ms;
-                let page = ledger.sessions(after).take(rows).map(|(id, session)| {
-                    last = id.to_string();
-                    let silent_since_ms = session.silent_since_ms.unwrap_or(cluster_ms);
-                    v1::SessionInfo {
-                        session_id: id.to_string(),
-                        holder: Some(convert::holder_to_wire(&session.holder)),
-                        lease_ms: session.lease_ms,
-                        checkouts: session.checkouts.len() as u32,
-                        opened_ms: session.opened_ms,
-                        silent_ms: cluster_ms.saturating_sub(silent_since_ms),
-                    }
-                });
-                let page: Vec<_> = page.collect();
-                let next = if page.len() == rows { last } else { String::new() };
-                (page, next)
-            })
-            .await;
+        let mut sessions = Vec::new();
+        let list = |ledger: &Ledger, after| {
+            let cluster_ms = now.of(ledger).cluster_ms;
+            let count = PART_ROWS.min(rows - sessions.len());
+            let mut last = None;
+            sessions.extend(ledger.sessions(after).take(count).map(|(id, session)| {
+                last = Some(id);
+                let silent_since_ms = session.silent_since_ms.unwrap_or(cluster_ms);
+                v1::SessionInfo {
+                    session_id: id.to_string(),
+                    holder: Some(convert::holder_to_wire(&session.holder)),
+                    lease_ms: session.lease_ms,
+                    checkouts: session.checkouts.len() as u32,
+                    opened_ms: session.opened_ms,
+                    silent_ms: cluster_ms.saturating_sub(silent_since_ms),
+                }
+            }));
+            match last {
+                None => ControlFlow::Break(None),
+                Some(_) if sessions.len() == rows => ControlFlow::Break(Some(last)),
+                Some(_) => ControlFlow::Continue(last),
+            }
+        };
+        let (freshness, next) = self.read_in_parts(after, PAGE_ROWS_MAX, list).await;
+        let next_page_token = next.flatten().map(|last| last.to_string()).unwrap_or_default();
         let freshness = Some(freshness);
         Ok(Response::new(v1::ListSessionsResponse { freshness, sessions, next_page_token }))
     }
@@ -457,34 +487,43 @@ impl AdminService for Admin {
         let rows = page_rows(request.page_size);
         let wanted = request.feature;
         let now = self.node.now();
-        let (freshness, (checkouts, next_page_token)) = self
-            .read(|ledger| {
-                // Names are compared once a pool, not once a checkout.
-                let of_feature = |pool: &Pool| pool.key.feature.as_str() == wanted;
-                let pools: BTreeSet<PoolId> =
-                    ledger.pools().filter(|(_, pool)| of_feature(pool)).map(|(id, _)| id).collect();
-                let is_about = |checkout: &Checkout| {
-                    wanted.is_empty()
-                        || checkout.items.iter().any(|item| {
-                            let tokens = item.tokens.map(|tokens| tokens.pool);
-                            pools.contains(&item.pool)
-                                || tokens.is_some_and(|id| pools.contains(&id))
-                        })
-                };
-                let mut page = Vec::new();
-                let mut looked_at = 0;
-                for (id, checkout) in ledger.checkouts(CheckoutId(after)) {
-                    looked_at += 1;
-                    if is_about(checkout) {
-                        page.push(checkout_info(ledger, id, checkout, now));
-                    }
-                    if page.len() == rows || looked_at == PAGE_LOOKS_MAX {
-                        return (page, id.to_string());
+        let mut checkouts = Vec::new();
+        let list = |ledger: &Ledger, after| {
+            // Names are compared once a pool, not once a checkout.
+            let of_feature = |pool: &Pool| pool.key.feature.as_str() == wanted;
+            let pools: BTreeSet<PoolId> = match wanted.as_str() {
+                "" => BTreeSet::new(),
+                _ => {
+                    ledger.pools().filter(|(_, pool)| of_feature(pool)).map(|(id, _)| id).collect()
+                }
+            };
+            let is_about = |checkout: &Checkout| {
+                wanted.is_empty()
+                    || checkout.items.iter().any(|item| {
+                        let tokens = item.tokens.map(|tokens| tokens.pool);
+                        pools.contains(&item.pool) || tokens.is_some_and(|id| pools.contains(&id))
+                    })
+            };
+            let full = rows.min(checkouts.len() + PART_ROWS);
+            let mut last = None;
+            for (id, checkout) in ledger.checkouts(after).take(PART_LOOKS) {
+                last = Some(id);
+                if is_about(checkout) {
+                    checkouts.push(checkout_info(ledger, id, checkout, now));
+                    if checkouts.len() == full {
+                        break;
                     }
                 }
-                (page, String::new())
-            })
-            .await;
+            }
+            match last {
+                None => ControlFlow::Break(None),
+                Some(last) if checkouts.len() == rows => ControlFlow::Break(Some(last)),
+                Some(last) => ControlFlow::Continue(last),
+            }
+        };
+        let parts_max = PAGE_LOOKS_MAX / PART_LOOKS;
+        let (freshness, next) = self.read_in_parts(CheckoutId(after), parts_max, list).await;
+        let next_page_token = next.map(|last| last.to_string()).unwrap_or_default();
         let freshness = Some(freshness);
         Ok(Response::new(v1::ListCheckoutsResponse { freshness, checkouts, next_page_token }))
     }
