@@ -1,7 +1,8 @@
 //! The sessions: who is connected, what each holds, and what each was told.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::command::{Answer, Holder, Outcome, UNACKNOWLEDGED_MAX};
 use crate::denial::Denial;
@@ -34,7 +35,7 @@ pub struct Session {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Receipts {
     pub(crate) answered_through: u64,
-    pub(crate) answers: BTreeMap<RequestId, Answer>,
+    pub(crate) answers: Answers,
 }
 
 /// What the receipts say of a request.
@@ -57,7 +58,7 @@ impl Receipts {
             // What stands below came late, and is acknowledged by itself.
             self.answers.retain(|request, _| request.0 <= before || request.0 > acknowledged);
         }
-        if let Some(answer) = self.answers.get(&request) {
+        if let Some(answer) = self.answers.get(request) {
             return Seen::Before(answer.clone());
         }
         if request.0 <= acknowledged {
@@ -83,10 +84,10 @@ impl Receipts {
             let is_wanted = match self.answers.get(request) {
                 Some(ours) if is_final(ours) => theirs_is_newer,
                 Some(_) => true,
-                None => request.0 > self.answered_through || waits(*request),
+                None => request.0 > self.answered_through || waits(request),
             };
             if is_wanted {
-                self.answers.insert(*request, answer.clone());
+                self.answers.insert(request, answer.clone());
             }
         }
         let (before, acknowledged) = (self.answered_through, theirs.answered_through);
@@ -94,21 +95,62 @@ impl Receipts {
             self.answered_through = acknowledged;
             self.answers.retain(|request, _| {
                 let lately = request.0 > before && request.0 <= acknowledged;
-                !lately || theirs.answers.contains_key(request)
+                !lately || theirs.answers.get(request).is_some()
             });
         }
     }
 
     /// The last request that was asked.
     fn last(&self) -> u64 {
-        let answered = self.answers.last_key_value().map_or(0, |(request, _)| request.0);
+        let answered = self.answers.iter().last().map_or(0, |(request, _)| request.0);
         answered.max(self.answered_through)
     }
 
     /// The client has the answer to a request that waited.
     pub(crate) fn forget(&mut self, request: RequestId) {
         if request.0 <= self.answered_through {
-            self.answers.remove(&request);
+            self.answers.retain(|other, _| other != request);
         }
+    }
+}
+
+/// Answers by their requests, in order. Most sessions have one, of a hundred thousand sessions
+/// each: a list takes a tenth of a tree's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answers(Vec<(RequestId, Answer)>);
+
+impl Answers {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &Answer)> {
+        self.0.iter().map(|(request, answer)| (*request, answer))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, request: RequestId) -> Option<&Answer> {
+        self.place(request).ok().map(|place| &self.0[place].1)
+    }
+
+    /// Adds an answer, or puts it in the place of the one there was.
+    pub(crate) fn insert(&mut self, request: RequestId, answer: Answer) {
+        match self.place(request) {
+            Ok(place) => self.0[place].1 = answer,
+            Err(place) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(place, (request, answer));
+            }
+        }
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(RequestId, &Answer) -> bool) {
+        self.0.retain(|(request, answer)| keep(*request, answer));
+    }
+
+    /// Where it is, or belongs.
+    fn place(&self, request: RequestId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&request, |(request, _)| *request)
     }
 }

@@ -324,7 +324,7 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
     w.number(3, session.opened_ms);
     w.number(4, session.receipts.answered_through);
     if !mutation::is_on(Mutation::ReceiptsNotRecorded) {
-        for (request, answer) in &session.receipts.answers {
+        for (request, answer) in session.receipts.answers.iter() {
             w.message(5, |w| {
                 w.number(1, request.0);
                 w.message(2, |w| w.answer(answer));
@@ -342,7 +342,7 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
 /// What [`encode_session`] is to write.
 #[cfg(debug_assertions)]
 fn session_by_message(session: &Session) -> Vec<u8> {
-    let receipt = |(request, answer): (&RequestId, &crate::command::Answer)| ReceiptMessage {
+    let receipt = |(request, answer): (RequestId, &crate::command::Answer)| ReceiptMessage {
         request: request.0,
         answer: Some(answer.into()),
     };

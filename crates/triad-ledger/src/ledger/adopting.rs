@@ -123,7 +123,7 @@ impl Ledger {
         let is_queued = |answer: &Answer| matches!(answer, Ok(Outcome::Queued { .. }));
         let final_answers = open.receipts.answers.iter().filter(|(_, answer)| !is_queued(answer));
         let settled: Vec<u64> =
-            final_answers.filter_map(|(request, _)| self.queue.ticket(id, *request)).collect();
+            final_answers.filter_map(|(request, _)| self.queue.ticket(id, request)).collect();
         for ticket in settled {
             let waiting = self.queue.leave(ticket);
             self.records.touch(RecordKey::Waiting(ticket));
@@ -133,7 +133,7 @@ impl Ledger {
         let open = self.sessions.get_mut(&id).expect("it is open");
         open.receipts
             .answers
-            .retain(|request, answer| !is_queued(answer) || queue.ticket(id, *request).is_some());
+            .retain(|request, answer| !is_queued(answer) || queue.ticket(id, request).is_some());
     }
 
     /// Whether it was not here and is now.

@@ -124,7 +124,7 @@ impl Ledger {
     /// The answer that the session was given, or is owed, to a request that it
     /// has not acknowledged.
     pub fn answer(&self, session: SessionId, request: RequestId) -> Option<&Answer> {
-        self.sessions.get(&session)?.receipts.answers.get(&request)
+        self.sessions.get(&session)?.receipts.answers.get(request)
     }
 
     /// What is kept of a pool: by which rule, for whom, how many seats, and how

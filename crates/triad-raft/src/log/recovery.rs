@@ -208,7 +208,7 @@ struct Scan {
     continues_at: Option<u64>,
     /// The highest number known to have been synced, from any source.
     durable: u64,
-    /// Number and offset of the records that nothing yet says were synced.
+    /// Number and offset of the records of this segment that nothing yet says were synced.
     unsynced: VecDeque<(u64, u32)>,
     current: Option<Arc<Segment>>,
     /// Where the last intact record ends: what is missing is missing there.
@@ -237,6 +237,8 @@ impl Scan {
         let first_record = self.next_number;
         let number = segment.number;
         self.spans.push_back(Span { segment: number, first_record, highest_index: None });
+        // The segments before it were synced before it was begun.
+        self.unsynced.clear();
         if self.end.0.as_os_str().is_empty() {
             self.end.0 = segment.path.clone();
         }

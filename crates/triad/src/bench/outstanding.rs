@@ -21,10 +21,12 @@ use super::site::{OPENING_MAX, Site};
 /// Long enough for every workload, and no longer than nodes give.
 const LEASE: Duration = Duration::from_secs(600);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Sessions of one address are bounded, and each connection may come from another.
+const CONNECTIONS: usize = 4;
 
 /// They hold their seats until they give them back, or their lease ends.
 pub struct Outstanding {
-    channel: Option<Channel>,
+    channels: Vec<Channel>,
     sessions: Vec<Vec<u8>>,
 }
 
@@ -37,9 +39,10 @@ impl Outstanding {
         count: u32,
     ) -> Result<Self, Failure> {
         if count == 0 {
-            return Ok(Outstanding { channel: None, sessions: Vec::new() });
+            return Ok(Outstanding { channels: Vec::new(), sessions: Vec::new() });
         }
-        let channel = connect(site).await?;
+        let connecting = (0..CONNECTIONS).map(|_| connect(site));
+        let channels = futures::future::try_join_all(connecting).await?;
         let mut drawn = [0; 12];
         getrandom::fill(&mut drawn).map_err(Failure::Random)?;
         let done = Arc::new(AtomicU64::new(0));
@@ -49,7 +52,8 @@ impl Outstanding {
             let session_id = [&drawn[..], &n.to_be_bytes()[..]].concat();
             let pool = &pools[n as usize % pools.len()];
             let request = request(session_id.clone(), n, pool);
-            let mut client = LicensingServiceClient::new(channel.clone());
+            let channel = channels[n as usize % CONNECTIONS].clone();
+            let mut client = LicensingServiceClient::new(channel);
             async move { client.checkout(request).await.map(|_| session_id) }
         };
         let taking = stream::iter(0..count).map(take).buffer_unordered(OPENING_MAX);
@@ -57,12 +61,12 @@ impl Outstanding {
             done.fetch_add(1, Ordering::Relaxed);
         });
         let sessions = counted.try_collect().await.map_err(refused)?;
-        Ok(Outstanding { channel: Some(channel), sessions })
+        Ok(Outstanding { channels, sessions })
     }
 
     /// Ends their sessions, and returns their seats with them.
     pub async fn give_back(self) -> Result<(), Failure> {
-        let Some(channel) = self.channel else { return Ok(()) };
+        let Some(channel) = self.channels.first() else { return Ok(()) };
         let close = |session_id| {
             let mut client = LicensingServiceClient::new(channel.clone());
             async move { client.close_session(v1::CloseSessionRequest { session_id }).await }
