@@ -1,9 +1,16 @@
 //! Clients that are cut off from a healthy cluster, for a while or for too long.
 
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
-use triad_client::{Reason, State};
+use triad_client::{Checkout, Client, Reason, State};
+use triad_proto::net::{Connection, Listener, Network, TcpNetwork};
 use triad_tests::cluster::FEATURE;
 use triad_tests::{Cluster, Holders, Options, wait};
 
@@ -21,6 +28,27 @@ async fn cluster_with_one_seat() -> Cluster {
 
 fn for_all(cluster: &Cluster, order: impl Fn(&triad_tests::Proxy)) {
     cluster.nodes.iter().for_each(|node| order(node.proxy()));
+}
+
+/// The client believes in its seats all the while.
+async fn believes_until(client: &Client, until: Instant) {
+    let mut states = client.states();
+    loop {
+        let state = states.borrow_and_update().clone();
+        assert!(!matches!(state, State::Lost { .. }), "{state:?}");
+        tokio::select! {
+            changed = states.changed() => changed.unwrap(),
+            () = sleep_until(until) => return,
+        }
+    }
+}
+
+async fn is_back(seat: &Checkout) {
+    let held = async || match seat.state() {
+        State::Held => Ok(()),
+        state => Err(format!("{state:?}")),
+    };
+    wait::until("the client is back", 2 * LEASE, held).await;
 }
 
 /// P4, P5: half a lease without a word from the network costs nothing.
@@ -71,26 +99,56 @@ async fn a_dead_leader_and_silent_followers_keep_the_seat() {
         cluster.nodes[n].proxy().hold();
     }
     cluster.nodes[leader].kill9().await;
-    let until = Instant::now() + 3 * grace;
-    let mut states = client.states();
-    loop {
-        let state = states.borrow_and_update().clone();
-        assert!(!matches!(state, State::Lost { .. }), "{state:?}");
-        tokio::select! {
-            changed = states.changed() => changed.unwrap(),
-            () = sleep_until(until) => break,
-        }
-    }
+    believes_until(&client, Instant::now() + 3 * grace).await;
     for n in others {
         cluster.nodes[n].proxy().pass();
     }
-    let held = async || match seat.state() {
-        State::Held => Ok(()),
-        state => Err(format!("{state:?}")),
-    };
-    wait::until("the client is back", 2 * LEASE, held).await;
+    is_back(&seat).await;
     let listed: Vec<u64> = cluster.checkouts().await.into_keys().collect();
     assert_eq!(listed, [seat.id()]);
+}
+
+/// The machine's, but for a time in which no attempt to connect gets anywhere.
+struct Stuck {
+    network: TcpNetwork,
+    is_stuck: AtomicBool,
+}
+
+impl Network for Stuck {
+    fn connect<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
+        match self.is_stuck.load(Ordering::Relaxed) {
+            true => future::pending().boxed(),
+            false => self.network.connect(host_port),
+        }
+    }
+
+    fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.network.bind(host_port)
+    }
+
+    fn refused_since(&self, host_port: &str, since: Instant) -> bool {
+        self.network.refused_since(host_port, since)
+    }
+}
+
+/// P5: one of many clients in a process does not come to dial the dead leader for longer than
+/// the grace. That another of them was refused is enough to go on believing.
+#[tokio::test]
+async fn what_one_hears_of_a_dead_leader_all_of_its_process_know() {
+    let grace = Duration::from_millis(600);
+    let options = Options { lease: 3 * LEASE, disconnect_grace: grace, ..Options::default() };
+    let mut cluster = Cluster::start(options).await;
+    let leader = cluster.settled().await;
+    let (network, is_stuck) = (TcpNetwork::new(), AtomicBool::new(false));
+    let stuck = Arc::new(Stuck { network, is_stuck });
+    let client = cluster.direct_client().network(stuck.clone()).build().unwrap();
+    let seat = client.checkout(FEATURE, "", 1).await.unwrap();
+    stuck.is_stuck.store(true, Ordering::Relaxed);
+    cluster.nodes[leader].kill9().await;
+    assert!(TcpNetwork::new().connect(&cluster.nodes[leader].address).await.is_err());
+    believes_until(&client, Instant::now() + 3 * grace).await;
+    stuck.is_stuck.store(false, Ordering::Relaxed);
+    is_back(&seat).await;
 }
 
 /// P4: a client that is cut off for two leases is told that its seat is lost,

@@ -4,6 +4,8 @@
 //! Nothing in it waits for the wire: what cannot be sent now is sent later, so
 //! that the clock is looked at whatever the network does.
 
+mod closed;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +31,8 @@ use crate::queue::Place;
 use crate::requests::{Queueing, Requests, Waiting, too_many_requests};
 use crate::route::{NotFound, OpenStream, find_leader};
 use crate::witness::Witness;
+
+use closed::ClosedBy;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -117,8 +121,8 @@ pub(crate) struct Session {
     search_pause: Duration,
     /// Where the leader was last said to be.
     hint: Option<String>,
-    /// The leader whose socket was closed without a word, and its term.
-    closed_by: Option<(u64, String)>,
+    /// The leader whose socket was closed without a word.
+    closed_by: Option<ClosedBy>,
     /// The nodes whose process is dead, from the search under way.
     deaths: (mpsc::Sender<String>, mpsc::Receiver<String>),
     requests: Requests,
@@ -269,6 +273,7 @@ impl Session {
         if self.lease.is_none() && self.stream.is_none() {
             self.requests.forget_unwanted();
         }
+        self.ask_whether_it_died(now);
         if self.lease.as_ref().is_some_and(|lease| lease.deadline() <= now) {
             self.lose("no heartbeat was acknowledged for a whole lease", now);
         }
@@ -345,7 +350,7 @@ impl Session {
             return;
         }
         let avoid = self.stream.as_ref().map(|stream| stream.open.address.clone());
-        let closed_by = self.closed_by.iter().map(|(_, by)| by.clone());
+        let closed_by = self.closed_by.iter().map(|by| by.address.clone());
         let mut servers: Vec<String> = closed_by.chain(self.hint.take()).collect();
         for server in &self.settings.servers {
             if !servers.contains(server) {
@@ -373,17 +378,6 @@ impl Session {
     fn end_search(&mut self) {
         self.search = None;
         self.connections.clear();
-    }
-
-    /// A node's port refuses connections. If it is the leader that closed our
-    /// socket, it ends nobody any more.
-    fn died(&mut self, address: &str, now: Instant) {
-        if let (Some((_, by)), Some(lease)) = (&self.closed_by, &mut self.lease)
-            && by == address
-        {
-            lease.leader_is_gone();
-            self.announce_state(now);
-        }
     }
 
     fn opened(&mut self, mut open: OpenStream, now: Instant) {
@@ -440,9 +434,9 @@ impl Session {
 
     fn not_found(&mut self, not_found: NotFound, now: Instant) {
         let reason = not_found.refusal.reason();
-        if let (Some((term, _)), Some(lease)) = (&self.closed_by, &mut self.lease) {
+        if let (Some(by), Some(lease)) = (&self.closed_by, &mut self.lease) {
             // A leader of a later term: what the one before still ends is void.
-            let later = not_found.hint.as_ref().is_some_and(|(named, _)| named > term);
+            let later = not_found.hint.as_ref().is_some_and(|(named, _)| *named > by.term);
             if later {
                 lease.leader_is_gone();
             }
@@ -497,7 +491,8 @@ impl Session {
                 if let Some(lease) = &mut self.lease {
                     lease.closed(now);
                 }
-                self.closed_by = Some((stream.open.term, stream.open.address));
+                let (term, opened_at) = (stream.open.term, stream.opened_at);
+                self.closed_by = Some(ClosedBy { term, address: stream.open.address, opened_at });
                 // What was said of it before is of an earlier process.
                 while self.deaths.1.try_recv().is_ok() {}
             }

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 pub use accept::{AcceptLimits, FirstBytes, accept_loop};
 pub use closed::PeerClosed;
@@ -78,6 +79,13 @@ pub trait Network: Send + Sync + 'static {
     /// Listens on `host:port`. Port 0 takes a free one, which
     /// [`Listener::local_addr`] tells.
     fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+
+    /// Whether an attempt of anybody in this process to connect to `host:port`, begun since then,
+    /// was refused: whatever process listened there before is dead. A network that remembers
+    /// nothing says no.
+    fn refused_since(&self, _host_port: &str, _since: Instant) -> bool {
+        false
+    }
 }
 
 /// A bound port. Dropping it closes the port at once.

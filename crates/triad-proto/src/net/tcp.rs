@@ -1,9 +1,10 @@
 //! The real network: TCP of the operating system.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -55,6 +56,38 @@ impl Sources {
     }
 }
 
+/// When the last attempt was begun that was refused, by `host:port`: of this process, whoever
+/// made it.
+static REFUSALS: Refusals = Refusals(Mutex::new(BTreeMap::new()));
+
+/// Clusters have three servers, and a process few clusters.
+const REFUSALS_MAX: usize = 256;
+
+struct Refusals(Mutex<BTreeMap<String, Instant>>);
+
+impl Refusals {
+    fn note(&self, host_port: &str, begun: Instant) {
+        let mut all = self.all();
+        if let Some(last) = all.get_mut(host_port) {
+            *last = begun.max(*last);
+            return;
+        }
+        if all.len() >= REFUSALS_MAX {
+            let oldest = all.iter().min_by_key(|(_, begun)| **begun).map(|(name, _)| name.clone());
+            oldest.and_then(|name| all.remove(&name));
+        }
+        all.insert(host_port.to_owned(), begun);
+    }
+
+    fn any_since(&self, host_port: &str, since: Instant) -> bool {
+        self.all().get(host_port).is_some_and(|begun| *begun >= since)
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl TcpNetwork {
     /// A network with the standard connect timeout of three seconds.
     pub fn new() -> Self {
@@ -74,7 +107,15 @@ impl TcpNetwork {
     }
 
     async fn connect_any(&self, host_port: &str) -> io::Result<TcpStream> {
-        let deadline = Instant::now() + self.connect_timeout;
+        let begun = Instant::now();
+        let answer = self.connect_by(host_port, begun + self.connect_timeout).await;
+        if answer.as_ref().is_err_and(is_refused) {
+            REFUSALS.note(host_port, begun);
+        }
+        answer
+    }
+
+    async fn connect_by(&self, host_port: &str, deadline: Instant) -> io::Result<TcpStream> {
         let addresses: Vec<_> = timeout_at(deadline, lookup_host(host_port))
             .await
             .map_err(|_| explain(timed_out("the name did not resolve in time"), host_port))?
@@ -94,6 +135,10 @@ impl Default for TcpNetwork {
 impl Network for TcpNetwork {
     fn connect<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
         async move { Ok(Box::new(self.connect_any(host_port).await?) as Connection) }.boxed()
+    }
+
+    fn refused_since(&self, host_port: &str, since: Instant) -> bool {
+        REFUSALS.any_since(host_port, since)
     }
 
     fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
@@ -162,12 +207,15 @@ async fn first_that_answers(
         };
         // "Refused" must mean that nothing listens anywhere: an error that
         // leaves it open is the one to report.
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if answer.as_ref().is_none_or(refused) {
+        if answer.as_ref().is_none_or(is_refused) {
             answer = Some(error);
         }
     }
     Err(answer.unwrap_or_else(no_address))
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 fn timed_out(what: &'static str) -> io::Error {
@@ -217,6 +265,21 @@ mod tests {
         let error = network.connect(&host_port).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(error.to_string().contains(&host_port), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_known_to_all_and_says_nothing_of_later() {
+        let (one, other) = (TcpNetwork::new(), TcpNetwork::new());
+        let listener = one.bind("127.0.0.1:0").await.unwrap();
+        let host_port = listener.local_addr().unwrap().to_string();
+        let before = Instant::now();
+        one.connect(&host_port).await.unwrap();
+        assert!(!other.refused_since(&host_port, before));
+        drop(listener);
+        assert!(one.connect(&host_port).await.is_err());
+        assert!(other.refused_since(&host_port, before));
+        assert!(!other.refused_since(&host_port, Instant::now()));
+        assert!(!other.refused_since("127.0.0.1:1", before));
     }
 
     #[tokio::test]
