@@ -35,7 +35,7 @@ async fn status_tells_how_each_node_does() {
     assert_eq!(status.code(), 0, "{status:?}");
     let status = json(&status);
     assert_eq!(status["verdict"], "HEALTHY", "{status}");
-    // The tests' licenses end in a day; that makes no cluster less healthy.
+    // The tests' licenses end in two weeks; that makes no cluster less healthy.
     let concerns = status["concerns"].as_array().unwrap();
     assert_eq!(concerns.len(), 1, "{status}");
     assert_eq!(concerns[0]["severity"], "NOTE", "{status}");
@@ -216,10 +216,17 @@ async fn a_cluster_is_checked_examined_and_drilled() {
     let checked = cluster.triad("check --features --warning 5 --critical 90").await;
     assert_eq!(checked.code(), 1, "{checked:?}");
     let line = checked.stdout.as_str();
-    assert!(line.starts_with("TRIAD WARNING - Healthy: 3 of 3 nodes, leader "), "{line}");
-    assert!(line.contains("; solver: 5 of 100 seats in use | nodes=3;;;0;3 sessions="), "{line}");
+    let begins = "TRIAD WARNING - solver: 5 of 100 seats in use; 3 of 3 nodes, leader ";
+    assert!(line.starts_with(begins) && line.contains(" | nodes=3;;;0;3 sessions="), "{line}");
     assert!(line.ends_with(" seats_solver=5;5;90;0;100\n") && line.lines().count() == 1, "{line}");
-    assert_eq!(cluster.triad("check --nonsense").await.code(), 3);
+    for wrong in ["check --nonsense", "check -w x", "check -w 95 -c 80", "check -o csv"] {
+        let told = cluster.triad(wrong).await;
+        assert_eq!(told.code(), 3, "{told:?}");
+        assert!(told.stdout.starts_with("TRIAD UNKNOWN - "), "{told:?}");
+        assert_eq!(told.stdout.lines().count(), 1, "{told:?}");
+    }
+    let misused = cluster.triad("features --nonsense").await;
+    assert_eq!((misused.code(), misused.stdout.as_str()), (2, ""), "{misused:?}");
     let mut nowhere = cluster.command("check --timeout 1s");
     nowhere.env("TRIAD_SERVERS", BLACK_HOLE);
     let nowhere = run(nowhere, START_LIMIT).await;
@@ -273,6 +280,14 @@ async fn a_cluster_is_checked_examined_and_drilled() {
     cluster.nodes[dead].kill9().await;
     let checked = cluster.triad("check").await;
     assert_eq!(checked.code(), 1, "{checked:?}");
+    let name = cluster.nodes[dead].name.clone();
+    let begins = format!("TRIAD WARNING - {name}: no answer from ");
+    assert!(checked.stdout.starts_with(&begins), "{checked:?}");
+    assert!(checked.stdout.contains(&format!(" lag_{name}=U;;;0")), "{checked:?}");
+    let listed = cluster.triad("node list").await.stdout;
+    let row = listed.lines().find(|line| line.split_whitespace().nth(1) == Some(&name)).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[2..5], ["unreachable", "-", "-"], "{listed}");
     let doctor = cluster.triad("doctor").await;
     assert_eq!(doctor.code(), 3, "{doctor:?}");
     assert!(doctor.stdout.contains("ERR   ports         "), "{doctor:?}");

@@ -32,3 +32,4 @@ mod ten_thousand;
 mod tokens;
 mod traces;
 mod upgrade;
+mod verdicts;

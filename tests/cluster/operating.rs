@@ -309,6 +309,21 @@ async fn a_drained_node_leads_no_more() {
 /// What is lent to those who take it away.
 const LENT: &str = "laptop";
 
+/// What an administrator is told in the time after a restore.
+async fn nothing_is_granted(cluster: &Cluster) {
+    let checked = cluster.triad("check").await;
+    assert_eq!(checked.code(), 1, "{checked:?}");
+    let begins = "TRIAD WARNING - nothing is granted for another ";
+    assert!(checked.stdout.starts_with(begins), "{checked:?}");
+    let status = cluster.triad("status").await;
+    assert_eq!(status.code(), 3, "{status:?}");
+    assert!(status.stdout.contains("\n  WARN  nothing is granted for another "), "{status:?}");
+    let explained = cluster.triad(&format!("explain {FEATURE}")).await;
+    assert_eq!(explained.code(), 4, "{explained:?}");
+    assert!(explained.stdout.contains("\nDECIDES  quorum "), "{explained:?}");
+    assert!(explained.stdout.contains("next: wait until then"), "{explained:?}");
+}
+
 /// All three nodes are lost. One begins anew with a saved ledger: what that knows to be
 /// held is held on, a loan included; numbers are never given out again; and nothing
 /// new is granted before every lease of before has ended. It grows to three again.
@@ -374,6 +389,7 @@ async fn a_saved_ledger_begins_anew() {
     let began = tokio::time::Instant::now();
     cluster.nodes[0].start();
     cluster.settled().await;
+    nothing_is_granted(&cluster).await;
 
     // What was held is held on, by the same client with the same number.
     let listed: Vec<_> = cluster.checkouts().await.into_keys().collect();

@@ -5,6 +5,9 @@ use triad_license::{Binding, Day, Draft, DraftFeature, PublisherKey, issue};
 
 use crate::clock;
 
+/// Soon enough for a note, and too late for a warning.
+const VALID_DAYS: usize = 14;
+
 /// A key that nobody else has.
 ///
 /// # Panics
@@ -17,12 +20,13 @@ pub fn key() -> PublisherKey {
 }
 
 /// A license of the tests' publisher for one cluster: some seats of each
-/// feature, version 2026.1, valid until tomorrow.
+/// feature, version 2026.1, valid for two weeks.
 pub fn draft(cluster_id: &str, features: &[(String, u32)]) -> Draft {
     let today = Day::in_utc(clock::now_ms());
+    let expires = today.and_then(|today| (0..VALID_DAYS).try_fold(today, |day, _| day.tomorrow()));
     let feature = |(name, seats): &(String, u32)| {
         let mut feature = DraftFeature::new(name, "2026.1", *seats);
-        feature.expires = today.and_then(Day::tomorrow);
+        feature.expires = expires;
         feature
     };
     Draft {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use triad_tests::cluster::FEATURE;
-use triad_tests::{Cluster, Options, wait};
+use triad_tests::{Cluster, Options, site, wait};
+
+use crate::strangers;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -157,4 +159,31 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
         used.then_some(()).ok_or_else(|| format!("{tokens:?}"))
     })
     .await;
+}
+
+/// A license that is over is told by the metric that alerts look at, and on the
+/// first page, until another is in force.
+#[tokio::test]
+async fn a_license_that_ended_is_told_until_another_is_in_force() {
+    let cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
+    let mill = site::line("mill", 2, "");
+    let ended = mill.replace("\"permanent\"", "2020-12-31");
+    let metric = "triad_feature_expiry_timestamp_seconds{feature=\"mill\"}";
+    let (cookie, _) = strangers::sign_in(&cluster.web(0), cluster.token()).await;
+    let page = async || {
+        let answer = cluster.web(0).get("/", &[("cookie", &cookie)]).await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text
+    };
+    let told = "The license of mill ended on 2021-01-01, and nothing in force replaces it";
+
+    cluster.license(&site::license(&cluster, 1, &ended)).await;
+    until(&cluster, 0, "its end is told", |told| told.get(metric) == Some(&1_609_459_200.0)).await;
+    let shown = page().await;
+    assert!(shown.contains(told) && shown.contains("Degraded"), "{shown}");
+
+    cluster.license(&site::license(&cluster, 2, &(ended + &mill))).await;
+    until(&cluster, 0, "it has no end", |told| !told.contains_key(metric)).await;
+    let shown = page().await;
+    assert!(!shown.contains(told) && shown.contains("Healthy"), "{shown}");
 }

@@ -15,7 +15,7 @@ async fn post(web: &Web, path: &str, headers: &[(&'static str, &str)], body: &st
 }
 
 /// Signs in with a token: the cookie, and what forms carry.
-async fn sign_in(web: &Web, token: &str) -> (String, String) {
+pub async fn sign_in(web: &Web, token: &str) -> (String, String) {
     let answer = post(web, "/sign-in", &[], &format!("token={token}&to=%2Fqueue")).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     assert_eq!(answer.headers["location"], "/queue");

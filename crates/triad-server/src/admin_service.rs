@@ -218,6 +218,7 @@ impl Node {
             pair: self.pair.as_ref().map(|pair| pair.status(self)),
             vitals: Some(self.vitals().to_wire()),
             rules: self.consensus.read(Ledger::rules),
+            restoring_ms: self.restoring_for().map_or(0, |left| left.as_millis() as u64),
         }
     }
 
@@ -233,10 +234,6 @@ impl Node {
                 "epoch {epoch}: this cluster was restored from a snapshot; loans that were made \
                  after it was saved are not known to it"
             ));
-            if let Some(left) = self.restoring_for() {
-                let left = left.as_secs() + 1;
-                warnings.push(format!("nothing is granted for another {left} s after the restore"));
-            }
         }
         if self.consensus.is_drained() {
             let undo = "triad node drain NAME --undo, or a restart, ends it";

@@ -125,8 +125,46 @@ impl Admin {
                 }
             })
             .await;
-        Ok(v1::ExplainResponse { freshness: Some(freshness), ..response })
+        let mut response = v1::ExplainResponse { freshness: Some(freshness), ..response };
+        // A rehearsal is about the policy, and not about today.
+        if supposed.is_none()
+            && let Err(refusal) = self.may_grant(freshness.linearizable)
+        {
+            nothing_is_granted(&mut response, refusal);
+        }
+        Ok(response)
     }
+
+    /// Whether anything is granted at all, as far as this node knows.
+    fn may_grant(&self, is_confirmed: bool) -> Result<(), Refusal> {
+        let node = &self.node;
+        let leader = node.consensus.leadership().leader;
+        let follows = leader.is_some_and(|leader| leader != node.consensus.node_id());
+        if !is_confirmed && !follows {
+            return Err(node.no_quorum());
+        }
+        node.may_grant()
+    }
+}
+
+/// What the policy says of a request does not count while nobody grants anything.
+fn nothing_is_granted(response: &mut v1::ExplainResponse, refusal: Refusal) {
+    let (decides, denies) = (v1::ExplainVerdict::Decides, v1::ExplainVerdict::Denies);
+    for step in response.steps.iter_mut().filter(|step| step.verdict() == decides) {
+        step.verdict = denies.into();
+    }
+    let quorum = v1::ExplainStep {
+        asked: "quorum".to_owned(),
+        verdict: decides.into(),
+        numbers: refusal.message.clone(),
+        ..v1::ExplainStep::default()
+    };
+    response.steps.insert(0, quorum);
+    if let Some(answer) = response.steps.iter_mut().rfind(|step| step.asked == "answer") {
+        answer.verdict = denies.into();
+        answer.numbers.clone_from(&refusal.message);
+    }
+    response.denial = Some(refusal);
 }
 
 fn licensed_lines(ledger: &Ledger) -> Vec<Line> {

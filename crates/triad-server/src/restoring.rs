@@ -179,7 +179,9 @@ impl Node {
              before has ended",
             left.as_secs() + 1
         );
-        Err(Refusal::because(Reason::NotReady, message).retry_after(left))
+        Err(Refusal::because(Reason::NotReady, message)
+            .with_remedy("wait until then; \"triad status\" says how long that is")
+            .retry_after(left))
     }
 }
 

@@ -1,18 +1,20 @@
 //! `triad check`: the contract of monitoring plugins. One line, figures after a
 //! bar, and an exit code of 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use triad_proto::v1::{Pool, PoolState};
+use triad_proto::v1::{NodeStatus, Pool, PoolState, StatusResponse};
 
 use crate::args::watching::CheckArguments;
 use crate::cluster::{Admin, Cluster};
-use crate::concerns::Severity;
+use crate::concerns::{Concern, Severity};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::lists::all_features;
 use crate::settings::Settings;
-use crate::verdict::{Level, Verdict, best_view, statuses, verdict};
+use crate::text::day;
+use crate::verdict::{Level, Verdict, best_view, is_cut_off, leads, statuses, verdict};
 
 /// How a plugin ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,16 +36,40 @@ impl State {
 
 /// Checks once. What prevents the check is UNKNOWN, and said on the same line.
 pub async fn run(settings: &Settings, arguments: &CheckArguments) -> Result<Exit, Failure> {
-    let (line, code) = match checked(settings, arguments).await {
-        Ok((state, line)) => (format!("TRIAD {} - {line}", state.word()), state as u8),
-        Err(failure) => (format!("TRIAD UNKNOWN - {failure}"), UNKNOWN),
+    let checked = match arguments.warning > arguments.critical {
+        true => Err(Failure::Usage {
+            what: format!(
+                "--warning {} is above --critical {}, so nothing would be a warning",
+                arguments.warning, arguments.critical
+            ),
+            remedy: "give the lower number to --warning".to_owned(),
+        }),
+        false => checked(settings, arguments).await,
     };
-    settings.output.text(&(one_line(&line) + "\n"))?;
-    Ok(Exit::Plugin(code))
+    let (line, exit) = match checked {
+        Ok((state, line)) => {
+            let line = one_line(&format!("TRIAD {} - {line}", state.word())) + "\n";
+            (line, Exit::Plugin(state as u8))
+        }
+        Err(failure) => (unknown(&failure.to_string()), UNKNOWN),
+    };
+    settings.output.text(&line)?;
+    Ok(exit)
 }
 
-/// The code of a check that could not be made.
-pub const UNKNOWN: u8 = 3;
+/// How a check ends that could not be made.
+pub const UNKNOWN: Exit = Exit::Plugin(3);
+
+/// The line of such a check, and why. Monitors read nothing else.
+pub fn unknown(why: &str) -> String {
+    one_line(&format!("TRIAD UNKNOWN - {why}")) + "\n"
+}
+
+/// The line for a command line that is not understood, as clap says why.
+pub fn misunderstood(error: &str) -> String {
+    let why = error.lines().next().unwrap_or_default();
+    unknown(why.strip_prefix("error: ").unwrap_or(why))
+}
 
 async fn checked(
     settings: &Settings,
@@ -54,7 +80,7 @@ async fn checked(
     let verdict = verdict(&answers);
     let heard = statuses(&answers);
     let Some(view) = best_view(&heard) else {
-        return Ok((State::Critical, words(&verdict)));
+        return Ok((State::Critical, words(&verdict, &[])));
     };
     let mut figures = format!(
         "nodes={};;;0;{} sessions={};;;0 checkouts={};;;0",
@@ -65,21 +91,29 @@ async fn checked(
     );
     for node in &view.nodes {
         let name = label(&node.name);
-        let _ = write!(figures, " lag_{name}={};;;0", node.lag);
+        // U is a figure that is not known, as plugins have it.
+        let lag = lag(view, node).map_or("U".to_owned(), |lag| lag.to_string());
+        let _ = write!(figures, " lag_{name}={lag};;;0");
         if let Some(skew_ms) = node.clock_skew_ms {
             let _ = write!(figures, " skew_{name}={skew_ms}ms");
         }
     }
     let mut state = of(&verdict);
-    let mut text = words(&verdict);
+    let mut found = Vec::new();
     if arguments.wants_features() && verdict.level != Level::NoQuorum {
         cluster.begin_anew();
         let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
-        let (worst, more) = seats(&read.answer.pools, arguments, &mut figures);
-        state = state.max(worst);
-        text.push_str(&more);
+        found = seats(&read.answer.pools, arguments, &mut figures);
     }
-    Ok((state, format!("{text} | {figures}")))
+    state = found.iter().map(|(state, _)| *state).fold(state, State::max);
+    let found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
+    Ok((state, format!("{} | {figures}", words(&verdict, &found))))
+}
+
+/// How far a node trails; only the leader knows, and only of those it reaches.
+fn lag(view: &StatusResponse, node: &NodeStatus) -> Option<u64> {
+    let is_known = leads(view) && !is_cut_off(view, node) && node.matched_index > 0;
+    is_known.then_some(node.lag)
 }
 
 fn of(verdict: &Verdict) -> State {
@@ -90,56 +124,94 @@ fn of(verdict: &Verdict) -> State {
     }
 }
 
-/// The verdict on one line, with what is wrong besides.
-fn words(verdict: &Verdict) -> String {
-    let mut text = format!("{}: {}", verdict.level.word(), verdict.sentence);
-    for concern in verdict.concerns.iter().filter(|c| c.severity >= Severity::Warn) {
-        let line = concern.line();
-        if !verdict.sentence.contains(&line) {
-            let _ = write!(text, "; {line}");
-        }
+/// Everything on one line: first why it is not OK, for pagers cut lines short.
+fn words(verdict: &Verdict, seats: &[String]) -> String {
+    let wrong = verdict.concerns.iter().filter(|concern| concern.severity >= Severity::Warn);
+    let wrong: Vec<String> = wrong.map(Concern::line).collect();
+    // The sentence ends with the worst of them where it would not be told otherwise.
+    let mut sentence = verdict.sentence.as_str();
+    for line in &wrong {
+        let bare = sentence.strip_suffix(line.as_str()).and_then(|text| text.strip_suffix("; "));
+        sentence = bare.unwrap_or(sentence);
     }
-    text
+    let whole = match verdict.level {
+        Level::Healthy if !seats.is_empty() => sentence.to_owned(),
+        level => format!("{}: {sentence}", level.word()),
+    };
+    let causes = seats.iter().chain(&wrong).cloned();
+    let parts: Vec<String> = match verdict.level {
+        Level::NoQuorum | Level::Unreachable => [whole].into_iter().chain(causes).collect(),
+        Level::Healthy | Level::Degraded => causes.chain([whole]).collect(),
+    };
+    parts.join("; ")
 }
 
-/// How full the features are, as wanted; adds to the figures.
-fn seats(pools: &[Pool], arguments: &CheckArguments, figures: &mut String) -> (State, String) {
-    let mut features: std::collections::BTreeMap<&str, (u64, u64)> = Default::default();
-    let valid = |pool: &&Pool| pool.state() == PoolState::Valid && !pool.uncounted;
-    for pool in pools.iter().filter(valid) {
-        let wanted = &arguments.features;
-        if wanted.is_empty() || wanted.contains(&pool.feature) {
-            let (used, total) = features.entry(&pool.feature).or_default();
-            *used += pool.seats_in_use;
-            *total += pool.seats_licensed;
+/// What is licensed of a feature now.
+#[derive(Default)]
+struct Licensed {
+    /// Whether any right is in force.
+    in_force: bool,
+    /// Seats in use, and all, of the rights that are counted.
+    used: u64,
+    total: u64,
+    /// When the last right that is over ended, ms since 1970 UTC; 0: none has.
+    ended_ms: u64,
+}
+
+/// Whether the features are in force and how full they are, as wanted: what is
+/// wrong, the worst first. Adds to the figures.
+fn seats(pools: &[Pool], arguments: &CheckArguments, figures: &mut String) -> Vec<(State, String)> {
+    let wanted = &arguments.features;
+    let mut features: BTreeMap<&str, Licensed> =
+        wanted.iter().map(|feature| (feature.as_str(), Licensed::default())).collect();
+    for pool in pools.iter().filter(|p| wanted.is_empty() || wanted.contains(&p.feature)) {
+        let feature = features.entry(&pool.feature).or_default();
+        match pool.state() {
+            PoolState::Valid => {
+                feature.in_force = true;
+                if !pool.uncounted {
+                    feature.used += pool.seats_in_use;
+                    feature.total += pool.seats_licensed;
+                }
+            }
+            PoolState::Expired => feature.ended_ms = feature.ended_ms.max(pool.expires_ms),
+            PoolState::Unspecified | PoolState::NotYetValid | PoolState::Withdrawn => {}
         }
     }
-    let mut state = State::Ok;
-    let mut text = String::new();
-    for missing in arguments.features.iter().filter(|f| !features.contains_key(f.as_str())) {
-        state = State::Critical;
-        let _ = write!(text, "; {missing}: not licensed");
-    }
-    for (feature, (used, total)) in features {
-        let over = |percent: u32| total > 0 && used * 100 >= total * u64::from(percent);
+    let mut found = Vec::new();
+    for (name, Licensed { in_force, used, total, ended_ms }) in features {
+        if !in_force {
+            // What is not licensed and was not asked for is nobody's concern.
+            if ended_ms > 0 {
+                let day = day(ended_ms);
+                found.push((State::Critical, format!("{name}: not licensed since {day}")));
+            } else if !wanted.is_empty() {
+                found.push((State::Critical, format!("{name}: not licensed")));
+            }
+            continue;
+        }
+        if total == 0 {
+            continue;
+        }
+        let over = |percent: u32| used * 100 >= total * u64::from(percent);
         let at = |percent: u32| total * u64::from(percent) / 100;
         let (warning, critical) = (arguments.warning, arguments.critical);
         let _ = write!(
             figures,
             " seats_{}={used};{};{};0;{total}",
-            label(feature),
+            label(name),
             at(warning),
             at(critical)
         );
-        let found = match () {
+        let state = match () {
             () if over(critical) => State::Critical,
             () if over(warning) => State::Warning,
             () => continue,
         };
-        state = state.max(found);
-        let _ = write!(text, "; {feature}: {used} of {total} seats in use");
+        found.push((state, format!("{name}: {used} of {total} seats in use")));
     }
-    (state, text)
+    found.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
+    found
 }
 
 /// A name in the figures: no quotes, blanks or equal signs.
@@ -155,6 +227,8 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::verdict::Ledgers;
+
     use super::*;
 
     fn arguments(features: &[&str]) -> CheckArguments {
@@ -181,17 +255,110 @@ mod tests {
         let judge = |used, wanted: &[&str]| {
             let mut figures = String::new();
             let pools = [pool("solver", used), pool("viewer", 0)];
-            let (state, text) = seats(&pools, &arguments(wanted), &mut figures);
-            (state, text, figures)
+            let found = seats(&pools, &arguments(wanted), &mut figures);
+            (found, figures)
         };
         let solver = |used| format!(" seats_solver={used};32;38;0;40");
         let viewer = " seats_viewer=0;32;38;0;40";
-        assert_eq!(judge(31, &[]), (State::Ok, String::new(), solver(31) + viewer));
-        let (state, text, _) = judge(32, &[]);
-        assert_eq!((state, text.as_str()), (State::Warning, "; solver: 32 of 40 seats in use"));
-        assert_eq!(judge(38, &[]).0, State::Critical);
-        let (state, text, figures) = judge(40, &["viewer", "gone"]);
-        assert_eq!((state, text.as_str()), (State::Critical, "; gone: not licensed"));
+        assert_eq!(judge(31, &[]), (Vec::new(), solver(31) + viewer));
+        let warning = (State::Warning, "solver: 32 of 40 seats in use".to_owned());
+        assert_eq!(judge(32, &[]).0, [warning]);
+        let critical = (State::Critical, "solver: 38 of 40 seats in use".to_owned());
+        assert_eq!(judge(38, &[]).0, [critical]);
+        let (found, figures) = judge(40, &["viewer", "gone"]);
+        assert_eq!(found, [(State::Critical, "gone: not licensed".to_owned())]);
         assert_eq!(figures, viewer);
+    }
+
+    #[test]
+    fn a_feature_that_ended_is_missed_by_its_name() {
+        let state = |feature: &str, state: PoolState| Pool {
+            state: state.into(),
+            expires_ms: 1_795_442_709_000,
+            ..pool(feature, 40)
+        };
+        let pools = [
+            state("mill", PoolState::Expired),
+            state("lathe", PoolState::Expired),
+            pool("lathe", 38),
+            state("later", PoolState::NotYetValid),
+            Pool { uncounted: true, ..pool("viewer", 1) },
+        ];
+        let judge = |wanted: &[&str]| seats(&pools, &arguments(wanted), &mut String::new());
+        let mill = (State::Critical, "mill: not licensed since 2026-11-23".to_owned());
+        let lathe = (State::Critical, "lathe: 38 of 40 seats in use".to_owned());
+        assert_eq!(judge(&[]), [lathe, mill.clone()]);
+        assert_eq!(judge(&["mill"]), [mill]);
+        assert_eq!(judge(&["viewer"]), []);
+        assert_eq!(judge(&["later"]), [(State::Critical, "later: not licensed".to_owned())]);
+    }
+
+    fn judged(level: Level, sentence: &str, concerns: &[&str]) -> Verdict {
+        let concern = |what: &&str| Concern {
+            severity: Severity::Warn,
+            about: "clocks",
+            node: "b".into(),
+            what: (*what).into(),
+            remedy: String::new(),
+        };
+        Verdict {
+            level,
+            sentence: sentence.into(),
+            ledgers: Ledgers::NotCompared,
+            concerns: concerns.iter().map(concern).collect(),
+        }
+    }
+
+    #[test]
+    fn the_line_begins_with_the_cause() {
+        let full = ["cad: 2 of 2 seats in use".to_owned()];
+        let slow = ["its clock is 1 h slow"];
+        for (verdict, seats, line) in [
+            (judged(Level::Healthy, "3 of 3 nodes", &[]), &[][..], "Healthy: 3 of 3 nodes"),
+            (
+                judged(Level::Healthy, "3 of 3 nodes", &[]),
+                &full,
+                "cad: 2 of 2 seats in use; 3 of 3 nodes",
+            ),
+            (
+                judged(Level::Degraded, "3 of 3 nodes; b: its clock is 1 h slow", &slow),
+                &full,
+                "cad: 2 of 2 seats in use; b: its clock is 1 h slow; Degraded: 3 of 3 nodes",
+            ),
+            (
+                judged(Level::NoQuorum, "1 of 3 nodes answers", &slow),
+                &[],
+                "No quorum: 1 of 3 nodes answers; b: its clock is 1 h slow",
+            ),
+        ] {
+            assert_eq!(words(&verdict, seats), line);
+        }
+    }
+
+    #[test]
+    fn the_lag_of_a_node_that_is_gone_is_not_known() {
+        let node = |node_id, reachable, matched_index| NodeStatus {
+            node_id,
+            reachable,
+            matched_index,
+            lag: 9 - matched_index,
+            ..NodeStatus::default()
+        };
+        let view =
+            StatusResponse { node_id: 1, leader_id: 1, has_quorum: true, ..Default::default() };
+        assert_eq!(lag(&view, &node(1, true, 9)), Some(0));
+        assert_eq!(lag(&view, &node(2, true, 7)), Some(2));
+        assert_eq!(lag(&view, &node(2, false, 7)), None);
+        assert_eq!(lag(&view, &node(2, true, 0)), None);
+        let of_follower = StatusResponse { leader_id: 2, ..view };
+        assert_eq!(lag(&of_follower, &node(3, true, 9)), None);
+    }
+
+    #[test]
+    fn whatever_prevents_a_check_is_one_line() {
+        assert_eq!(unknown("bad\nargument"), "TRIAD UNKNOWN - bad\\nargument\n");
+        let error = "error: unexpected argument '--bogus' found\n\nUsage: triad check\n";
+        let line = "TRIAD UNKNOWN - unexpected argument '--bogus' found\n";
+        assert_eq!(misunderstood(error), line);
     }
 }

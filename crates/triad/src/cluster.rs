@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -26,7 +27,8 @@ pub type Admin = AdminServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// After the first answer the others get this long: a node that is there
 /// answers as fast as its neighbour, and one that is gone shall not make
-/// everybody wait for the whole timeout.
+/// everybody wait for the whole timeout. Whoever reads keeps half of the time that
+/// is left then for the answer itself, so that silent nodes cost no more than that.
 const STRAGGLERS_WAIT: Duration = Duration::from_millis(1_500);
 
 /// An election takes less than half a second. While nodes answer and none
@@ -47,6 +49,8 @@ pub struct Cluster {
     authorization: Option<MetadataValue<Ascii>>,
     timeout: Duration,
     deadline: Instant,
+    /// How many nodes answered when they were last asked who leads.
+    heard: AtomicUsize,
 }
 
 /// An answer, and the address it came from.
@@ -106,6 +110,7 @@ impl Cluster {
             authorization,
             timeout,
             deadline: Instant::now() + timeout,
+            heard: AtomicUsize::new(0),
         })
     }
 
@@ -165,7 +170,7 @@ impl Cluster {
 
     /// The leader, or, when nobody leads, the node that knows most.
     pub async fn reader(&self) -> Result<Target, Failure> {
-        match self.leader(ELECTION_WAIT).await {
+        match self.leader(ELECTION_WAIT.min(self.timeout / 2)).await {
             Ok(leader) => Ok(leader),
             Err(Leaderless { stale: Some(target), .. }) => Ok(target),
             Err(leaderless) => Err(leaderless.failure()),
@@ -269,13 +274,23 @@ impl Cluster {
     async fn leader(&self, patience: Duration) -> Result<Target, Leaderless> {
         let patient_until = (Instant::now() + patience).min(self.deadline);
         loop {
+            let began = Instant::now();
             let found = self.ask_for_leader().await;
-            let leaderless = match found {
+            let mut leaderless = match found {
                 Ok(leader) => return Ok(leader),
                 Err(leaderless) => leaderless,
             };
-            let next = Instant::now() + ELECTION_PAUSE;
-            if leaderless.stale.is_none() || next >= patient_until {
+            let ended = Instant::now();
+            match leaderless.answering {
+                // Who has answered before is there, and was not given the time.
+                0 if ended >= self.deadline => leaderless.answering = self.heard.load(Relaxed),
+                answering => self.heard.store(answering, Relaxed),
+            }
+            let next = ended + ELECTION_PAUSE;
+            // Another round, and after it the call itself.
+            let needed = next + 2 * (ended - began);
+            let is_over = next >= patient_until || needed >= self.deadline;
+            if leaderless.stale.is_none() || is_over {
                 return Err(leaderless);
             }
             tokio::time::sleep_until(next).await;
@@ -303,7 +318,8 @@ impl Cluster {
                 return Ok(Target { admin, address, status });
             }
             if leaderless.answering == 0 {
-                deadline = self.deadline.min(Instant::now() + STRAGGLERS_WAIT);
+                let left = self.deadline.saturating_duration_since(Instant::now());
+                deadline = Instant::now() + STRAGGLERS_WAIT.min(left / 2);
             }
             leaderless.answering += 1;
             // The leader may be one that the user did not name.

@@ -23,6 +23,8 @@ use super::*;
 pub struct Node {
     status: StatusResponse,
     hint: String,
+    /// What it takes to say how it is.
+    slowness: Duration,
     tokens: Arc<Mutex<Vec<String>>>,
     cut_off: Arc<AtomicBool>,
     /// What it answers to those who ask for events; nothing, if it cannot be
@@ -97,6 +99,7 @@ impl Node {
 #[tonic::async_trait]
 impl AdminService for Node {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        tokio::time::sleep(self.slowness).await;
         let cut_off = self.cut_off.load(Ordering::SeqCst);
         let has_quorum = self.status.has_quorum && !cut_off;
         Ok(Response::new(StatusResponse { has_quorum, ..self.status.clone() }))
@@ -290,6 +293,7 @@ pub fn cluster(servers: &[&str], timeout: Duration) -> Cluster {
         authorization: Some("Bearer tat_1".parse().unwrap()),
         timeout,
         deadline: Instant::now() + timeout,
+        heard: AtomicUsize::new(0),
     }
 }
 
@@ -334,11 +338,7 @@ async fn status_asks_everybody_and_those_that_they_name() {
 
 #[tokio::test]
 async fn nodes_that_swallow_packets_do_not_outlast_the_time_given() {
-    // They accept connections and never say a word.
-    let network = TcpNetwork::new();
-    let mute =
-        [network.bind("127.0.0.1:0").await.unwrap(), network.bind("127.0.0.1:0").await.unwrap()];
-    let [b, c] = [&mute[0], &mute[1]].map(|mute| mute.local_addr().unwrap().to_string());
+    let (_mute, [b, c]) = mute().await;
     let a = Node::new(1, 0, 9).serve().await;
     let began = Instant::now();
     let given = Duration::from_millis(400);
@@ -348,6 +348,38 @@ async fn nodes_that_swallow_packets_do_not_outlast_the_time_given() {
     assert!(began.elapsed() < given * 10, "{:?}", began.elapsed());
     let Err(failure) = features(&cluster(&[&b, &c], given)).await else { panic!() };
     assert!(matches!(failure, Failure::Unreachable(tried) if tried.len() == 2));
+}
+
+/// Two that take connections and are as silent as processes that were stopped.
+async fn mute() -> ([Box<dyn Listener>; 2], [String; 2]) {
+    let network = TcpNetwork::new();
+    let mute =
+        [network.bind("127.0.0.1:0").await.unwrap(), network.bind("127.0.0.1:0").await.unwrap()];
+    let addresses = [&mute[0], &mute[1]].map(|mute| mute.local_addr().unwrap().to_string());
+    (mute, addresses)
+}
+
+#[tokio::test]
+async fn silent_nodes_leave_time_for_the_stale_answer_of_another() {
+    let (_mute, [b, c]) = mute().await;
+    let a = Node::new(1, 0, 9).serve().await;
+    let given = Duration::from_millis(1_000);
+    let cluster = cluster(&[&a, &b, &c], given);
+    let read = features(&cluster).await.unwrap();
+    assert_eq!(read.address, a);
+    assert!(stale_warning(read.answer.freshness.as_ref(), &read.address).is_some());
+    assert!(cluster.deadline > Instant::now(), "no time was left for the call");
+}
+
+#[tokio::test]
+async fn nodes_that_answered_are_there_when_the_time_is_over() {
+    let slowness = Duration::from_millis(300);
+    let slow = Node { slowness, ..Node::new(1, 0, 9) }.serve().await;
+    // Long enough for one look at who leads, and not for two.
+    let cluster = cluster(&[&slow], slowness * 8 / 5);
+    features(&cluster).await.unwrap();
+    let Err(failure) = apply(&cluster).await else { panic!() };
+    assert!(matches!(failure, Failure::NoLeader { answering: 1 }), "{failure}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use triad_proto::v1::{NodeStatus, StatusResponse, Vitals};
 
 use crate::duration::show_ms;
-use crate::text::{bytes, instant};
+use crate::text::{bytes, day};
 use crate::verdict::{Answer, is_cut_off, leads};
 
 const DAY_MS: u64 = 86_400_000;
@@ -16,6 +16,11 @@ const CERTIFICATE_WARN_MS: u64 = 30 * DAY_MS;
 const CERTIFICATE_ERR_MS: u64 = 7 * DAY_MS;
 /// Ordering a license takes a few weeks.
 const LICENSE_NOTE_MS: u64 = 30 * DAY_MS;
+/// Whoever has not ordered by now is late.
+const LICENSE_WARN_MS: u64 = 7 * DAY_MS;
+/// Features whose licenses have ended that are named.
+const ENDED_NAMED_MAX: usize = 3;
+const ORDER: &str = "ask the publisher for the next one, then `triad license apply FILE`";
 /// One wrong clock is outvoted, but the second would not be.
 const SKEW_WARN_MS: u64 = 5_000;
 /// A day of usage history, the log and the image, with room to spare.
@@ -54,6 +59,8 @@ impl Severity {
 pub struct Concern {
     /// How bad it is.
     pub severity: Severity,
+    /// What it is about: `nodes`, `clocks`, `disk`, `license` ...
+    pub about: &'static str,
     /// Which node, or empty for the cluster. Not yet safe to print.
     pub node: String,
     /// What is wrong. Not yet safe to print.
@@ -61,6 +68,10 @@ pub struct Concern {
     /// What mends it; empty where there is nothing to be done.
     pub remedy: String,
 }
+
+/// Takes a concern of one node: how bad, about what, what it is, and what mends it.
+trait Adding: FnMut(Severity, &'static str, String, &str) {}
+impl<F: FnMut(Severity, &'static str, String, &str)> Adding for F {}
 
 impl Concern {
     /// On one line, without the remedy.
@@ -82,14 +93,15 @@ pub fn concerns(
     let mut concerns = Vec::new();
     for node in &view.nodes {
         let own = heard.iter().find(|status| status.node_id == node.node_id);
-        let mut add = |severity, what: String, remedy: &str| {
+        let mut add = |severity, about, what: String, remedy: &str| {
             let (node, remedy) = (node.name.clone(), remedy.to_owned());
-            concerns.push(Concern { severity, node, what, remedy });
+            concerns.push(Concern { severity, about, node, what, remedy });
         };
         match own {
             None => silent(node, answers, &mut add),
             Some(_) if is_cut_off(view, node) => add(
                 Severity::Err,
+                "nodes",
                 "it answers, but the leader does not reach it".to_owned(),
                 "let the peers' ports through between the nodes: `triad doctor` tries each",
             ),
@@ -100,13 +112,15 @@ pub fn concerns(
         }
         if let Some(own) = own {
             for warning in &own.warnings {
-                add(Severity::Note, warning.clone(), "");
+                add(Severity::Note, "nodes", warning.clone(), "");
             }
             if let Some(vitals) = &own.vitals {
                 keeps(vitals, view.date_ms, &mut add);
             }
         }
     }
+    concerns.extend(restoring(view));
+    concerns.extend(ended(view));
     concerns.extend(license(view));
     concerns.extend(versions(heard));
     concerns.extend(rules(view, heard));
@@ -114,22 +128,29 @@ pub fn concerns(
     concerns
 }
 
-fn silent(node: &NodeStatus, answers: &[Answer], add: &mut impl FnMut(Severity, String, &str)) {
+/// A concern of the whole cluster.
+fn of_all(severity: Severity, about: &'static str, what: String, remedy: &str) -> Concern {
+    Concern { severity, about, node: String::new(), what, remedy: remedy.to_owned() }
+}
+
+fn silent(node: &NodeStatus, answers: &[Answer], add: &mut impl Adding) {
     let asked = answers.iter().find(|answer| answer.address == node.client_address);
     let met = asked.and_then(|answer| answer.outcome.as_ref().err());
     let met = met.map_or("it was not asked in time", String::as_str);
     add(
         Severity::Err,
+        "nodes",
         format!("no answer from {}: {met}", node.client_address),
         "start it there with `systemctl start triad`, or see `triad doctor`; a machine that is \
          lost is replaced with `triad node replace`",
     );
 }
 
-fn follows(node: &NodeStatus, add: &mut impl FnMut(Severity, String, &str)) {
+fn follows(node: &NodeStatus, add: &mut impl Adding) {
     if node.lag > LAG_WARN_ENTRIES && node.reachable {
         add(
             Severity::Warn,
+            "lag",
             format!("it trails the leader by {} entries", node.lag),
             "look at its disk and its network; it catches up by itself once they are fast enough",
         );
@@ -138,24 +159,26 @@ fn follows(node: &NodeStatus, add: &mut impl FnMut(Severity, String, &str)) {
         let side = if skew_ms > 0 { "fast" } else { "slow" };
         add(
             Severity::Warn,
+            "clocks",
             format!("its clock is {} {side}", show_ms(skew_ms.unsigned_abs())),
             "set it there: `timedatectl set-ntp true`, then `chronyc makestep`",
         );
     }
 }
 
-fn keeps(vitals: &Vitals, date_ms: u64, add: &mut impl FnMut(Severity, String, &str)) {
+fn keeps(vitals: &Vitals, date_ms: u64, add: &mut impl Adding) {
     let ends_ms = vitals.certificate_expires_ms;
     if ends_ms > 0 && ends_ms < date_ms.saturating_add(CERTIFICATE_WARN_MS) {
         let near = ends_ms < date_ms.saturating_add(CERTIFICATE_ERR_MS);
         let severity = if near { Severity::Err } else { Severity::Warn };
         let what = format!("its certificate {}", ending(ends_ms, date_ms));
-        add(severity, what, "issue another: `triad cert renew`");
+        add(severity, "certificates", what, "issue another: `triad cert renew`");
     }
     if let Some(free) = vitals.disk_free_bytes.filter(|free| *free < DISK_WARN_BYTES) {
         let severity = if free < DISK_ERR_BYTES { Severity::Err } else { Severity::Warn };
         add(
             severity,
+            "disk",
             format!("its disk has {} left", bytes(free)),
             "make room on the disk of its data_dir, or keep less history: [history] keep_days",
         );
@@ -166,28 +189,59 @@ fn license(view: &StatusResponse) -> Option<Concern> {
     let vitals = view.vitals.as_ref()?;
     let ends_ms = vitals.license_expires_ms;
     let soon = ends_ms > 0 && ends_ms < view.date_ms.saturating_add(LICENSE_NOTE_MS);
-    soon.then(|| Concern {
-        severity: Severity::Note,
-        node: String::new(),
-        what: format!(
-            "the license of {} {}",
-            vitals.license_expires_feature,
-            ending(ends_ms, view.date_ms)
-        ),
-        remedy: "ask the publisher for the next one, then `triad license apply FILE`".to_owned(),
+    let near = ends_ms < view.date_ms.saturating_add(LICENSE_WARN_MS);
+    let severity = if near { Severity::Warn } else { Severity::Note };
+    soon.then(|| {
+        let ending = ending(ends_ms, view.date_ms);
+        let what = format!("the license of {} {ending}", vitals.license_expires_feature);
+        of_all(severity, "license", what, ORDER)
+    })
+}
+
+/// Features that nobody is granted any more.
+fn ended(view: &StatusResponse) -> Option<Concern> {
+    let vitals = view.vitals.as_ref()?;
+    let first = vitals.ended_features.first()?;
+    let total = vitals.ended_features_total.max(vitals.ended_features.len() as u64);
+    let what = if total == 1 {
+        let ended = ending(first.ended_ms, view.date_ms);
+        format!(
+            "the license of {} {ended}, and nothing in force replaces it: nobody is granted it",
+            first.feature
+        )
+    } else {
+        let named = vitals.ended_features.iter().take(ENDED_NAMED_MAX);
+        let named: Vec<&str> = named.map(|ended| ended.feature.as_str()).collect();
+        let more = match total - named.len() as u64 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "the licenses of {total} features have ended, and nothing in force replaces them: \
+             {}{more}",
+            named.join(", ")
+        )
+    };
+    Some(of_all(Severity::Err, "license", what, ORDER))
+}
+
+/// The time after a restore.
+fn restoring(view: &StatusResponse) -> Option<Concern> {
+    (view.restoring_ms > 0).then(|| {
+        let left = show_ms(view.restoring_ms.next_multiple_of(1_000));
+        let what = format!("nothing is granted for another {left} after the restore");
+        let remedy = "wait: until then clients may believe in seats that the restored ledger \
+                      does not know";
+        of_all(Severity::Warn, "seats", what, remedy)
     })
 }
 
 fn versions(heard: &[&StatusResponse]) -> Option<Concern> {
     let versions: BTreeSet<&str> = heard.iter().map(|status| status.version.as_str()).collect();
-    (versions.len() > 1).then(|| Concern {
-        severity: Severity::Note,
-        node: String::new(),
-        what: format!(
-            "the nodes run different versions: {}",
-            versions.into_iter().collect::<Vec<_>>().join(", ")
-        ),
-        remedy: "upgrade the others too, one after the other".to_owned(),
+    (versions.len() > 1).then(|| {
+        let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
+        let what = format!("the nodes run different versions: {versions}");
+        of_all(Severity::Note, "versions", what, "upgrade the others too, one after the other")
     })
 }
 
@@ -215,22 +269,20 @@ fn rules(view: &StatusResponse, heard: &[&StatusResponse]) -> Option<Concern> {
     let newest = view.nodes.iter().filter_map(|node| rules_known(node, heard)).max()?;
     let older = |node: &&NodeStatus| rules_known(node, heard).is_some_and(|known| known < newest);
     let older: Vec<&str> = view.nodes.iter().filter(older).map(|node| node.name.as_str()).collect();
-    (in_use < newest && !older.is_empty()).then(|| Concern {
-        severity: Severity::Note,
-        node: String::new(),
-        what: format!(
+    (in_use < newest && !older.is_empty()).then(|| {
+        let what = format!(
             "rules {in_use} of {newest}: {} still {} an older version",
             older.join(", "),
             if older.len() == 1 { "runs" } else { "run" }
-        ),
-        remedy: "upgrade that host too: newer rules are used once every node knows them".to_owned(),
+        );
+        let remedy = "upgrade that host too: newer rules are used once every node knows them";
+        of_all(Severity::Note, "versions", what, remedy)
     })
 }
 
 /// `ends in 12 d 3 h, 2026-12-10`; or that it has ended.
 pub fn ending(ends_ms: u64, date_ms: u64) -> String {
-    let day = instant(ends_ms);
-    let day = day.split(' ').next().unwrap_or_default();
+    let day = day(ends_ms);
     match ends_ms.checked_sub(date_ms) {
         Some(left_ms) if left_ms > 0 => format!("ends in {}, {day}", show_ms(left_ms)),
         _ => format!("ended on {day}"),
@@ -239,7 +291,7 @@ pub fn ending(ends_ms: u64, date_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use triad_proto::v1::{Freshness, Role};
+    use triad_proto::v1::{EndedFeature, Freshness, Role};
 
     use super::*;
 
@@ -311,11 +363,43 @@ mod tests {
             "WARN lic-b: it trails the leader by 20000 entries",
             "WARN lic-b: its clock is 1 h slow",
             "WARN lic-b: its disk has 200 MiB left",
+            "WARN the license of solver ends in 3 d, 2026-11-26",
             "NOTE lic-b: TLS is off",
-            "NOTE the license of solver ends in 3 d, 2026-11-26",
             "NOTE the nodes run different versions: 0.1.0, 0.2.0",
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_license_that_is_over_is_told_until_another_is_in_force() {
+        let ended = |feature: &str, days| EndedFeature {
+            feature: feature.into(),
+            ended_ms: NOW_MS - days * DAY_MS,
+        };
+        let found = told(|leader, _| {
+            vitals(leader).license_expires_ms = NOW_MS + 7 * DAY_MS;
+            vitals(leader).ended_features = vec![ended("mill", 8)];
+            vitals(leader).ended_features_total = 1;
+        });
+        let expected = [
+            "ERR the license of mill ended on 2026-11-15, and nothing in force replaces it: \
+             nobody is granted it",
+            "NOTE the license of solver ends in 7 d, 2026-11-30",
+        ];
+        assert_eq!(found, expected);
+        let found = told(|leader, _| {
+            vitals(leader).ended_features = ["a", "b", "c", "d"].map(|name| ended(name, 1)).into();
+            vitals(leader).ended_features_total = 30;
+        });
+        let expected = "ERR the licenses of 30 features have ended, and nothing in force replaces \
+                        them: a, b, c and 27 more";
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn the_time_after_a_restore_is_no_health() {
+        let found = told(|leader, _| leader.restoring_ms = 598_100);
+        assert_eq!(found, ["WARN nothing is granted for another 9 min 59 s after the restore"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Contexts: clusters by name, in a file of the user's own, so that servers,
-//! certificate and token need not be typed. A flag goes before the environment,
-//! the environment before the context, and that before what is built in.
+//! certificate and token need not be typed. A flag goes before a context that was
+//! named by a flag, that before the environment, the environment before the current
+//! context, and that before what is built in.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -10,12 +11,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::explain;
 use crate::failure::Failure;
 
 /// Names another file than the one in the user's configuration.
 const FILE_VARIABLE: &str = "TRIAD_CONFIG";
 /// The file may name a token; nobody else reads or writes it.
 const MODE: u32 = 0o600;
+/// A name with more wrong letters is another name.
+const MISSPELT_LETTERS_MAX: usize = 2;
 /// A name is a word in a shell.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -91,11 +95,21 @@ impl Contexts {
     pub fn named(&self, name: &str) -> Result<&Context, Failure> {
         self.by_name.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+            let distance = |known: &&str| explain::distance(name, known);
+            let nearest = known.iter().copied().min_by_key(distance);
+            let meant = nearest.filter(|known| distance(known) <= MISSPELT_LETTERS_MAX);
+            let there_are = match known.as_slice() {
+                [only] => format!("there is {only}"),
+                all => format!("there are {}", all.join(", ")),
+            };
             Failure::Usage {
                 what: format!("there is no context {name:?}"),
-                remedy: match known.is_empty() {
-                    true => "make it: triad config set NAME --servers ... --ca ...".to_owned(),
-                    false => format!("there are {}", known.join(", ")),
+                remedy: match meant {
+                    _ if known.is_empty() => {
+                        "make it: triad config set NAME --servers ... --ca ...".to_owned()
+                    }
+                    Some(meant) => format!("did you mean {meant}? {there_are}"),
+                    None => there_are,
                 },
             }
         })
@@ -160,6 +174,9 @@ mod tests {
         assert_eq!(Contexts::read(&file).unwrap(), contexts);
         let missing = contexts.named("pord").unwrap_err().to_string();
         assert_eq!(missing, "there is no context \"pord\"");
+        let remedy = |name: &str| contexts.named(name).unwrap_err().render();
+        assert!(remedy("prdo").contains("did you mean prod? there is prod"), "{}", remedy("prdo"));
+        assert!(!remedy("elsewhere").contains("did you mean"), "{}", remedy("elsewhere"));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(Contexts::read(&file).is_err());
         fs::write(&file, "colour = 1\n").unwrap();

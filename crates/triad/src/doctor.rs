@@ -226,32 +226,16 @@ fn ledgers(verdict: &Verdict) -> Finding {
 }
 
 fn of_concern(concern: &Concern) -> Finding {
-    let about = [
-        ("older version", "versions"),
-        ("certificate", "certificates"),
-        ("clock", "clocks"),
-        ("disk", "disk"),
-        ("trails", "lag"),
-        ("license", "license"),
-        ("versions", "versions"),
-        ("answer", "nodes"),
-    ];
-    let about = about.iter().find(|(word, _)| concern.what.contains(word));
-    Finding::ill(
-        about.map_or("nodes", |(_, about)| *about),
-        concern.severity,
-        concern.line(),
-        concern.remedy.clone(),
-    )
+    Finding::ill(concern.about, concern.severity, concern.line(), concern.remedy.clone())
 }
 
 /// What is well: said, so that a silence is never taken for it.
 fn well(view: &StatusResponse, heard: &[&StatusResponse], concerns: &[Concern]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let is_fine = |word: &str| concerns.iter().all(|concern| !concern.what.contains(word));
+    let is_fine = |about: &str| concerns.iter().all(|concern| concern.about != about);
     let vitals = || heard.iter().filter_map(|status| status.vitals.as_ref());
     let skews = view.nodes.iter().filter_map(|node| node.clock_skew_ms);
-    if let Some(worst) = skews.map(i64::unsigned_abs).max().filter(|_| is_fine("clock")) {
+    if let Some(worst) = skews.map(i64::unsigned_abs).max().filter(|_| is_fine("clocks")) {
         findings.push(Finding::well("clocks", format!("{} apart at most", show_ms(worst))));
     }
     let least = vitals().filter_map(|vitals| vitals.disk_free_bytes).min();
@@ -259,19 +243,22 @@ fn well(view: &StatusResponse, heard: &[&StatusResponse], concerns: &[Concern]) 
         findings.push(Finding::well("disk", format!("at least {} free", bytes(free))));
     }
     let ends = vitals().map(|vitals| vitals.certificate_expires_ms).filter(|ends| *ends > 0).min();
-    if let Some(ends) = ends.filter(|_| is_fine("certificate")) {
+    if let Some(ends) = ends.filter(|_| is_fine("certificates")) {
         let what = format!("the first {}", ending(ends, view.date_ms));
         findings.push(Finding::well("certificates", what));
     }
-    if is_fine("version") {
+    if is_fine("versions") {
         let what = format!("all run {}, rules {}", view.version, rules_in_use(heard));
         findings.push(Finding::well("versions", what));
     }
-    let license = view.vitals.as_ref().map_or(0, |vitals| vitals.license_expires_ms);
-    if is_fine("the license of") {
-        let what = match license {
-            0 => "none in force ends".to_owned(),
-            ends => format!("the first {}", ending(ends, view.date_ms)),
+    let license = view.vitals.clone().unwrap_or_default();
+    if is_fine("license") {
+        let what = match (license.rights_in_force, license.license_expires_ms) {
+            (Some(0), _) => {
+                "none is in force; put one in force: triad license apply FILE".to_owned()
+            }
+            (_, 0) => "none in force ends".to_owned(),
+            (_, ends_ms) => format!("the first {}", ending(ends_ms, view.date_ms)),
         };
         findings.push(Finding::well("license", what));
     }

@@ -37,6 +37,9 @@ pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exi
         follow: arguments.follow,
     };
     let mut history = History::open(Cluster::new(settings)?, request).await?;
+    if let Some(stale) = history.stale() {
+        settings.output.warn(stale);
+    }
     if arguments.debug_log {
         return debug_log::run(settings, history).await;
     }

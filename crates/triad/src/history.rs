@@ -9,7 +9,7 @@ use triad_proto::v1::{
     HistoryEvent, ListEventsRequest, ListEventsResponse, Reason, Refusal, StatusRequest,
 };
 
-use crate::cluster::{Admin, Cluster, Target};
+use crate::cluster::{Admin, Cluster, Target, stale_warning};
 use crate::failure::Failure;
 
 /// Whoever does not follow gives up when so many streams broke without bringing
@@ -35,6 +35,9 @@ pub struct History {
     /// The cluster's date when the first node was asked, milliseconds since 1970
     /// UTC.
     date_ms: u64,
+    /// The warning that belongs to what the last node tells, if it may be out of
+    /// date.
+    stale: Option<String>,
 }
 
 struct Open {
@@ -63,8 +66,15 @@ impl History {
         let target = cluster.reader().await?;
         let date_ms = target.status.date_ms;
         let request = request(date_ms);
-        let mut history =
-            History { cluster, request, open: None, fruitless: 0, kept: None, date_ms };
+        let mut history = History {
+            cluster,
+            request,
+            open: None,
+            fruitless: 0,
+            kept: None,
+            date_ms,
+            stale: None,
+        };
         history.connect(target).await?;
         Ok(history)
     }
@@ -72,6 +82,11 @@ impl History {
     /// The cluster's date when it was asked, milliseconds since 1970 UTC.
     pub fn date_ms(&self) -> u64 {
         self.date_ms
+    }
+
+    /// The warning that belongs to what is told, if no quorum confirms it.
+    pub fn stale(&self) -> Option<&str> {
+        self.stale.as_deref()
     }
 
     /// The numbers of the first and the last event that the first node keeps, as
@@ -162,7 +177,10 @@ impl History {
         match connected {
             Ok(()) => {
                 let address = self.open.as_ref().map_or("", |open| open.address.as_str());
-                Ok(Some(format!("{address} goes on")))
+                Ok(Some(match &self.stale {
+                    Some(stale) => format!("{address} goes on; {stale}"),
+                    None => format!("{address} goes on"),
+                }))
             }
             Err(failure) => {
                 self.fruitless += 1;
@@ -176,7 +194,8 @@ impl History {
     }
 
     async fn connect(&mut self, target: Target) -> Result<(), Failure> {
-        let Target { mut admin, address, .. } = target;
+        let Target { mut admin, address, status } = target;
+        self.stale = stale_warning(status.freshness.as_ref(), &address);
         let asking = admin.list_events(self.request.clone());
         let stream = match timeout_at(self.cluster.deadline(), asking).await {
             Err(_) => return Err(self.cluster.timed_out(address)),

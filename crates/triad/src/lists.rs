@@ -5,7 +5,7 @@ use tonic::Status;
 use triad_proto::v1::{
     Freshness, Holder, ListFeaturesRequest, ListFeaturesResponse, ListLicensesRequest,
     ListLicensesResponse, ListSessionsRequest, ListSessionsResponse, NodeStatus, Pool, PoolState,
-    Reservation, SessionInfo, StatusRequest,
+    Reservation, Role, SessionInfo, StatusRequest,
 };
 
 use crate::cluster::{Admin, Cluster, stale_warning};
@@ -218,12 +218,15 @@ pub fn node_table(nodes: &[NodeStatus]) -> Table {
     ];
     let mut table = Table::new(&columns);
     for node in nodes {
+        // What was known of a node that does not answer says nothing of it now.
+        let is_known = node.role() != Role::Unreachable && node.matched_index > 0;
+        let known = |number: u64| if is_known { number.into() } else { Cell::None };
         table.add([
             node.node_id.into(),
             node.name.as_str().into(),
             role_name(node.role()).into(),
-            node.matched_index.into(),
-            node.lag.into(),
+            known(node.matched_index),
+            known(node.lag),
             node.client_address.as_str().into(),
             node.peer_address.as_str().into(),
         ]);
@@ -239,6 +242,32 @@ pub fn holder(holder: Option<&Holder>) -> Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_node_that_is_gone_no_numbers_are_told() {
+        let node = |node_id, role: Role, matched_index, lag| NodeStatus {
+            node_id,
+            name: format!("n{node_id}"),
+            role: role.into(),
+            matched_index,
+            lag,
+            ..NodeStatus::default()
+        };
+        let nodes = [
+            node(1, Role::Leader, 9, 0),
+            node(2, Role::Unreachable, 7, 2),
+            node(3, Role::Follower, 8, 1),
+            node(4, Role::Follower, 0, 0),
+        ];
+        let expected = "\
+ID  NAME  ROLE         INDEX  LAG  CLIENTS  PEERS
+1   n1    leader       9      0    -        -
+2   n2    unreachable  -      -    -        -
+3   n3    follower     8      1    -        -
+4   n4    follower     -      -    -        -
+";
+        assert_eq!(node_table(&nodes).render(), expected);
+    }
 
     #[test]
     fn a_pool_is_told_with_what_is_kept_lent_and_waited_for() {

@@ -29,6 +29,8 @@ use crate::lists::PAGE_ROWS;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at who leads.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Far enough away that nobody is warned of its end.
+const LICENSE_DAYS: usize = 60;
 
 /// A feature of the license.
 pub struct Feature {
@@ -320,10 +322,11 @@ impl LocalCluster {
 
     async fn license(&self, key: &PublisherKey, features: &[Feature]) -> Result<(), Failure> {
         let today = Day::in_utc(clock::now_ms());
-        let day = |feature: &Feature| {
+        let expires =
+            today.and_then(|today| (0..LICENSE_DAYS).try_fold(today, |day, _| day.tomorrow()));
+        let line = |feature: &Feature| {
             let mut line = DraftFeature::new(&feature.name, "2026.1", feature.seats);
-            // A day, and the rest of today.
-            line.expires = today.and_then(|today| today.tomorrow());
+            line.expires = expires;
             line
         };
         let draft = Draft {
@@ -334,7 +337,7 @@ impl LocalCluster {
             issued: today,
             notice: Some("accepted by the cluster it was made for and by no other".into()),
             binding: Binding::Cluster(self.created.cluster_id.to_string()),
-            features: features.iter().map(day).collect(),
+            features: features.iter().map(line).collect(),
         };
         let text = issue(&draft.to_toml(), &[key]).map_err(|e| Failure::Serve(e.to_string()))?;
         let leader = self.leader(START_TIMEOUT).await?;

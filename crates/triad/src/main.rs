@@ -67,6 +67,7 @@ mod watch;
 mod why;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
@@ -82,23 +83,20 @@ use settings::Settings;
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let words = lmutil::as_called(&words).unwrap_or(words);
-    // Monitors take 2 for critical, and a typo is not that.
-    let is_check = words.iter().any(|word| word == "check") && !words.iter().any(|w| w == "policy");
     completing::answer_the_shell();
-    let parsed = args::examples::command().try_get_matches_from(words);
+    let parsed = args::examples::command().try_get_matches_from(&words);
     let parsed = parsed.and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
     let (arguments, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help into a closed pipe is no error.
             let _ = error.print();
-            let usage = match is_check {
-                true => Exit::Plugin(check::UNKNOWN).code(),
-                false => Exit::Usage.code(),
-            };
-            if is_check && error.use_stderr() {
-                return ExitCode::from(usage);
+            // Monitors take 2 for critical, and a typo is not that.
+            if error.use_stderr() && asks_for_check(&words) {
+                let _ = io::stdout().write_all(check::misunderstood(&error.to_string()).as_bytes());
+                return ExitCode::from(check::UNKNOWN.code());
             }
+            let usage = Exit::Usage.code();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(usage));
         }
     };
@@ -108,6 +106,7 @@ fn main() -> ExitCode {
     let typed = typed.map(|id| id.as_str().to_owned()).collect();
     let settings = Settings::new(arguments.global, typed);
     let again = || Arguments::from_arg_matches(&matches).map(|arguments| arguments.verb).ok();
+    let is_check = matches!(&arguments.verb, Verb::Check(_));
     let is_measured = matches!(&arguments.verb, Verb::Bench(bench) if bench.local);
     let one_tls = if is_measured { Ok(()) } else { settings.one_tls() };
     let exit = match one_tls.and_then(|()| settings.output.accepts(&arguments.verb)) {
@@ -118,10 +117,23 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(failure) => {
             settings.output.notice(&failure.render());
-            failure.exit()
+            match is_check {
+                true => {
+                    let _ = settings.output.text(&check::unknown(&failure.to_string()));
+                    check::UNKNOWN
+                }
+                false => failure.exit(),
+            }
         }
     };
     ExitCode::from(exit.code())
+}
+
+/// Whether words that cannot be read were to be `triad check`.
+fn asks_for_check(words: &[OsString]) -> bool {
+    let command = args::examples::command();
+    let is_verb = |word: &&OsString| command.get_subcommands().any(|verb| *word == verb.get_name());
+    words.iter().skip(1).find(is_verb).is_some_and(|verb| verb == "check")
 }
 
 /// One thread serves every verb: a node's work is measured to be faster so on

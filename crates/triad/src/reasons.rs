@@ -36,8 +36,11 @@ pub fn explanation(reason: Reason) -> Explanation {
         ),
         Reason::NotReady => (
             &[],
-            "The node is starting, stopping, or still waits for the others.",
-            "Ask again in a few seconds. If it stays, the node's log says what it waits for.",
+            "The node is starting, stopping, still waits for the others, or was restored and \
+             waits until every lease of before has ended.",
+            "See `triad status`: after a restore it says for how long nothing is granted, up to \
+             the longest lease. Otherwise the node is ready within seconds, or its log says what \
+             it waits for.",
         ),
         Reason::Deadline => (
             &[-52],

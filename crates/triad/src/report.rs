@@ -202,6 +202,9 @@ impl Reading {
             request.clone()
         };
         let history = History::open(Cluster::new(settings)?, asked).await?;
+        if let Some(stale) = history.stale() {
+            settings.output.warn(stale);
+        }
         let to_ms = if request.until_ms == 0 { history.date_ms() } else { request.until_ms };
         let mut window = Window { from_ms: request.since_ms, to_ms };
         // Time before the oldest event is not part of anything.

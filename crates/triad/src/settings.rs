@@ -48,11 +48,37 @@ impl Settings {
 
     /// The context that is used, with its name.
     fn context(&self) -> Result<Option<(String, Context)>, Failure> {
-        let named = self.options.context.as_deref().filter(|name| !name.is_empty());
-        let Some(file) = context::file() else { return Ok(None) };
-        let contexts = Contexts::read(&file)?;
+        let named = self.named_context();
+        let contexts = match context::file() {
+            Some(file) => Contexts::read(&file)?,
+            None => Contexts::default(),
+        };
         let Some(name) = named.or(contexts.current.as_deref()) else { return Ok(None) };
         Ok(Some((name.to_owned(), contexts.named(name)?.clone())))
+    }
+
+    /// The context that a flag or the environment names.
+    fn named_context(&self) -> Option<&str> {
+        self.options.context.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// Whether the context goes before this option: it was named by a flag, and the
+    /// option is at most of the environment.
+    fn context_beats(&self, id: &str) -> bool {
+        self.typed.contains("context") && self.named_context().is_some() && !self.typed.contains(id)
+    }
+
+    /// What applies of an option and what the context has of it.
+    fn applying<T>(
+        &self,
+        id: &str,
+        option: Option<T>,
+        kept: impl FnOnce(Context) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        if option.is_some() && !self.context_beats(id) {
+            return Ok(option);
+        }
+        Ok(self.context()?.and_then(|(_, context)| kept(context)).or(option))
     }
 
     /// The same; nothing where it cannot be read, which whoever asks servers is
@@ -108,12 +134,15 @@ impl Settings {
             |file: &Option<OsString>| given(file.as_ref()).map(|file| file.display().to_string());
         let kept = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
         let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        let tls = self.options.tls.map(|tls| match tls {
+        // A context that names servers says of TLS what it says, if only by silence.
+        let says_tls = self.context_beats("tls") && context.servers.is_some();
+        let tls = self.options.tls.filter(|_| !says_tls).map(|tls| match tls {
             TlsOption::On => "on",
             TlsOption::Off => "off",
             TlsOption::Both => "both",
         });
         let timeout = self.options.timeout.map(|time| format!("{}ms", time.as_millis()));
+        let names_token = self.context_beats("token_file") && context.token_file.is_some();
         let rows = [
             (
                 "servers",
@@ -148,15 +177,20 @@ impl Settings {
         for (key, id, option, variable, kept, usual) in rows {
             let origin = |option: &Option<String>| match (option, &kept) {
                 (Some(_), _) if self.typed.contains(id) => format!("flag --{key}"),
+                (Some(_), Some(_)) if self.context_beats(id) => format!("context {name}"),
                 (Some(_), _) => format!("environment {variable}"),
                 (None, Some(_)) => format!("context {name}"),
                 (None, None) => "default".to_owned(),
             };
             let from = origin(&option);
-            applied.push((key, option.or(kept.clone()).unwrap_or(usual.to_owned()), from));
+            let value = match self.context_beats(id) {
+                true => kept.clone().or(option),
+                false => option.or(kept.clone()),
+            };
+            applied.push((key, value.unwrap_or(usual.to_owned()), from));
         }
         let is_token_set = std::env::var(TOKEN_VARIABLE).is_ok_and(|token| !token.is_empty());
-        if is_token_set && path(&self.options.token_file).is_none() {
+        if is_token_set && path(&self.options.token_file).is_none() && !names_token {
             applied.push((
                 "token",
                 "(kept to itself)".to_owned(),
@@ -169,6 +203,7 @@ impl Settings {
     /// The same, asking other servers.
     pub fn with_servers(mut self, servers: &str) -> Self {
         self.options.servers = Some(servers.to_owned());
+        self.typed.insert("servers".to_owned());
         self
     }
 
@@ -185,7 +220,9 @@ impl Settings {
         options.servers = Some(servers.join(","));
         options.tls = Some(if ca.is_some() { TlsOption::On } else { TlsOption::Off });
         options.ca = ca.map(|ca| ca.clone().into_os_string());
-        Settings { options, typed: self.typed.clone(), output: self.output }
+        let named = ["servers", "tls", "ca"].map(str::to_owned);
+        let typed = self.typed.iter().cloned().chain(named).collect();
+        Settings { options, typed, output: self.output }
     }
 
     /// How long an answer may take, where that was said.
@@ -207,15 +244,26 @@ impl Settings {
     /// Whether there is anybody to ask.
     pub fn names_servers(&self) -> bool {
         let named = |servers: Option<&str>| servers.is_some_and(|text| !text.trim().is_empty());
-        named(self.options.servers.as_deref()) || named(self.context_if_good().servers.as_deref())
+        // A context that is not there is told by asking.
+        let is_misnamed = self.named_context().is_some() && self.context().is_err();
+        let context = self.context_if_good();
+        named(self.options.servers.as_deref()) || named(context.servers.as_deref()) || is_misnamed
     }
 
     /// Whether connections are encrypted.
     pub fn encrypted(&self) -> bool {
-        match self.options.tls {
-            Some(tls) => tls != TlsOption::Off,
-            None => self.context_if_good().tls.as_deref() != Some("off"),
-        }
+        let kept = || {
+            let Context { servers, tls, .. } = self.context_if_good();
+            let tls = tls.map(|tls| tls != "off");
+            // A context that names servers says of TLS what it says, if only by silence.
+            tls.or((self.context_beats("tls") && servers.is_some()).then_some(true))
+        };
+        let option = self.options.tls.map(|tls| tls != TlsOption::Off);
+        let applies = match self.context_beats("tls") {
+            true => kept().or(option),
+            false => option.or_else(kept),
+        };
+        applies.unwrap_or(true)
     }
 
     /// What was said about TLS by an option or the environment, whatever the
@@ -234,11 +282,12 @@ impl Settings {
 
     /// The servers of the cluster, as `host:port`.
     pub fn servers(&self) -> Result<Vec<String>, Failure> {
-        let typed = self.options.servers.clone().filter(|text| !text.trim().is_empty());
-        let servers = match typed {
-            Some(servers) => Some(servers),
-            None => self.context()?.and_then(|(_, context)| context.servers),
-        };
+        if self.named_context().is_some() {
+            // One that is not there is no reason to ask another cluster.
+            self.context()?;
+        }
+        let option = self.options.servers.clone().filter(|text| !text.trim().is_empty());
+        let servers = self.applying("servers", option, |context| context.servers)?;
         match servers.as_deref().map(str::trim) {
             None | Some("") => Err(Failure::Usage {
                 what: "no servers are named".to_owned(),
@@ -267,14 +316,13 @@ impl Settings {
     }
 
     fn authority(&self) -> Result<Option<PathBuf>, Failure> {
-        let path = match given(self.options.ca.as_ref()) {
-            Some(path) => Some(path.to_owned()),
-            None => self.context()?.and_then(|(_, context)| context.ca),
-        };
-        match (path, self.encrypted()) {
-            (_, false) => Ok(None),
-            (Some(path), true) => Ok(Some(path)),
-            (None, true) => Err(Failure::Usage {
+        if !self.encrypted() {
+            return Ok(None);
+        }
+        let option = given(self.options.ca.as_ref()).map(Path::to_owned);
+        match self.applying("ca", option, |context| context.ca)? {
+            Some(path) => Ok(Some(path)),
+            None => Err(Failure::Usage {
                 what: "the cluster's authority is not known, so no server can be trusted"
                     .to_owned(),
                 remedy: "give --ca cluster/ca/ca.pem, or set TRIAD_CA".to_owned(),
@@ -284,22 +332,24 @@ impl Settings {
 
     /// The value of the `authorization` metadata, if there is a token.
     pub fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
-        let (token, place) = match given(self.options.token_file.as_ref()) {
-            Some(path) => {
-                let bytes = read(path)?;
-                (String::from_utf8_lossy(&bytes).into_owned(), path.display().to_string())
+        let kept = || -> Result<Option<PathBuf>, Failure> {
+            Ok(self.context()?.and_then(|(_, context)| context.token_file))
+        };
+        let option = given(self.options.token_file.as_ref()).map(Path::to_owned);
+        let file = match self.context_beats("token_file") {
+            true => kept()?.or(option),
+            false => option,
+        };
+        let variable = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        let (token, place) = match (file, variable) {
+            (None, Some(token)) => (token, TOKEN_VARIABLE.to_owned()),
+            (file, _) => {
+                let Some(path) = file.map_or_else(kept, |file| Ok(Some(file)))? else {
+                    return Ok(None);
+                };
+                let token = String::from_utf8_lossy(&read(&path)?).into_owned();
+                (token, path.display().to_string())
             }
-            None => match std::env::var(TOKEN_VARIABLE) {
-                Ok(token) if !token.is_empty() => (token, TOKEN_VARIABLE.to_owned()),
-                _ => match self.context()?.and_then(|(_, context)| context.token_file) {
-                    Some(path) => {
-                        let bytes = read(&path)?;
-                        let token = String::from_utf8_lossy(&bytes).into_owned();
-                        (token, path.display().to_string())
-                    }
-                    None => return Ok(None),
-                },
-            },
         };
         authorization(&token).map(Some).ok_or_else(|| Failure::Usage {
             what: format!("{place} does not hold a token"),
@@ -350,7 +400,36 @@ fn authorization(token: &str) -> Option<MetadataValue<Ascii>> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
+    use crate::args::Arguments;
+
     use super::*;
+
+    fn settings(words: &[&str], typed: &[&str]) -> Settings {
+        let words = ["triad", "status"].iter().chain(words);
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        Settings::new(arguments.global, typed.iter().map(ToString::to_string).collect())
+    }
+
+    /// Without a file of contexts: what goes before what is decided before it is read.
+    #[test]
+    fn a_context_that_was_typed_goes_before_the_environment_alone() {
+        let words = ["--context", "lab", "--servers", "a:1"];
+        for (typed, beats) in [
+            (&["context"][..], true),
+            (&["context", "servers"], false),
+            (&["servers"], false),
+            (&[], false),
+        ] {
+            assert_eq!(settings(&words, typed).context_beats("servers"), beats, "{typed:?}");
+        }
+        // What another verb was told goes before all.
+        let told = settings(&words, &["context"]).with_servers("b:1");
+        assert!(!told.context_beats("servers"));
+        let about = settings(&words, &["context"]).about(&["b:1".to_owned()], None);
+        assert!(["servers", "tls", "ca"].iter().all(|id| !about.context_beats(id)));
+    }
 
     #[test]
     fn a_token_is_one_word() {

@@ -66,8 +66,8 @@ fn as_json(verdict: &Verdict, answers: &[Answer]) -> serde_json::Value {
 
 /// A concern for programs.
 pub fn concern_as_json(concern: &Concern) -> serde_json::Value {
-    let Concern { severity, node, what, remedy } = concern;
-    json!({ "severity": severity.word(), "node": node, "what": what, "remedy": remedy })
+    let Concern { severity, about, node, what, remedy } = concern;
+    json!({ "severity": severity.word(), "about": about, "node": node, "what": what, "remedy": remedy })
 }
 
 /// The verdict and what is wrong, for people; each line is ended by a line feed.
@@ -199,9 +199,10 @@ fn holdings(view: &StatusResponse, ledgers: Ledgers, rules: u32) -> String {
         Ledgers::Differ { index } => format!("{RED}ledgers DIFFER{PLAIN} at {index}"),
     };
     let vitals = view.vitals.clone().unwrap_or_default();
-    let license = match vitals.license_expires_ms {
-        0 => "no license in force ends".to_owned(),
-        ends_ms => format!(
+    let license = match (vitals.rights_in_force, vitals.license_expires_ms) {
+        (Some(0), _) => "no license is in force".to_owned(),
+        (_, 0) => "no license in force ends".to_owned(),
+        (_, ends_ms) => format!(
             "the first license to end is that of {}: it {}",
             printable(&vitals.license_expires_feature),
             ending(ends_ms, view.date_ms)
@@ -299,5 +300,18 @@ cluster tc-1, date 2026-11-23 14:05:09Z, rules 1
         assert_eq!(json["nodes"][1]["error"], "connection refused");
         assert_eq!(json["concerns"][0]["severity"], "ERR");
         assert_eq!(json["concerns"][0]["node"], "lic-b");
+    }
+
+    #[test]
+    fn no_license_is_not_one_that_never_ends() {
+        let told = |rights_in_force| {
+            let vitals = Some(Vitals { rights_in_force, ..Vitals::default() });
+            let view = StatusResponse { vitals, ..StatusResponse::default() };
+            let text = holdings(&view, Ledgers::NotCompared, 1);
+            text.lines().nth(1).unwrap().to_owned()
+        };
+        assert_eq!(told(Some(0)), "no license is in force");
+        assert_eq!(told(Some(2)), "no license in force ends");
+        assert_eq!(told(None), "no license in force ends");
     }
 }

@@ -73,6 +73,12 @@ pub fn instant(ms: u64) -> String {
     }
 }
 
+/// The day of an instant for people, in UTC.
+pub fn day(ms: u64) -> String {
+    let instant = instant(ms);
+    instant.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// An instant for programs, as RFC 3339 has it: `2026-11-23T14:05:09.25Z`.
 pub fn rfc3339(ms: u64) -> String {
     let timestamp =

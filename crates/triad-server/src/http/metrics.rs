@@ -62,7 +62,7 @@ metrics! {
     RESERVED = Gauge "triad_feature_seats_reserved" ["feature"] "Seats that nobody holds and that the policy keeps for somebody.";
     FREE = Gauge "triad_feature_seats_free" ["feature"] "Seats that may be had by whoever is entitled; reserved ones not counted.";
     WAITING = Gauge "triad_feature_queued_requests" ["feature"] "Requests that wait for the feature.";
-    EXPIRES = Gauge "triad_feature_expiry_timestamp_seconds" ["feature"] "When the first of its rights in force ends, in seconds since 1970; absent if none does.";
+    EXPIRES = Gauge "triad_feature_expiry_timestamp_seconds" ["feature"] "When the first of its rights in force ends, in seconds since 1970; of a feature without any, when the last one ended; absent if none ends.";
     UNTOLD = Gauge "triad_features_untold" [] "Features beyond the first 1000, which have no series here.";
     LICENSES = Gauge "triad_licenses" [] "Licenses in force.";
     POLICY = Gauge "triad_policy_version" [] "The version of the policy in force; 0 without one.";
@@ -189,7 +189,7 @@ fn seats<'a>(
     each(&WAITING, |feature| feature.waiting);
     let mut expires = told.metric(&EXPIRES);
     for (name, feature) in features {
-        if let Some(ends_ms) = feature.expires_ms {
+        if let Some(ends_ms) = feature.ends_ms() {
             expires.with(&[name], seconds(ends_ms));
         }
     }

@@ -157,7 +157,7 @@ pub(super) async fn overview(State(web): State<Web>, visitor: Visitor) -> Page {
         ("Running for", length(vitals.uptime.as_millis() as u64)),
         ("Version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    if let Some((feature, ends_ms)) = vitals.license_expires {
+    if let Some((feature, ends_ms)) = vitals.rights.first_to_end {
         facts.push(("First right to end", format!("{feature}, {}", day(ends_ms))));
     }
     if let Some(ends_ms) = vitals.certificate_expires_ms {
@@ -211,8 +211,12 @@ fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
             feature.reserved.into(),
             feature.free.into(),
             feature.waiting.into(),
-            match feature.expires_ms {
+            match feature.ends_ms() {
+                Some(ends_ms) if feature.rights == 0 => {
+                    Cell::by(format!("ended on {}", day(ends_ms)), ends_ms)
+                }
                 Some(ends_ms) => Cell::by(day(ends_ms), ends_ms),
+                None if feature.rights == 0 => Cell::by("none in force", u64::MAX),
                 None => Cell::by("never", u64::MAX),
             },
         ]
@@ -256,8 +260,12 @@ pub(super) async fn feature(
         Listing::new("/queue", nouns, QUEUE, waiting, Ask::default(), lists::NOBODY_WAITS)
     });
     let waiting = waiting.await;
-    let ends =
-        found.expires_ms.map_or("never".to_owned(), |ends_ms| format!("on {}", day(ends_ms)));
+    let ends = match found.ends_ms() {
+        Some(ends_ms) if found.rights == 0 => format!("none in force, ended on {}", day(ends_ms)),
+        Some(ends_ms) => format!("on {}", day(ends_ms)),
+        None if found.rights == 0 => "none in force".to_owned(),
+        None => "never".to_owned(),
+    };
     let facts = vec![
         ("Licensed", found.licensed.to_string()),
         ("Beyond that, by overdraft", found.overdraft.to_string()),

@@ -24,6 +24,10 @@ pub(crate) struct FeatureUse {
     pub(crate) waiting: u64,
     /// When the first of its rights in force ends, ms since 1970 UTC.
     pub(crate) expires_ms: Option<u64>,
+    /// When the last of those that are over ended, ms since 1970 UTC.
+    pub(crate) ended_ms: Option<u64>,
+    /// Rights that are in force.
+    pub(crate) rights: u64,
     /// Whoever may have it has it: nothing is counted.
     pub(crate) uncounted: bool,
     /// Rights that are no longer, or not yet, in force.
@@ -36,8 +40,11 @@ impl FeatureUse {
         self.borrowed += pool.borrowed;
         if !pool.valid_at(date_ms) {
             self.idle_rights += 1;
+            let over = pool.key.expires_ms.filter(|ends| !pool.withdrawn && *ends <= date_ms);
+            self.ended_ms = self.ended_ms.max(over);
             return;
         }
+        self.rights += 1;
         if pool.key.terms.uncounted {
             self.uncounted = true;
         } else {
@@ -49,6 +56,12 @@ impl FeatureUse {
             self.free += free - reserved;
         }
         self.expires_ms = self.expires_ms.into_iter().chain(pool.key.expires_ms).min();
+    }
+
+    /// When the first of its rights in force ends; or, where none is in force, when
+    /// the last one ended. Milliseconds since 1970 UTC.
+    pub(crate) fn ends_ms(&self) -> Option<u64> {
+        if self.rights > 0 { self.expires_ms } else { self.ended_ms }
     }
 }
 

@@ -6,6 +6,7 @@ use triad_raft::ClusterView;
 
 use super::words::{bytes, count, day, length};
 use crate::node::Node;
+use crate::vitals::{Rights, Vitals};
 
 /// Rights and certificates that end within this time are spoken of.
 const SOON_MS: u64 = 30 * 86_400_000;
@@ -13,6 +14,9 @@ const SOON_MS: u64 = 30 * 86_400_000;
 const SKEW_MAX_MS: u64 = 5_000;
 /// Disks with less room are spoken of.
 const ROOM_MIN_BYTES: u64 = 1 << 30;
+
+/// Features that are named where more have ended.
+const ENDED_NAMED_MAX: usize = 3;
 
 /// See the module's documentation.
 pub(super) struct Verdict {
@@ -31,14 +35,19 @@ impl Node {
     /// How the cluster is, for pages that show what was read with this freshness.
     pub(super) fn verdict(&self, freshness: &v1::Freshness) -> Verdict {
         let view = self.consensus.view();
-        let (tone, word, sentence) = self.judged(&view);
+        let (mut tone, mut word, sentence) = self.judged(&view);
+        let vitals = self.vitals();
+        let denies = !vitals.rights.ended.is_empty() || self.restoring_for().is_some();
+        if tone == "good" && denies {
+            (tone, word) = ("wait", "Degraded");
+        }
         Verdict {
             tone,
             word,
             sentence,
             age: self.age(&view, freshness),
             leader_href: self.leader_pages().unwrap_or_default(),
-            warnings: self.to_be_seen_to(),
+            warnings: self.to_be_seen_to(&vitals),
         }
     }
 
@@ -108,17 +117,22 @@ impl Node {
         Some(format!("{scheme}://{http}/"))
     }
 
-    fn to_be_seen_to(&self) -> Vec<String> {
+    fn to_be_seen_to(&self, vitals: &Vitals) -> Vec<String> {
         let mut warnings = self.warnings();
-        let vitals = self.vitals();
+        if let Some(left) = self.restoring_for() {
+            let left = length(left.as_millis() as u64);
+            warnings.push(format!("Nothing is granted for another {left} after the restore."));
+        }
         let now_ms = self.consensus.date_ms();
         let left = |ends_ms: u64| match ends_ms.checked_sub(now_ms) {
             None => format!("ended on {}", day(ends_ms)),
             Some(left_ms) => format!("ends on {}, in {}", day(ends_ms), length(left_ms)),
         };
         let soon = |ends_ms: &u64| *ends_ms < now_ms.saturating_add(SOON_MS);
-        if let Some((feature, ends_ms)) = vitals.license_expires.filter(|(_, ends)| soon(ends)) {
-            warnings.push(format!("The license of {feature} {}.", left(ends_ms)));
+        warnings.extend(ended(&vitals.rights));
+        let first = vitals.rights.first_to_end.as_ref().filter(|(_, ends_ms)| soon(ends_ms));
+        if let Some((feature, ends_ms)) = first {
+            warnings.push(format!("The license of {feature} {}.", left(*ends_ms)));
         }
         if let Some(ends_ms) = vitals.certificate_expires_ms.filter(soon) {
             warnings.push(format!("The certificate of this node {}.", left(ends_ms)));
@@ -136,4 +150,26 @@ impl Node {
         }
         warnings
     }
+}
+
+/// That nobody is granted some features any more, because their rights are over.
+fn ended(rights: &Rights) -> Option<String> {
+    let (first, ended_ms) = rights.ended.first_key_value()?;
+    let others = rights.ended.len() - 1;
+    if others == 0 {
+        return Some(format!(
+            "The license of {first} ended on {}, and nothing in force replaces it: nobody is \
+             granted it.",
+            day(*ended_ms)
+        ));
+    }
+    let named: Vec<&str> =
+        rights.ended.keys().take(ENDED_NAMED_MAX).map(|feature| feature.as_str()).collect();
+    let more = rights.ended.len() - named.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!(
+        "The licenses of {} features have ended, and nothing in force replaces them: {}{more}.",
+        rights.ended.len(),
+        named.join(", ")
+    ))
 }
