@@ -19,13 +19,13 @@ const BLACK_HOLE: &str = "192.0.2.1:27070";
 #[tokio::test]
 async fn a_license_that_ended_is_missed() {
     let cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
-    let mill = site::line("mill", 2, "");
-    cluster.license(&site::license(&cluster, 1, &mill)).await;
+    let (mill, lathe) = (site::line("mill", 2, ""), site::line("lathe", 1, ""));
+    cluster.license(&site::license(&cluster, 1, &(mill.clone() + &lathe))).await;
     let client = cluster.client().build().unwrap();
     let _held = client.checkout("mill", "", 1).await.unwrap();
     assert_eq!(cluster.triad("status").await.code(), 0);
 
-    let ended = mill.replace("\"permanent\"", "2020-12-31");
+    let ended = mill.replace("\"permanent\"", "2020-12-31") + &lathe;
     cluster.license(&site::license(&cluster, 2, &ended)).await;
     let what = "the license of mill ended on 2021-01-01, and nothing in force replaces it";
     let status = cluster.triad("status").await;

@@ -167,7 +167,7 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
 async fn a_license_that_ended_is_told_until_another_is_in_force() {
     let cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
     let mill = site::line("mill", 2, "");
-    let ended = mill.replace("\"permanent\"", "2020-12-31");
+    let ended = mill.replace("\"permanent\"", "2020-12-31") + &site::line("lathe", 1, "");
     let metric = "triad_feature_expiry_timestamp_seconds{feature=\"mill\"}";
     let (cookie, _) = strangers::sign_in(&cluster.web(0), cluster.token()).await;
     let page = async || {

@@ -92,7 +92,8 @@ async fn checked(
     for node in &view.nodes {
         let name = label(&node.name);
         // U is a figure that is not known, as plugins have it.
-        let lag = lag(view, node).map_or("U".to_owned(), |lag| lag.to_string());
+        let answers = heard.iter().any(|status| status.node_id == node.node_id);
+        let lag = lag(view, node).filter(|_| answers).map_or("U".to_owned(), |lag| lag.to_string());
         let _ = write!(figures, " lag_{name}={lag};;;0");
         if let Some(skew_ms) = node.clock_skew_ms {
             let _ = write!(figures, " skew_{name}={skew_ms}ms");
