@@ -174,7 +174,7 @@ async fn a_follower_says_who_takes_back_and_a_drained_node_is_seen() {
     let [follower, _] = cluster.others(leader);
     let one = format!("/checkouts/{}", held.id());
     let web = cluster.web(follower);
-    let (cookie, _) = sign_in(&web, cluster.token()).await;
+    let (cookie, form_token) = sign_in(&web, cluster.token()).await;
     let page = wait::until("the follower knows of it", LIMIT, async || {
         let page = web.get(&one, &[("cookie", cookie.as_str())]).await?;
         (page.status == 200).then_some(page.text.clone()).ok_or(page.text)
@@ -183,6 +183,11 @@ async fn a_follower_says_who_takes_back_and_a_drained_node_is_seen() {
     assert!(!page.contains("name=\"reason\""), "{page}");
     let name = &cluster.nodes[leader].name;
     assert!(page.contains(&format!("the leader, {name}")), "{page}");
+
+    // A form of when it led is sent to the leader, too.
+    let body = format!("form_token={form_token}&reason=x&block_minutes=0");
+    let refused = post(&web, &format!("{one}/revoke"), &[("cookie", &cookie)], &body).await;
+    assert!(refused.status == 409 && refused.text.contains("do it there"), "{refused:?}");
 
     // The leader demands the reason that its form demands.
     let web = cluster.web(leader);
