@@ -506,4 +506,34 @@ async fn a_shell_is_told_features_and_nodes() {
     let nodes: Vec<&str> = nodes.split_whitespace().collect();
     assert_eq!(nodes, ["a", "b", "c"]);
     assert_eq!(complete("triad stat").await.trim(), "status");
+
+    // What is named by a number or an id is offered, too.
+    let seat = cluster.client().user("ann").build().unwrap();
+    let seat = seat.checkout(FEATURE, "", 1).await.unwrap();
+    let revoked = complete("triad checkouts revoke ").await;
+    assert_eq!(revoked.lines().next(), Some(&*seat.id().to_string()));
+    let lost = complete("triad borrow lost ").await;
+    assert!(lost.starts_with("--"), "nothing is borrowed: {lost}");
+    let tokens = json(&cluster.triad("token list -o json").await);
+    let token = tokens["tokens"][0]["tokenId"].as_str().unwrap().to_owned();
+    assert!(complete("triad token revoke ").await.contains(&token), "{tokens}");
+    assert_eq!(complete("triad explain so").await.trim(), FEATURE);
+    assert_eq!(complete("triad explain TRD-2001").await.trim(), "TRD-2001");
+}
+
+/// Whoever misspells a feature is told which one is meant, by the command that lists
+/// them and by the node that denies it.
+#[tokio::test]
+async fn a_misspelt_feature_is_recognised() {
+    let features = vec![(FEATURE.into(), 3), ("viewer".into(), 1)];
+    let cluster = Cluster::start(Options { nodes: 1, features, ..Options::default() }).await;
+    cluster.settled().await;
+    let meant = format!("did you mean {FEATURE:?}?");
+    for (line, code) in [("features solvr", 0), ("run --feature solvr -- true", 7)] {
+        let told = cluster.triad(line).await;
+        assert_eq!(told.code(), code, "{told:?}");
+        assert!(told.stderr.contains(&meant), "{told:?}");
+    }
+    let told = cluster.triad("run --feature nothing-like-it -- true").await;
+    assert!(!told.stderr.contains("did you mean"), "{told:?}");
 }

@@ -240,6 +240,9 @@ async fn changes_that_cannot_be_are_refused() {
     assert_eq!(cluster.triad("node replace x --dir /nowhere --yes").await.code(), 2);
     let rehearsed = cluster.triad("node remove a --dry-run").await;
     assert_eq!(rehearsed.code(), 0, "{}", rehearsed.stderr);
+    assert!(rehearsed.stdout.contains("without --force this is refused"), "{rehearsed:?}");
+    let rehearsed = cluster.triad("node remove a --dry-run --force").await;
+    assert!(!rehearsed.stdout.contains("refused"), "{rehearsed:?}");
 
     // Without a quorum nothing is changed, and that is said in time.
     for n in cluster.others(leader) {

@@ -153,6 +153,14 @@ async fn the_configuration_is_read_again() {
         licenses::document(&draft, &cluster.publisher)
     };
 
+    // A file that is as it was changes nothing, and that is said.
+    cluster.nodes[n].sighup();
+    logs(&cluster, n, "the configuration was read again; nothing changed in it").await;
+    let log = cluster.nodes[n].log();
+    let begun = log.lines().find(|line| line.contains(" starting ")).unwrap();
+    assert!(begun.contains("node_id=") && begun.contains("data_dir="), "{begun}");
+    assert!(!begun.contains(['{', '[', '(']), "plain fields: {begun}");
+
     // No publisher is trusted any more; and the port cannot change.
     let mut keys = String::new();
     cluster.nodes[n].edit("triad.toml", |text| {
@@ -263,6 +271,35 @@ async fn a_drained_node_leads_no_more() {
     let refused = cluster.triad(&format!("leader transfer --to {name} --timeout 8s")).await;
     assert!(!refused.status.success(), "{}", refused.stdout);
 
+    // Somebody must be left who can lead: the last is refused before anything is noted,
+    // whoever asks.
+    let [second, last] = cluster.others(drained).map(|n| cluster.nodes[n].name.clone());
+    let command = format!("node drain {second} --yes");
+    wait::until("two are drained, and the leader has heard so", LIMIT, async || {
+        let done = cluster.triad(&command).await;
+        let nodes = cluster.look(cluster.leader().await).await.map_err(|e| e.to_string())?.nodes;
+        let drained = nodes.iter().filter(|node| node.drained).count();
+        (done.status.success() && drained == 2).then_some(()).ok_or(done.stderr)
+    })
+    .await;
+    let (one, other) = if name < second { (&name, &second) } else { (&second, &name) };
+    let words = format!("{one} and {other} are drained, nobody could lead");
+    for how in ["--dry-run", "--yes"] {
+        let refused = cluster.triad(&format!("node drain {last} {how}")).await;
+        assert_eq!(refused.code(), 1, "{how}: {refused:?}");
+        assert!(refused.stderr.contains(&words), "{how}: {refused:?}");
+        assert!(refused.stderr.contains(&format!("node drain {one} --undo")), "{refused:?}");
+    }
+    let node_id = cluster.nodes.iter().find(|node| node.name == last).unwrap().id;
+    let request = cluster.authorized(v1::DrainNodeRequest { node_id, undo: false });
+    let refused = cluster.admin(cluster.leader().await).drain_node(request).await.unwrap_err();
+    let refused = v1::Refusal::from_status(&refused);
+    assert_eq!((refused.reason(), &refused.message), (Reason::InvalidRequest, &words));
+    let mistyped = cluster.triad("node drain zzz").await;
+    assert!(mistyped.stderr.contains("no node of the cluster is named"), "{mistyped:?}");
+    let undone = cluster.triad(&format!("node drain {second} --undo")).await;
+    assert!(undone.status.success(), "{undone:?}");
+
     // It may be the first to see that the leader is dead, and leaves it to the other.
     let third = (0..3).find(|n| *n != drained && *n != next).unwrap();
     for round in 0..2 {
@@ -364,6 +401,18 @@ async fn a_saved_ledger_begins_anew() {
     }
     let refused = cluster.triad(&command).await;
     assert!(refused.stderr.contains("nothing is ever restored over it"), "{}", refused.stderr);
+    // To look first says the same.
+    let looked = command.replace("--yes", "--dry-run");
+    let refused = cluster.triad(&looked).await;
+    assert!(refused.stderr.contains("nothing is ever restored over it"), "{refused:?}");
+    let (data, aside) = (cluster.nodes[0].data(), cluster.folder().join("aside"));
+    std::fs::rename(&data, &aside).unwrap();
+    let refused = cluster.triad(&looked).await;
+    assert!(!refused.status.success() && refused.stderr.contains("data: "), "{refused:?}");
+    std::fs::rename(&aside, &data).unwrap();
+    let other = command.replace(&file.display().to_string(), &config.display().to_string());
+    let refused = cluster.triad(&other).await;
+    assert!(refused.stderr.contains("it is no snapshot of Triad"), "{refused:?}");
     for folder in ["log", "image", "snapshot"] {
         let _ = std::fs::remove_dir_all(cluster.nodes[0].data().join(folder));
     }

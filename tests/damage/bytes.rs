@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use triad_tests::cluster::{FEATURE, START_LIMIT};
+use triad_tests::cluster::FEATURE;
 use triad_tests::{Cluster, Options, wait};
 
 use crate::files::{Damage, Kept, damages, dice};
@@ -22,13 +25,21 @@ const SAMPLES_VARIABLE: &str = "TRIAD_DAMAGE_SAMPLES";
 /// and the log does not reach back to the beginning.
 const SNAPSHOT_ENTRIES: usize = 100;
 
-/// Waits, without a pause, until a file appears, and keeps it under another
-/// name even if it is removed right after.
-fn catch(file: PathBuf, kept: PathBuf) -> tokio::task::JoinHandle<()> {
-    let deadline = Instant::now() + START_LIMIT;
+/// How often the victim is sent a snapshot until one was caught: it lies there for
+/// some milliseconds, which a busy machine may sleep through.
+const ROUNDS_MAX: usize = 10;
+
+/// Looks, without a pause, for a file that is soon removed again, and keeps it under another
+/// name; until it was caught or is waited for no more. Whether it was.
+fn catch(file: PathBuf, kept: PathBuf, is_over: Arc<AtomicBool>) -> JoinHandle<bool> {
     tokio::task::spawn_blocking(move || {
-        while fs::hard_link(&file, &kept).is_err() {
-            assert!(Instant::now() < deadline, "{} never appeared", file.display());
+        loop {
+            if fs::hard_link(&file, &kept).is_ok() {
+                return true;
+            }
+            if is_over.load(Ordering::Relaxed) {
+                return false;
+            }
             std::thread::yield_now();
         }
     })
@@ -46,16 +57,26 @@ pub async fn with_a_snapshot(
     let client = cluster.client().user("busy").build().unwrap();
     let kept = client.checkout(FEATURE, "", 1).await.unwrap();
     cluster.equal_ledgers().await;
-    cluster.nodes[victim].sigterm().await;
-    for _ in 0..3 * SNAPSHOT_ENTRIES {
-        client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
-    }
     let folder = cluster.nodes[victim].data().join("snapshot");
     let caught = cluster.folder().join("caught.snapshot");
-    let catching = catch(folder.join("incoming.snapshot"), caught.clone());
-    cluster.nodes[victim].start();
-    cluster.settled().await;
-    catching.await.unwrap();
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        assert!(rounds <= ROUNDS_MAX, "no incoming.snapshot was ever seen");
+        cluster.nodes[victim].sigterm().await;
+        for _ in 0..3 * SNAPSHOT_ENTRIES {
+            client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+        }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let catching = catch(folder.join("incoming.snapshot"), caught.clone(), is_over.clone());
+        cluster.nodes[victim].start();
+        cluster.settled().await;
+        cluster.equal_ledgers().await;
+        is_over.store(true, Ordering::Relaxed);
+        if catching.await.unwrap() {
+            break;
+        }
+    }
     kept.give_back().await.unwrap();
     client.close().await;
     cluster.equal_ledgers().await;

@@ -1,10 +1,14 @@
 //! P11: what the pages give to whoever has no token, a low one, or another site's
 //! form.
 
+use std::time::Duration;
+
 use tonic::codegen::http::Method;
 use triad_tests::cluster::FEATURE;
 use triad_tests::web::{Answered, Web};
-use triad_tests::{Cluster, Options};
+use triad_tests::{Cluster, Options, wait};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
@@ -140,7 +144,67 @@ async fn lists_are_saved_and_news_are_told_to_those_signed_in() {
     let answer = web.get("/checkouts?format=csv", &signed_in).await.unwrap();
     assert_eq!(answer.headers["content-type"], "text/csv; charset=utf-8");
     let lines: Vec<&str> = answer.text.lines().collect();
-    assert_eq!(lines[0], "checkout,user,host,features,seats,since,held,state");
+    assert_eq!(lines[0], "checkout,user,host,features,seats,since,held_ms,state");
     let row = format!("{},\"'=cmd()\",\"h,1\",solver,2,", held.id());
-    assert!(lines[1].starts_with(&row), "{lines:?}");
+    let rest = lines[1].strip_prefix(&row).unwrap_or_else(|| panic!("{lines:?}"));
+    // As the CSV of the command line has them.
+    let [since, held_ms, state] = rest.split(',').collect::<Vec<_>>()[..] else { panic!("{rest}") };
+    let told = cluster.triad("checkouts -o csv --columns since --no-headers").await;
+    assert_eq!((since, state), (told.stdout.trim(), "live"));
+    assert!(held_ms.parse::<u64>().is_ok(), "{held_ms}");
+    let answer = web.get("/events?format=csv&kind=granted", &signed_in).await.unwrap();
+    assert_eq!(answer.headers["content-type"], "text/csv; charset=utf-8");
+    let lines: Vec<&str> = answer.text.lines().collect();
+    assert_eq!(lines[0], "sequence,date,kind,text");
+    let told = cluster.triad("events --kind granted -o csv --columns date --no-headers").await;
+    assert!(lines[1].contains(&format!(",{},granted,", told.stdout.trim())), "{lines:?} {told:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let contents = web.get("/docs/", &[]).await.unwrap();
+    assert_eq!((contents.status, &contents.headers["location"]), (308, &"/docs".parse().unwrap()));
+}
+
+/// What only the leader can do is done there, and a node that is not to lead is shown
+/// as one.
+#[tokio::test]
+async fn a_follower_says_who_takes_back_and_a_drained_node_is_seen() {
+    let cluster = Cluster::start(Options::default()).await;
+    let leader = cluster.settled().await;
+    let client = cluster.client().user("ann").build().unwrap();
+    let held = client.checkout(FEATURE, "", 1).await.unwrap();
+    let [follower, _] = cluster.others(leader);
+    let one = format!("/checkouts/{}", held.id());
+    let web = cluster.web(follower);
+    let (cookie, form_token) = sign_in(&web, cluster.token()).await;
+    let page = wait::until("the follower knows of it", LIMIT, async || {
+        let page = web.get(&one, &[("cookie", cookie.as_str())]).await?;
+        (page.status == 200).then_some(page.text.clone()).ok_or(page.text)
+    });
+    let page = page.await;
+    assert!(!page.contains("name=\"reason\""), "{page}");
+    let name = &cluster.nodes[leader].name;
+    assert!(page.contains(&format!("the leader, {name}")), "{page}");
+
+    // A form of when it led is sent to the leader, too.
+    let body = format!("form_token={form_token}&reason=x&block_minutes=0");
+    let refused = post(&web, &format!("{one}/revoke"), &[("cookie", &cookie)], &body).await;
+    assert!(refused.status == 409 && refused.text.contains("do it there"), "{refused:?}");
+
+    // The leader demands the reason that its form demands.
+    let web = cluster.web(leader);
+    let (cookie, form_token) = sign_in(&web, cluster.token()).await;
+    let signed_in = [("cookie", cookie.as_str())];
+    let revoke = format!("{one}/revoke");
+    let body = format!("form_token={form_token}&reason=+&block_minutes=0");
+    let refused = post(&web, &revoke, &signed_in, &body).await;
+    assert!(refused.status == 422 && refused.text.contains("Give a reason"), "{refused:?}");
+    assert_eq!(cluster.checkouts().await.len(), 1);
+
+    let name = &cluster.nodes[follower].name;
+    let drained = cluster.triad(&format!("node drain {name} --yes")).await;
+    assert!(drained.status.success(), "{drained:?}");
+    wait::until("the leader shows it", LIMIT, async || {
+        let page = web.get("/", &signed_in).await?;
+        page.text.contains("follows, drained").then_some(()).ok_or(page.text)
+    })
+    .await;
 }

@@ -89,5 +89,6 @@ pub use issue::issue;
 pub use keys::{KEYS_MAX, KeyId, Keyring, PublicKey, PublisherKey};
 pub use policy::{POLICY_BYTES_MAX, PolicyDocument, diff_policies, render_policy, rule_in_words};
 pub use show::{FeatureSummary, Standing, Summary, show};
+pub use suggest::nearest;
 pub use terms::terms_in_words;
 pub use verify::{Authentic, Verified, authenticate, check_own_host, verify};

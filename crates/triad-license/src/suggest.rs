@@ -6,7 +6,7 @@ const WORD_BYTES_MAX: usize = 64;
 /// The known word that differs from `word` in the fewest letters, if it is
 /// near enough to have been meant: one change in short words, a third of the
 /// letters (at most three) in longer ones. Case does not count.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.is_empty() || word.len() > WORD_BYTES_MAX {
         return None;
     }

@@ -204,6 +204,8 @@ pub struct MemberView {
     /// The newest rules that it can apply, as it said last. Of other nodes only their
     /// leader knows.
     pub rules: Option<u32>,
+    /// It is drained, as it said lately. Of other nodes only their leader knows.
+    pub is_drained: bool,
 }
 
 /// A node that has not answered the leader for this long counts as away.
@@ -570,6 +572,10 @@ impl Consensus {
                 rules: match *id == self.0.node_id {
                     true => Some(rules_known()),
                     false => self.0.peer_rules.of(*id),
+                },
+                is_drained: match *id == self.0.node_id {
+                    true => self.is_drained(),
+                    false => self.0.health.is_peer_drained(*id, now),
                 },
             }
         };

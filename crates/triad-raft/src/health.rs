@@ -43,6 +43,8 @@ pub(crate) struct DiskHealth {
     pub(crate) sync: Duration,
     /// There is hardly any room; or the node is drained, and must not lead either.
     pub(crate) is_full: bool,
+    /// The node is drained.
+    pub(crate) is_drained: bool,
 }
 
 /// The disk of this node, and those of its peers.
@@ -100,8 +102,18 @@ impl Health {
 
     /// Whether a peer has said lately that it is not to lead.
     pub(crate) fn is_unfit(&self, peer: u64, now: Instant) -> bool {
+        self.said_lately(peer, now).is_some_and(|health| health.is_full)
+    }
+
+    /// Whether a peer has said lately that it is drained.
+    pub(crate) fn is_peer_drained(&self, peer: u64, now: Instant) -> bool {
+        self.said_lately(peer, now).is_some_and(|health| health.is_drained)
+    }
+
+    fn said_lately(&self, peer: u64, now: Instant) -> Option<DiskHealth> {
         let peers = lock(&self.peers);
-        peers.get(&peer).is_some_and(|(health, at)| health.is_full && now < *at + WORD_AGE_MAX)
+        let (health, at) = peers.get(&peer)?;
+        (now < *at + WORD_AGE_MAX).then_some(*health)
     }
 
     /// The disk, with its syncs measured.
@@ -120,11 +132,13 @@ impl Health {
 
     /// How this node's disk does.
     pub(crate) fn own(&self, now: Instant) -> DiskHealth {
+        let is_drained = self.is_drained();
+        // A disk that does not say is judged by its syncs alone.
+        let has_no_room = self.free_bytes(now).is_some_and(|free| free < ROOM_MIN_BYTES);
         DiskHealth {
             sync: lock(&self.syncs).time(now),
-            // A disk that does not say is judged by its syncs alone.
-            is_full: self.free_bytes(now).is_some_and(|free| free < ROOM_MIN_BYTES)
-                || self.is_drained(),
+            is_full: has_no_room || is_drained,
+            is_drained,
         }
     }
 
@@ -319,7 +333,7 @@ mod tests {
     }
 
     fn slow(ms: u64) -> DiskHealth {
-        DiskHealth { sync: Duration::from_millis(ms), is_full: false }
+        DiskHealth { sync: Duration::from_millis(ms), ..DiskHealth::default() }
     }
 
     #[test]
@@ -354,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_leader_leaves_for_a_disk_that_is_much_better() {
-        let full = DiskHealth { sync: ms(1), is_full: true };
+        let full = DiskHealth { is_full: true, ..slow(1) };
         let who = |own, peers: [DiskHealth; 2]| {
             best(own, [2, 3].into_iter().zip(peers)).map(|(peer, _)| peer)
         };

@@ -270,7 +270,8 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                     let now = Instant::now();
                     clocks.heard(peer, response.wall_ms, now);
                     let sync = Duration::from_micros(response.sync_us);
-                    let disk = DiskHealth { sync, is_full: response.disk_full };
+                    let (is_full, is_drained) = (response.disk_full, response.drained);
+                    let disk = DiskHealth { sync, is_full, is_drained };
                     health.heard(peer, disk, now);
                     let result = append_result(response)?;
                     let result = remembered(result, peer, led_by.get(), &confirmed)?;

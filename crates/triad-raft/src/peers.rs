@@ -176,6 +176,7 @@ impl PeerService for Service {
                 outcome: Some(outcome),
                 sync_us: disk.sync.as_micros() as u64,
                 disk_full: disk.is_full,
+                drained: disk.is_drained,
             })
         });
         let mut response: Response<Self::AppendStream> = Response::new(Box::pin(responses));

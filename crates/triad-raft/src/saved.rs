@@ -49,7 +49,10 @@ pub struct Saved {
 /// Why a saved ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The file is damaged, or is none.
+    /// The file is something else.
+    #[error("it is no snapshot of Triad: it does not begin like one")]
+    NoSnapshot,
+    /// The file is damaged.
     #[error("it is not a whole snapshot: {0}")]
     Unreadable(String),
     /// It belongs elsewhere.
@@ -88,8 +91,11 @@ impl Consensus {
 ///
 /// # Errors
 ///
-/// It is damaged.
+/// It is damaged, or is something else.
 pub fn look_into(bytes: &[u8]) -> Result<Saved, RestoreError> {
+    if !SnapshotFrames::begin_in(bytes) {
+        return Err(RestoreError::NoSnapshot);
+    }
     let opened = SnapshotFrames::open(bytes);
     let opened = opened.map_err(|error| RestoreError::Unreadable(error.to_string()))?;
     let ledger = &opened.ledger;

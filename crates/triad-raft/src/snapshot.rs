@@ -150,6 +150,11 @@ impl SnapshotFrames {
         self.0.iter().map(Bytes::len).sum()
     }
 
+    /// Whether these bytes begin with what a snapshot is of.
+    pub(crate) fn begin_in(mut bytes: &[u8]) -> bool {
+        next_frame(&mut bytes, 0).is_ok_and(|first| first.of.is_some())
+    }
+
     /// Reads and checks everything.
     pub(crate) fn open(bytes: &[u8]) -> Result<Opened, SnapshotError> {
         let mut rest = bytes;
@@ -258,5 +263,9 @@ mod tests {
             assert!(SnapshotFrames::open(&damaged).is_err(), "byte {at}");
             assert!(SnapshotFrames::open(&bytes[..at]).is_err(), "cut at {at}");
         }
+        for other in ["", "---", "-----BEGIN PUBLIC KEY-----\n", "\0\0\0\0\0\0\0\0"] {
+            assert!(!SnapshotFrames::begin_in(other.as_bytes()), "{other:?}");
+        }
+        assert!(SnapshotFrames::begin_in(&bytes) && !SnapshotFrames::begin_in(&bytes[..9]));
     }
 }

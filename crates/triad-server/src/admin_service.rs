@@ -273,6 +273,7 @@ impl Node {
             clock_offset_ms: member.clock_offset_ms.unwrap_or(0),
             clock_skew_ms: skew_ms(&self.consensus, member),
             rules: member.rules.unwrap_or(0),
+            drained: member.is_drained,
         }
     }
 }

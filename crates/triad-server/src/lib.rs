@@ -49,8 +49,9 @@ mod unfinished;
 mod vitals;
 
 pub use config::{Config, ConfigError};
+pub use members_admin::others_who_can_lead;
 pub use reload::Relog;
-pub use restoring::{RestoringError, look_into_for, restore};
+pub use restoring::{RestoringError, look_into_for, may_restore, restore};
 pub use serve::{Ended, Ready, ServeError, ServeOptions, serve, serve_until};
 /// A log filter for what fills pages while a node is away; to stand before the
 /// one that is asked for.

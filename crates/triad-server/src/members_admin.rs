@@ -41,6 +41,10 @@ impl Admin {
             return Err(Refusal::because(Reason::InvalidRequest, message)
                 .with_remedy("see \"triad node list\""));
         }
+        if leads && !request.undo {
+            let status = node.status(v1::Freshness::default(), String::new());
+            others_who_can_lead(&status.nodes, request.node_id)?;
+        }
         if !leads {
             // This node may be behind, and not know that the token was revoked.
             confirmed_by_leader(node, bearer_token, Role::Operator).await?;
@@ -97,6 +101,45 @@ impl Admin {
             Some((tiding, told))
         })))
     }
+}
+
+/// The nodes that can lead while this one is drained, as the leader sees them.
+///
+/// # Errors
+///
+/// There would be none.
+pub fn others_who_can_lead(
+    nodes: &[v1::NodeStatus],
+    node_id: u64,
+) -> Result<Vec<&v1::NodeStatus>, Refusal> {
+    let others = nodes.iter().filter(|node| node.node_id != node_id);
+    let voters: Vec<_> = others.filter(|node| node.role() != v1::Role::Learner).collect();
+    let can: Vec<_> = voters.iter().copied().filter(|n| n.reachable && !n.drained).collect();
+    if !can.is_empty() {
+        return Ok(can);
+    }
+    let named = |wanted: &dyn Fn(&v1::NodeStatus) -> bool| -> Vec<&str> {
+        voters.iter().filter(|node| wanted(node)).map(|node| node.name.as_str()).collect()
+    };
+    let drained = named(&|node| node.drained);
+    let away = named(&|node| !node.drained && !node.reachable);
+    let are = |names: &[&str], one: &str, more: &str| {
+        let verb = if names.len() == 1 { one } else { more };
+        format!("{} {verb}, ", names.join(" and "))
+    };
+    let mut message = String::new();
+    if !drained.is_empty() {
+        message += &are(&drained, "is drained", "are drained");
+    }
+    if !away.is_empty() {
+        message += &are(&away, "does not answer", "do not answer");
+    }
+    message += "nobody could lead";
+    let remedy = match drained.first() {
+        Some(name) => format!("let one lead again first: \"triad node drain {name} --undo\""),
+        None => "see \"triad node list\"; start the others first".to_owned(),
+    };
+    Err(Refusal::because(Reason::InvalidRequest, message).with_remedy(remedy))
 }
 
 /// Changes, and tells of it. Whoever is behind with reading hears the next tiding.
@@ -209,5 +252,38 @@ fn refusal(node: &Node, error: &ChangeError) -> Refusal {
         ChangeError::Busy => Refusal::because(Reason::Overloaded, error.to_string())
             .with_remedy("ask again in a few seconds"),
         ChangeError::Unknown => Refusal::because(Reason::Deadline, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_is_left_who_can_lead() {
+        let node = |node_id, name: &str, reachable, drained| v1::NodeStatus {
+            node_id,
+            name: name.into(),
+            reachable,
+            drained,
+            role: v1::Role::Follower.into(),
+            ..Default::default()
+        };
+        let nodes =
+            |a, b| [node(1, "a", a, false), node(2, "b", true, b), node(3, "c", true, true)];
+        let of = |nodes: &[v1::NodeStatus], node_id| {
+            let names = |can: Vec<&v1::NodeStatus>| can.iter().map(|n| n.name.clone()).collect();
+            others_who_can_lead(nodes, node_id).map(names).map_err(|refusal| refusal.message)
+        };
+        let only = |name: &str| Ok(vec![name.to_owned()]);
+        assert_eq!(of(&nodes(true, false), 2), only("a"));
+        assert_eq!(of(&nodes(true, true), 3), only("a"), "it is drained already");
+        let refused = |what: &str| Err(what.to_owned());
+        assert_eq!(of(&nodes(true, true), 1), refused("b and c are drained, nobody could lead"));
+        let last = of(&nodes(false, false), 2);
+        assert_eq!(last, refused("c is drained, a does not answer, nobody could lead"));
+        let mut two = vec![node(1, "a", true, false), node(2, "b", true, false)];
+        two[0].role = v1::Role::Learner.into();
+        assert_eq!(of(&two, 2), refused("nobody could lead"), "a learner does not lead");
     }
 }

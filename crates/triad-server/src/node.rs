@@ -40,6 +40,8 @@ const BEATS_PER_LEASE_MIN: u32 = 3;
 const READING_MAX: usize = 4;
 /// Holders that are named to somebody who was denied.
 const HOLDERS_TOLD_MAX: usize = 3;
+/// Among so many names is looked for the one that was meant.
+const SUGGESTED_FROM_MAX: usize = 1_000;
 /// Checkouts that are looked at to find them: the oldest of all.
 const HOLDERS_LOOKED_AT_MAX: usize = 1_000;
 /// What to wait before asking a node again that knows no leader.
@@ -329,7 +331,21 @@ impl Node {
             refusal.waiting = waiting;
             refusal.holders = holders;
         }
+        if refusal.reason() == Reason::FeatureUnknown
+            && let Some(meant) = self.feature_meant_by(&refusal.feature)
+        {
+            refusal.remedy = format!("did you mean {meant:?}? {}", refusal.remedy);
+        }
         refusal
+    }
+
+    /// The licensed feature with the name nearest to this one, if one is near.
+    fn feature_meant_by(&self, name: &str) -> Option<String> {
+        self.consensus.read(|ledger| {
+            let known = ledger.pools().take(SUGGESTED_FROM_MAX);
+            let known = known.map(|(_, pool)| pool.key.feature.as_str());
+            triad_license::nearest(name, known).map(ToOwned::to_owned)
+        })
     }
 
     /// Whether nobody holds what was granted under this number any more.

@@ -84,7 +84,14 @@ impl Reloading {
         if changed.contains(&"office") {
             self.call(calling, office);
         }
-        tracing::info!(changed = changed.join(", "), "the configuration was read again");
+        match changed.is_empty() && waiting.is_empty() {
+            true => tracing::info!("the configuration was read again; nothing changed in it"),
+            false if changed.is_empty() => tracing::info!("the configuration was read again"),
+            false => {
+                let changed = changed.join(", ");
+                tracing::info!(changed, "the configuration was read again");
+            }
+        }
         for key in waiting {
             tracing::warn!(key, "changed in the configuration, and needs a restart");
         }

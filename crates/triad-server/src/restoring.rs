@@ -64,6 +64,31 @@ pub fn look_into_for(config: &Config, bytes: &[u8]) -> Result<Saved, RestoringEr
     Ok(saved)
 }
 
+/// Refuses what [`restore`] would refuse of a ledger that was looked into, and changes
+/// nothing.
+///
+/// # Errors
+///
+/// See [`RestoreError`].
+pub fn may_restore(config: &Config, saved: &Saved) -> Result<(), RestoreError> {
+    fits(&RealDisk, config, saved).map(|_| ())
+}
+
+/// Whether a saved ledger may be laid down there; then, which files are there.
+fn fits(disk: &dyn Disk, config: &Config, saved: &Saved) -> Result<Vec<String>, RestoreError> {
+    let path = &config.data_dir;
+    let names = disk.list(path);
+    let names = names.map_err(|source| RestoreError::Disk { path: path.clone(), source })?;
+    let again = names.iter().any(|name| name == RESTORING);
+    check_empty(disk, path, again)?;
+    let expected = config.cluster_id.as_str();
+    if saved.cluster_id != expected {
+        let (found, expected) = (saved.cluster_id.clone(), expected.to_owned());
+        return Err(RestoreError::OtherCluster { found, expected });
+    }
+    Ok(names)
+}
+
 /// Lays a saved ledger down in the data directory of the node with this
 /// configuration, which must have none. The node then is a cluster of its own.
 ///
@@ -93,20 +118,14 @@ fn restore_on(disk: &dyn Disk, config: &Config, bytes: &[u8]) -> Result<Saved, R
         });
         written.map_err(failed(&path))
     };
-    let names = disk.list(data_dir).map_err(failed(data_dir))?;
+    // What is refused is refused before anything is marked.
+    let names = fits(disk, config, &look_into(bytes)?)?;
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let again = has(RESTORING);
-    // What is refused is refused before anything is marked.
-    check_empty(disk, data_dir, again)?;
-    let cluster_id = config.cluster_id.as_str();
-    let saved = look_into(bytes)?;
-    if saved.cluster_id != cluster_id {
-        let (found, expected) = (saved.cluster_id, cluster_id.to_owned());
-        return Err(RestoreError::OtherCluster { found, expected });
-    }
     mark(RESTORING, b"A ledger is being restored here. No node starts meanwhile.\n")?;
     sync()?;
     let node = (config.node_id, own.clone());
+    let cluster_id = config.cluster_id.as_str();
     let saved = lay_down(disk, data_dir, bytes, cluster_id, node, again)?;
     mark(RESTORED, b"This node begins with a saved ledger. It removes this file.\n")?;
     for gone in [NEWBORN, JOINING].into_iter().filter(|name| has(name)) {
@@ -370,6 +389,8 @@ mod tests {
         let data_dir = folder.path().join("data");
         let has_data = Config { data_dir, ..config.clone() };
         let refused = restore_on(&RealDisk, &has_data, &bytes);
+        assert!(matches!(refused, Err(RestoreError::HasData(_))), "{refused:?}");
+        let refused = may_restore(&has_data, &look_into(&bytes).expect("whole"));
         assert!(matches!(refused, Err(RestoreError::HasData(_))), "{refused:?}");
     }
 }

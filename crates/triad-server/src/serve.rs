@@ -260,6 +260,36 @@ fn emulate_older() -> Result<(), ServeError> {
     Ok(())
 }
 
+/// Says what the node runs with, key by key: nothing in it is secret.
+fn log_start(config: &Config) {
+    let ms = |length: std::time::Duration| length.as_millis() as u64;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %config.file.display(),
+        cluster_id = config.cluster_id.as_str(),
+        node_id = config.node_id,
+        node_name = config.name,
+        nodes = config.nodes.len(),
+        data_dir = %config.data_dir.display(),
+        clients = config.listen_clients,
+        peers = config.listen_peers,
+        http = config.listen_http.as_deref().unwrap_or("off"),
+        tls = config.tls.is_some(),
+        publisher_keys = config.publishers.len(),
+        lease_default_ms = ms(config.sessions.lease_default),
+        lease_max_ms = ms(config.sessions.lease_max),
+        raft_heartbeat_ms = config.timing.heartbeat_ms,
+        raft_election_min_ms = config.timing.election_min_ms,
+        raft_election_max_ms = config.timing.election_max_ms,
+        snapshot_entries = config.snapshot_entries,
+        death_notice = config.death_notice,
+        office = config.office.is_some(),
+        pair = config.pair.is_some(),
+        traces = config.traces.is_some(),
+        "starting"
+    );
+}
+
 /// Like [`serve`], on a given network, until `stop` resolves.
 ///
 /// # Errors
@@ -271,7 +301,7 @@ pub async fn serve_until(
     network: Arc<dyn Network>,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, ServeError> {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+    log_start(&config);
     #[cfg(all(feature = "seeded-bugs", debug_assertions))]
     emulate_older()?;
     let wall = options.wall_clock.unwrap_or_else(|| Arc::new(SystemClock));

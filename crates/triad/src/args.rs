@@ -49,7 +49,8 @@ Examples:
   triad explain solver --user ann --host n1
   triad report peak --since 30d -o csv";
 
-const EXIT_CODES: &str = "\
+/// What every verb ends with that says nothing else.
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0 ok            4 no quorum: nothing is granted or changed
   1 error         5 no node answered in time
@@ -265,7 +266,8 @@ Examples:
         before_help = "\
 Examples:
   triad lmutil lmstat -a
-  ln -s /usr/bin/triad /usr/local/bin/lmutil && lmutil lmdiag solver"
+  ln -s /usr/bin/triad /usr/local/bin/lmutil && lmutil lmdiag solver",
+        after_help = "Ends as its callers know it: 0, or 256 - n for error -n."
     )]
     Lmutil {
         /// The tool, and its words

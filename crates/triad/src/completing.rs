@@ -1,20 +1,24 @@
 //! Completions: the shell asks this program what may stand where the cursor is.
-//! Names of features and nodes are asked of the cluster, for as long as somebody
+//! Names and numbers of what it has are asked of the cluster, for as long as somebody
 //! who pressed a key will wait.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Parser as _;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
-use triad_proto::v1::StatusRequest;
+use triad_proto::v1::{CheckoutInfo, ListTokensRequest, Reason, StatusRequest};
 
 use crate::args::{Arguments, examples};
+use crate::checkouts::{all_checkouts, in_words, is_away};
 use crate::cluster::{Admin, Cluster};
+use crate::context::{self, Contexts};
 use crate::failure::Failure;
 use crate::lists::all_features;
+use crate::reasons::explanation;
 use crate::settings::Settings;
+use crate::text::printable;
 
 /// The variable by which a shell says that it wants completions.
 const VARIABLE: &str = "TRIAD_COMPLETE";
@@ -61,9 +65,69 @@ pub fn nodes() -> Vec<CompletionCandidate> {
     })
 }
 
+/// What `triad explain` explains: the features that are licensed, and the codes.
+pub fn topics() -> Vec<CompletionCandidate> {
+    let code = |reason: &Reason| {
+        let meaning = explanation(*reason).meaning;
+        CompletionCandidate::new(reason.trd_code()).help(Some(meaning.into()))
+    };
+    features().into_iter().chain(Reason::ALL.iter().map(code)).collect()
+}
+
+/// The user's contexts.
+pub fn contexts() -> Vec<CompletionCandidate> {
+    let contexts = context::file().map(|file| Contexts::read(&file));
+    let contexts = contexts.and_then(Result::ok).unwrap_or_default();
+    contexts.by_name.into_keys().map(CompletionCandidate::new).collect()
+}
+
+/// The administrators' tokens, by id; whose they are is beside it.
+pub fn tokens() -> Vec<CompletionCandidate> {
+    told(async |settings: &Settings| {
+        let read = Cluster::new(settings)?
+            .read(async |admin: &mut Admin| {
+                Ok(admin.list_tokens(ListTokensRequest {}).await?.into_inner())
+            })
+            .await?;
+        let tokens = read.answer.tokens.into_iter();
+        Ok(tokens.map(|token| (token.token_id, printable(&token.label))).collect())
+    })
+}
+
+/// What is held, by number; what it is and who holds it is beside it.
+pub fn checkouts() -> Vec<CompletionCandidate> {
+    held(|_| true)
+}
+
+/// What is borrowed, in the same way.
+pub fn loans() -> Vec<CompletionCandidate> {
+    held(|checkout| is_away(checkout.state()))
+}
+
+fn held(is_wanted: impl Fn(&CheckoutInfo) -> bool) -> Vec<CompletionCandidate> {
+    told(async |settings: &Settings| {
+        let read = Cluster::new(settings)?
+            .read(async |admin: &mut Admin| all_checkouts(admin, "").await)
+            .await?;
+        let checkouts = read.answer.checkouts.into_iter().filter(|checkout| is_wanted(checkout));
+        let named =
+            checkouts.map(|checkout| (checkout.checkout_id.to_string(), in_words(&checkout)));
+        Ok(named.collect())
+    })
+}
+
 /// Nothing, where nobody answers: a completion is no place for an error.
 fn asked(
     ask: impl AsyncFn(&Settings) -> Result<BTreeSet<String>, Failure>,
+) -> Vec<CompletionCandidate> {
+    told(async |settings: &Settings| {
+        Ok(ask(settings).await?.into_iter().map(|name| (name, String::new())).collect())
+    })
+}
+
+/// The same with a word beside each.
+fn told(
+    ask: impl AsyncFn(&Settings) -> Result<BTreeMap<String, String>, Failure>,
 ) -> Vec<CompletionCandidate> {
     // The cluster of the environment and of the context; the line is not yet whole.
     let Ok(arguments) = Arguments::try_parse_from(["triad", "status"]) else { return Vec::new() };
@@ -73,5 +137,9 @@ fn asked(
     let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&settings)).await });
     runtime.shutdown_background();
     let names = names.ok().and_then(Result::ok).unwrap_or_default();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    let candidate = |(name, beside): (String, String)| {
+        let help = (!beside.is_empty()).then(|| beside.into());
+        CompletionCandidate::new(name).help(help)
+    };
+    names.into_iter().map(candidate).collect()
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use triad_proto::v1::{DrainNodeRequest, NodeStatus, Role, StatusRequest, StatusResponse};
+use triad_server::others_who_can_lead;
 
 use crate::args::nodes::DrainArguments;
 use crate::cluster::{Admin, Cluster};
@@ -14,9 +15,6 @@ use crate::text::printable;
 
 /// Drains a node, or ends that.
 pub async fn run(settings: &Settings, arguments: &DrainArguments) -> Result<Exit, Failure> {
-    if !arguments.undo {
-        demand_somebody_to_ask(arguments.consent)?;
-    }
     let mut cluster = Cluster::new(settings)?;
     let status = cluster
         .read(async |admin: &mut Admin| Ok(admin.status(StatusRequest {}).await?.into_inner()))
@@ -24,7 +22,9 @@ pub async fn run(settings: &Settings, arguments: &DrainArguments) -> Result<Exit
         .answer;
     let node = find(&status, &arguments.node)?.clone();
     if !arguments.undo {
-        match consent(settings, arguments.consent, &plan(&status, &node)?)? {
+        let plan = plan(&status, &node)?;
+        demand_somebody_to_ask(arguments.consent)?;
+        match consent(settings, arguments.consent, &plan)? {
             Consent::Given => {}
             Consent::Rehearsed => return Ok(Exit::Ok),
             Consent::Withheld => return Ok(Exit::Error),
@@ -59,6 +59,7 @@ pub async fn run(settings: &Settings, arguments: &DrainArguments) -> Result<Exit
 
 /// What draining does, and what it leaves.
 fn plan(status: &StatusResponse, node: &NodeStatus) -> Result<String, Failure> {
+    let can_lead = others_who_can_lead(&status.nodes, node.node_id).map_err(Failure::refused)?;
     let others: Vec<_> = status
         .nodes
         .iter()
@@ -69,13 +70,7 @@ fn plan(status: &StatusResponse, node: &NodeStatus) -> Result<String, Failure> {
         others.into_iter().partition(|other| other.reachable);
     // Of the nodes that vote, so many must be there for anything to be granted.
     let quorum = voters / 2 + 1;
-    if well.is_empty() {
-        return Err(Failure::Usage {
-            what: format!("no other node could lead while {} is drained", node.name),
-            remedy: "see `triad node list`; start the others first".to_owned(),
-        });
-    }
-    let names: Vec<_> = well.iter().map(|other| other.name.as_str()).collect();
+    let names: Vec<_> = can_lead.iter().map(|other| other.name.as_str()).collect();
     let mut text = match status.leader_id == node.node_id {
         true => format!(
             "{} leads: it hands leadership over, and its clients are told where to go; nobody \
@@ -135,6 +130,14 @@ mod tests {
         assert!(
             text.ends_with("do not stop it: without it 1 of 3 are left, and nothing is granted\n")
         );
+        let mut nodes = vec![node(1, "a", true), node(2, "b", true), node(3, "c", true)];
+        nodes[2].drained = true;
+        let text = of(&StatusResponse { nodes: nodes.clone(), ..status.clone() }, 1).unwrap();
+        assert!(text.contains("Only a can lead"), "{text}");
+        assert!(text.ends_with("the others are 2 of 3\n"), "c still votes: {text}");
+        nodes[0].drained = true;
+        let refused = of(&StatusResponse { nodes, ..status.clone() }, 1).unwrap_err().to_string();
+        assert_eq!(refused, "a and c are drained, nobody could lead");
         let alone = StatusResponse { nodes: vec![node(1, "a", true)], ..status };
         assert!(of(&alone, 0).is_err());
     }

@@ -58,10 +58,16 @@ pub async fn all_licenses(admin: &mut Admin) -> Result<ListLicensesResponse, Sta
 /// The pools of all features, or of one.
 pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Exit, Failure> {
     let feature = feature.unwrap_or_default();
-    let read = Cluster::new(settings)?
-        .read(async |admin: &mut Admin| all_features(admin, &feature).await)
-        .await?;
+    let cluster = Cluster::new(settings)?;
+    let read = cluster.read(async |admin: &mut Admin| all_features(admin, &feature).await).await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    if !feature.is_empty() && read.answer.pools.is_empty() {
+        let all = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
+        let known = all.answer.pools.iter().map(|pool| pool.feature.as_str());
+        let meant = triad_license::nearest(&feature, known);
+        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+        settings.output.warn(&format!("no license in force names {feature:?}{meant}"));
+    }
     let pools = &read.answer.pools;
     settings.output.list(&read.answer, pools, || feature_table(pools))?;
     Ok(Exit::Ok)
@@ -137,12 +143,12 @@ pub fn feature_table(pools: &[Pool]) -> Table {
             pool.feature.as_str().into(),
             pool.version.as_str().into(),
             counted(pool.seats_licensed),
-            Cell::unless_zero(pool.overdraft),
+            Cell::Count(pool.overdraft),
             pool.seats_in_use.into(),
             if pool.uncounted { Cell::None } else { pool.seats_free.into() },
-            Cell::unless_zero(reserved),
-            Cell::unless_zero(pool.seats_borrowed),
-            Cell::unless_zero(pool.waiting),
+            Cell::Count(reserved),
+            Cell::Count(pool.seats_borrowed),
+            Cell::Count(pool.waiting),
             match pool.expires_ms {
                 0 => "permanent".into(),
                 expires_ms => expires_ms.into(),

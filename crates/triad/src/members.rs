@@ -23,7 +23,7 @@ use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// A leader tells how far it is several times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -107,9 +107,9 @@ pub async fn promote(settings: &Settings, name: &str) -> Result<Exit, Failure> {
 
 /// Puts a new node in the place of another.
 pub async fn replace(settings: &Settings, arguments: &ReplaceArguments) -> Result<Exit, Failure> {
-    demand_somebody_to_ask(arguments.consent)?;
     let status = status(settings).await?;
     let old = find(&status, &arguments.node)?.clone();
+    demand_somebody_to_ask(arguments.consent)?;
     let spec = match &arguments.with {
         Some(spec) => spec.clone(),
         None => same_place(&old)?,
@@ -125,15 +125,14 @@ pub async fn replace(settings: &Settings, arguments: &ReplaceArguments) -> Resul
         new.spec.client_address(),
         if is_away(&old) { "" } else { "It takes part now: this stops it.\n" },
     );
-    if withheld(settings, arguments.consent, &plan)? {
-        return Ok(Exit::Ok);
+    if let Some(exit) = withheld(settings, arguments.consent, &plan)? {
+        return Ok(exit);
     }
     join(settings, &status, new, Some(&old), &arguments.joining).await
 }
 
 /// Takes a node out.
 pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<Exit, Failure> {
-    demand_somebody_to_ask(arguments.consent)?;
     let status = status(settings).await?;
     let old = find(&status, &arguments.node)?.clone();
     let voters = status.nodes.iter().filter(|node| node.role() != Role::Learner).count();
@@ -145,7 +144,8 @@ pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<
         1 => "the failure of one node".to_owned(),
         more => format!("the failure of {more} nodes"),
     };
-    if after < before && !arguments.force && !arguments.consent.dry_run {
+    let is_weaker = after < before && !arguments.force;
+    if is_weaker && !arguments.consent.dry_run {
         return Err(Failure::Usage {
             what: format!(
                 "without {} the cluster would survive {}, and now it survives {}",
@@ -157,14 +157,23 @@ pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<
                 .to_owned(),
         });
     }
-    let plan = format!(
-        "node {} ({}) leaves the cluster for good; {left} nodes are left, which survive {}.\n",
+    demand_somebody_to_ask(arguments.consent)?;
+    let left = counted(left as u64, "node");
+    let mut plan = format!(
+        "node {} ({}) leaves the cluster for good; {left} will take part, which survive {}.\n",
         old.node_id,
         old.name,
         survives(after)
     );
-    if withheld(settings, arguments.consent, &plan)? {
-        return Ok(Exit::Ok);
+    if is_weaker {
+        plan += &format!(
+            "Now it survives {}: without --force this is refused. `triad node replace` puts \
+             another in its place.\n",
+            survives(before)
+        );
+    }
+    if let Some(exit) = withheld(settings, arguments.consent, &plan)? {
+        return Ok(exit);
     }
     let request = ChangeMembersRequest { add: None, remove_node_id: old.node_id };
     change(settings, &request, REMOVE_WAIT, |_| ()).await?;
@@ -179,8 +188,17 @@ pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<
     Ok(Exit::Ok)
 }
 
-fn withheld(settings: &Settings, options: ConsentOptions, plan: &str) -> Result<bool, Failure> {
-    Ok(consent(settings, options, plan)? != Consent::Given)
+/// How the command ends, unless it is to be done.
+fn withheld(
+    settings: &Settings,
+    options: ConsentOptions,
+    plan: &str,
+) -> Result<Option<Exit>, Failure> {
+    Ok(match consent(settings, options, plan)? {
+        Consent::Given => None,
+        Consent::Rehearsed => Some(Exit::Ok),
+        Consent::Withheld => Some(Exit::Error),
+    })
 }
 
 async fn status(settings: &Settings) -> Result<StatusResponse, Failure> {

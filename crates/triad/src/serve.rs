@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use triad_server::{Config, Ended, Relog, ServeOptions};
 
 use crate::args::{LogFormat, ServeArguments};
@@ -91,8 +92,18 @@ fn relog<E: std::fmt::Display>(
 
 /// What comes first gives way to what is asked for.
 fn read_filter(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(format!("{},{filter}", triad_server::LOG_QUIET))
+    EnvFilter::try_new(format!("{},{}", triad_server::LOG_QUIET, spelt_out(filter)))
         .map_err(|error| format!("the log filter {filter:?}: {error}"))
+}
+
+/// A level alone is asked of Triad: what the libraries below it say of every frame
+/// hides that, and is to be named.
+fn spelt_out(filter: &str) -> String {
+    let level = filter.trim().parse::<LevelFilter>().ok();
+    match level.filter(|level| *level > LevelFilter::WARN) {
+        Some(level) => format!("warn,triad={level}"),
+        None => filter.to_owned(),
+    }
 }
 
 /// Writes lines of JSON to stderr, each with the name of the node: logs of all
@@ -129,6 +140,24 @@ impl Write for Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_alone_is_that_of_our_own_crates() {
+        for (filter, spelt) in [
+            ("debug", "warn,triad=debug"),
+            (" TRACE ", "warn,triad=trace"),
+            ("info", "warn,triad=info"),
+            ("error", "error"),
+            ("off", "off"),
+            ("debug,h2=info", "debug,h2=info"),
+            ("warn,triad_server=debug", "warn,triad_server=debug"),
+            ("h2", "h2"),
+        ] {
+            assert_eq!(spelt_out(filter), spelt, "{filter:?}");
+            assert!(read_filter(filter).is_ok(), "{filter:?}");
+        }
+        assert!(read_filter("triad=loud").is_err());
+    }
 
     #[test]
     fn every_line_of_json_names_the_node() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use triad_proto::v1::SaveSnapshotRequest;
-use triad_server::{Config, Saved, look_into, look_into_for, restore};
+use triad_server::{Config, Saved, look_into, look_into_for, may_restore, restore};
 
 use crate::args::snapshots::{RestoreArguments, SnapshotVerb};
 use crate::cluster::{Admin, Cluster};
@@ -62,6 +62,7 @@ async fn begin(settings: &Settings, arguments: &RestoreArguments) -> Result<Exit
                 .to_owned(),
         });
     }
+    may_restore(&config, &saved).map_err(|error| Failure::Serve(error.to_string()))?;
     let name = printable(&config.name);
     let plan = format!(
         "begins a new cluster of {name} alone with {}\n\

@@ -94,6 +94,8 @@ pub enum Cell {
     Text(String),
     /// A number of what the column says.
     Number(u64),
+    /// How many there are. People see a dash where there are none, programs a 0.
+    Count(u64),
 }
 
 impl Cell {
@@ -220,7 +222,8 @@ impl Table {
 /// A cell for people.
 fn told(kind: Kind, cell: &Cell) -> String {
     match (cell, kind) {
-        (Cell::None, _) => "-".to_owned(),
+        (Cell::None | Cell::Count(0), _) => "-".to_owned(),
+        (Cell::Count(count), _) => count.to_string(),
         (Cell::Text(text), _) => printable(text),
         (Cell::Number(ms), Kind::Instant) => instant(*ms),
         (Cell::Number(ms), Kind::Length) => show_ms(*ms),
@@ -234,7 +237,7 @@ fn raw(kind: Kind, cell: &Cell) -> String {
         (Cell::None, _) => String::new(),
         (Cell::Text(text), _) => unarmed(escaped(text)),
         (Cell::Number(ms), Kind::Instant) => rfc3339(*ms),
-        (Cell::Number(number), _) => number.to_string(),
+        (Cell::Number(number) | Cell::Count(number), _) => number.to_string(),
     }
 }
 
@@ -283,10 +286,12 @@ mod tests {
         let mut table = Table::new(&COLUMNS);
         table.add(["bob".into(), 1_795_442_709_250_u64.into(), 61_000_u64.into(), 7_u32.into()]);
         table.add(["ann".into(), Cell::None, Cell::unless_zero(0_u64), Cell::None]);
+        table.add(["cid".into(), Cell::None, Cell::None, Cell::Count(0)]);
         let expected = "\
 USER  HELD SINCE            IDLE
 bob   2026-11-23 14:05:09Z  1 min 1 s
 ann   -                     -
+cid   -                     -
 ";
         assert_eq!(table.render(), expected);
         assert!(table.for_people(true).starts_with("USER  HELD SINCE            IDLE       PID\n"));
@@ -294,6 +299,7 @@ ann   -                     -
 user,held_since,idle_ms,pid
 bob,2026-11-23T14:05:09.25Z,61000,7
 ann,,,
+cid,,,0
 ";
         assert_eq!(table.csv(), expected);
     }

@@ -326,6 +326,8 @@ fn nothing_is_taken_from_anybody_where_nobody_can_be_asked() {
         assert!(error.contains("no terminal to ask on") && error.contains("--dry-run"), "{error}");
         let (_, error) = run(home.path(), &format!("{verb} --yes"), 2);
         assert!(error.contains("no servers are named"), "{error}");
+        let (_, error) = run(home.path(), &verb.replace("17", "solver"), 2);
+        assert!(error.contains("by its number, such as 17"), "{error}");
     }
 }
 
@@ -555,6 +557,17 @@ fn there_is_a_manual_page_for_each_command() {
     for page in ["triad.1", "triad-status.1", "triad-policy-apply.1", "triad-lmstat.1"] {
         let text = fs::read_to_string(home.path().join("man1").join(page)).unwrap();
         assert!(text.contains(".TH "), "{page}");
+        // As `--help` has them.
+        assert!(text.contains(".SH EXAMPLES\n.nf\ntriad "), "{page}: {text}");
+        assert!(text.contains(".SH \"EXIT STATUS\"\n"), "{page}: {text}");
+        assert!(!text.contains(".SH EXTRA"), "{page}: {text}");
+    }
+    let read = |page: &str| fs::read_to_string(home.path().join("man1").join(page)).unwrap();
+    let usual = "6 denied: every seat is in use";
+    assert!(read("triad-queue.1").contains(usual));
+    for (page, words) in [("triad-run.1", "128 + n after signal n"), ("triad-check.1", "3 UNKNOWN")]
+    {
+        assert!(read(page).contains(words) && !read(page).contains(usual), "{page}");
     }
 }
 

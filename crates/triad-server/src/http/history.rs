@@ -12,10 +12,10 @@ use triad_ledger::decode_event;
 use triad_proto::v1::{EventKind, HistoryEvent, ListEventsRequest};
 
 use super::Web;
-use super::page::{EventLine, Events, Field, Form, Page, Section};
+use super::page::{EventLine, Events, Field, Form, Page, Section, saved};
 use super::signin::Visitor;
-use super::table::encoded;
-use super::words::instant;
+use super::table::{csv_line, encoded};
+use super::words::{instant, rfc3339};
 use crate::admin_service::Admin;
 use crate::history_admin::{event_to_wire, read_beside};
 use crate::tokens::until_unknown;
@@ -46,6 +46,9 @@ pub(super) struct Wanted {
     /// The newest event that is wanted; 0: of all.
     #[serde(default)]
     from: u64,
+    /// `csv` for all that fit as a file.
+    #[serde(default)]
+    format: String,
 }
 
 fn kind_of(event: &HistoryEvent) -> (String, &'static str) {
@@ -62,7 +65,8 @@ fn kind_of(event: &HistoryEvent) -> (String, &'static str) {
 
 fn line(event: HistoryEvent) -> EventLine {
     let (kind, tone) = kind_of(&event);
-    EventLine { sequence: event.sequence, at: instant(event.date_ms), kind, tone, text: event.text }
+    let (sequence, date_ms, text) = (event.sequence, event.date_ms, event.text);
+    EventLine { sequence, date_ms, at: instant(date_ms), kind, tone, text }
 }
 
 /// Up to `count` events that fit, from one on backwards, and the number before
@@ -112,6 +116,7 @@ pub(super) async fn latest(web: &Web, count: usize) -> Events {
         lines,
         older: if older > 0 { format!("/events?from={older}") } else { String::new() },
         newest: String::new(),
+        file: String::new(),
         empty: NOTHING,
     }
 }
@@ -121,7 +126,7 @@ pub(super) async fn events(
     State(web): State<Web>,
     visitor: Visitor,
     Query(wanted): Query<Wanted>,
-) -> Page {
+) -> Response {
     let node = &web.node;
     let admin = Admin { node: node.clone() };
     let (freshness, ()) = admin.read(|_| ()).await;
@@ -130,6 +135,10 @@ pub(super) async fn events(
         (wanted.kind.is_empty() || line.kind == wanted.kind)
             && (looked_for.is_empty() || line.text.to_lowercase().contains(&looked_for))
     };
+    if wanted.format == "csv" {
+        let (lines, _) = backwards(&web, wanted.from, LOOKED_AT_MAX as usize, fits).await;
+        return saved(csv(&lines), "events");
+    }
     let (lines, older) = backwards(&web, wanted.from, PAGE_EVENTS, fits).await;
     let address = |from: u64| {
         let (q, kind) = (encoded(&wanted.q), encoded(&wanted.kind));
@@ -148,6 +157,7 @@ pub(super) async fn events(
         lines,
         older: if older > 0 { address(older) } else { String::new() },
         newest: if wanted.from > 0 { address(0) } else { String::new() },
+        file: format!("{}&format=csv", address(wanted.from)),
         empty: if is_all { NOTHING } else { NOTHING_FITS },
     };
     let mut kind = Field::input("kind", "Kind", "choice");
@@ -172,6 +182,18 @@ pub(super) async fn events(
             button: "Search",
         }))
         .with(Section::Events(shown))
+        .into_response()
+}
+
+/// Events as a file, with the names and forms that the command line has for them.
+fn csv(lines: &[EventLine]) -> String {
+    let mut text = csv_line(["sequence", "date", "kind", "text"].into_iter());
+    for line in lines {
+        let (sequence, date) = (line.sequence.to_string(), rfc3339(line.date_ms));
+        let kind = line.kind.replace(' ', "-");
+        text += &csv_line([&*sequence, &*date, &*kind, &*line.text].into_iter());
+    }
+    text
 }
 
 /// Where a stream of news begins.

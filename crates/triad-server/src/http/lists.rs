@@ -9,7 +9,7 @@ use triad_proto::v1::{CheckoutInfo, CheckoutState, ListQueueRequest, RevokeCheck
 use super::Web;
 use super::page::{Field, Form, Page, Section, listed};
 use super::signin::Visitor;
-use super::table::{Ask, Cell, Column, Empty, Listing, encoded, number, text};
+use super::table::{self, Ask, Cell, Column, Empty, Listing, encoded, number, text};
 use super::words::{instant, length};
 use crate::admin_service::{Admin, checkout_info};
 use crate::tokens::{Role, authorize};
@@ -26,7 +26,7 @@ pub(super) const CHECKOUTS: &[Column] = &[
     text("features", "Features"),
     number("seats", "Seats"),
     text("since", "Since"),
-    text("held", "Held for"),
+    table::length("held", "held_ms", "Held for"),
     text("state", "State"),
 ];
 
@@ -42,8 +42,8 @@ pub(super) const QUEUE: &[Column] = &[
     text("host", "Host"),
     text("wants", "Wants"),
     number("priority", "Priority"),
-    text("waited", "Has waited"),
-    text("estimate", "May wait"),
+    table::length("waited", "waited_ms", "Has waited"),
+    table::length("estimate", "estimate_ms", "May wait"),
 ];
 
 pub(super) const NOBODY_WAITS: Empty = Empty {
@@ -55,7 +55,7 @@ pub(super) const NOBODY_WAITS: Empty = Empty {
 fn state(info: &CheckoutInfo) -> Cell {
     match info.state() {
         CheckoutState::Live if info.idle_ms > 0 => {
-            Cell::state(format!("idle for {}", length(info.idle_ms)), "off")
+            Cell::state(format!("idle for {}", length(info.idle_ms)), "off").raw("idle")
         }
         CheckoutState::Live => Cell::state("live", "good"),
         CheckoutState::Lingering => Cell::state("lingers", "calm"),
@@ -78,8 +78,8 @@ fn row(info: &CheckoutInfo, now_ms: u64) -> Vec<Cell> {
         holder.host.into(),
         features(info).into(),
         info.items.iter().map(|item| u64::from(item.seats)).sum::<u64>().into(),
-        Cell::by(instant(info.since_ms), info.since_ms),
-        Cell::by(length(held_ms), held_ms),
+        Cell::instant(info.since_ms),
+        Cell::length(held_ms),
         state(info),
     ]
 }
@@ -176,7 +176,7 @@ pub(super) async fn checkout(
     one(&web, visitor, id, None).await
 }
 
-async fn one(web: &Web, visitor: Visitor, id: u64, refused: Option<String>) -> Page {
+async fn one(web: &Web, visitor: Visitor, id: u64, refused: Option<(StatusCode, String)>) -> Page {
     let node = &web.node;
     let now = node.now();
     let admin = Admin { node: node.clone() };
@@ -191,8 +191,8 @@ async fn one(web: &Web, visitor: Visitor, id: u64, refused: Option<String>) -> P
     let mut page = Page::new(format!("Checkout {id}"), "/checkouts", &node.config.name)
         .visitor(Some(visitor))
         .verdict(node.verdict(&freshness));
-    if let Some(refused) = refused {
-        page = page.with(Section::Error(refused)).status(StatusCode::CONFLICT);
+    if let Some((status, refused)) = refused {
+        page = page.with(Section::Error(refused)).status(status);
     }
     let Some(info) = found else {
         let links = vec![
@@ -226,6 +226,9 @@ async fn one(web: &Web, visitor: Visitor, id: u64, refused: Option<String>) -> P
         let text = format!("To take seats back needs the role operator; you have the role {role}.");
         return page.with(Section::Text(text));
     }
+    if node.leading_term().is_none() {
+        return elsewhere(web, page, id);
+    }
     let mut reason = Field::input("reason", "Reason, which the user is told", "text");
     reason.required = true;
     reason.hint = "It stands in the history, with your token.";
@@ -248,6 +251,29 @@ async fn one(web: &Web, visitor: Visitor, id: u64, refused: Option<String>) -> P
         fields: vec![reason, block],
         button: "Take back",
     }))
+}
+
+/// Where a checkout is taken back, on a node that cannot: only the leader changes
+/// anything.
+fn elsewhere(web: &Web, page: Page, id: u64) -> Page {
+    let node = &web.node;
+    let Some(leader) = node.consensus.leadership().leader else {
+        let text = "Nobody leads now, so nothing can be taken back. Try again when there is a \
+                    quorum.";
+        return page.with(Section::Text(text.to_owned()));
+    };
+    let name = node.name_of(leader);
+    match node.leader_pages() {
+        Some(pages) => {
+            let links =
+                vec![(format!("{pages}checkouts/{id}"), format!("Open it at the leader, {name}"))];
+            page.with(Section::Links { title: "Take it back".into(), links })
+        }
+        None => page.with(Section::Text(format!(
+            "This node follows, and only the leader, {name}, takes seats back: open its pages, \
+             or use the command line: triad checkouts revoke {id}"
+        ))),
+    }
 }
 
 /// What the form above sends.
@@ -302,6 +328,11 @@ pub(super) async fn revoke(
         }
         None => return Redirect::to("/sign-in").into_response(),
     };
+    if form.reason.trim().is_empty() {
+        let why = "Give a reason: the user is told, and it stands in the history.".to_owned();
+        let refused = Some((StatusCode::UNPROCESSABLE_ENTITY, why));
+        return one(&web, visitor, id, refused).await.into_response();
+    }
     let request = RevokeCheckoutRequest {
         checkout_id: id,
         reason: form.reason,
@@ -310,7 +341,10 @@ pub(super) async fn revoke(
     let admin = Admin { node: node.clone() };
     match admin.revoked(&by, request).await {
         Ok(_) => Redirect::to("/checkouts?done=revoked").into_response(),
-        Err(refusal) => one(&web, visitor, id, Some(refusal.message)).await.into_response(),
+        Err(refusal) => {
+            let refused = Some((StatusCode::CONFLICT, refusal.message));
+            one(&web, visitor, id, refused).await.into_response()
+        }
     }
 }
 
@@ -329,8 +363,8 @@ pub(super) async fn queue_rows(web: &Web, feature: Option<&str>) -> Vec<Vec<Cell
             let item = |item: &triad_proto::v1::Item| format!("{} of {}", item.seats, item.feature);
             let wants = entry.items.iter().map(item).collect::<Vec<_>>().join(", ");
             let estimate = match entry.estimate_ms {
-                0 => Cell::by("not known", u64::MAX),
-                ms => Cell::by(format!("about {}", length(ms)), ms),
+                0 => Cell::by("not known", u64::MAX).raw(""),
+                ms => Cell::by(format!("about {}", length(ms)), ms).raw(ms.to_string()),
             };
             let wants = match entry.items.first() {
                 Some(first) => {
@@ -344,7 +378,7 @@ pub(super) async fn queue_rows(web: &Web, feature: Option<&str>) -> Vec<Vec<Cell
                 holder.host.into(),
                 wants,
                 u64::from(entry.priority).into(),
-                Cell::by(length(entry.waited_ms), entry.waited_ms),
+                Cell::length(entry.waited_ms),
                 estimate,
             ]
         }));

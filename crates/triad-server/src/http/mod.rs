@@ -28,7 +28,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, map_request};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures::StreamExt as _;
@@ -185,6 +185,7 @@ fn router(web: Web) -> Router {
         .route("/events", get(history::events))
         .route("/events/live", get(history::live))
         .route("/docs", get(documents::contents))
+        .route("/docs/", get(async || Redirect::permanent("/docs")))
         .route("/docs/{*path}", get(documents::document))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

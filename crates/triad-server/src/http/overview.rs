@@ -100,6 +100,8 @@ fn nodes(web: &Web) -> Listing {
     let status = node.status(Default::default(), String::new());
     let rows = status.nodes.iter().map(|other| {
         let (state, tone) = match other.role() {
+            NodeRole::Leader if other.drained => ("leads, drained", "wait"),
+            NodeRole::Follower if other.drained => ("follows, drained", "wait"),
             NodeRole::Leader => ("leads", "good"),
             NodeRole::Follower => ("follows", "good"),
             NodeRole::Learner if other.reachable => ("learns", "calm"),
@@ -203,7 +205,7 @@ fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
         vec![
             Cell::from(name.as_str()).to(format!("/features/{}", encoded(name))),
             match feature.uncounted && feature.licensed == 0 {
-                true => Cell::by("not counted", u64::MAX),
+                true => Cell::by("not counted", u64::MAX).raw("uncounted"),
                 false => feature.licensed.into(),
             },
             feature.held.into(),
@@ -213,11 +215,12 @@ fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
             feature.waiting.into(),
             match feature.ends_ms() {
                 Some(ends_ms) if feature.rights == 0 => {
-                    Cell::by(format!("ended on {}", day(ends_ms)), ends_ms)
+                    let ended = Cell::day(ends_ms);
+                    Cell { text: format!("ended on {}", ended.text), ..ended }
                 }
-                Some(ends_ms) => Cell::by(day(ends_ms), ends_ms),
-                None if feature.rights == 0 => Cell::by("none in force", u64::MAX),
-                None => Cell::by("never", u64::MAX),
+                Some(ends_ms) => Cell::day(ends_ms),
+                None if feature.rights == 0 => Cell::by("none in force", u64::MAX).raw(""),
+                None => Cell::by("never", u64::MAX).raw("permanent"),
             },
         ]
     });

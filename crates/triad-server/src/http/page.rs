@@ -68,12 +68,16 @@ pub(super) struct Events {
     /// Older ones.
     pub(super) older: String,
     pub(super) newest: String,
+    /// All that fit, as a file.
+    pub(super) file: String,
     pub(super) empty: &'static str,
 }
 
 /// One thing that happened.
 pub(super) struct EventLine {
     pub(super) sequence: u64,
+    /// Milliseconds since 1970 UTC.
+    pub(super) date_ms: u64,
     pub(super) at: String,
     pub(super) kind: String,
     pub(super) tone: &'static str,
@@ -164,8 +168,13 @@ pub(super) fn listed(page: Page, listing: Listing, name: &str) -> Response {
     if listing.ask.format != "csv" {
         return page.with(Section::List(listing)).into_response();
     }
+    saved(listing.csv(), name)
+}
+
+/// A file of CSV, to be saved under this name.
+pub(super) fn saved(csv: String, name: &str) -> Response {
     let disposition = format!("attachment; filename=\"{name}.csv\"");
-    let mut response = listing.csv().into_response();
+    let mut response = csv.into_response();
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, kind);

@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use super::words::{self, rfc3339};
+
 /// Rows of one page.
 const PAGE_ROWS: usize = 100;
 /// Characters of what is looked for.
@@ -35,16 +37,27 @@ pub(super) struct Column {
     pub(super) key: &'static str,
     pub(super) title: &'static str,
     pub(super) is_number: bool,
+    /// Its name in a file; a length of time says its unit.
+    file_key: &'static str,
 }
 
 /// A column of text.
 pub(super) const fn text(key: &'static str, title: &'static str) -> Column {
-    Column { key, title, is_number: false }
+    Column { key, title, is_number: false, file_key: key }
 }
 
 /// A column of numbers.
 pub(super) const fn number(key: &'static str, title: &'static str) -> Column {
-    Column { key, title, is_number: true }
+    Column { key, title, is_number: true, file_key: key }
+}
+
+/// A column of lengths of time, which a file has in milliseconds.
+pub(super) const fn length(
+    key: &'static str,
+    file_key: &'static str,
+    title: &'static str,
+) -> Column {
+    Column { key, title, is_number: false, file_key }
 }
 
 /// One cell.
@@ -57,6 +70,8 @@ pub(super) struct Cell {
     pub(super) tone: &'static str,
     /// What it is sorted by, if not its text.
     order: Option<u64>,
+    /// What a file has in its place, for programs.
+    raw: Option<String>,
 }
 
 impl From<String> for Cell {
@@ -81,6 +96,26 @@ impl Cell {
     /// Text that is sorted by a number.
     pub(super) fn by(text: impl Into<String>, order: u64) -> Self {
         Cell { text: text.into(), order: Some(order), ..Cell::default() }
+    }
+
+    /// The same, with something else in files: what the CSV of the command line has.
+    pub(super) fn raw(self, raw: impl Into<String>) -> Self {
+        Cell { raw: Some(raw.into()), ..self }
+    }
+
+    /// An instant, ms since 1970 UTC.
+    pub(super) fn instant(ms: u64) -> Self {
+        Cell::by(words::instant(ms), ms).raw(rfc3339(ms))
+    }
+
+    /// The day of an instant.
+    pub(super) fn day(ms: u64) -> Self {
+        Cell::by(words::day(ms), ms).raw(rfc3339(ms))
+    }
+
+    /// A length of time.
+    pub(super) fn length(ms: u64) -> Self {
+        Cell::by(words::length(ms), ms).raw(ms.to_string())
     }
 
     /// The same, leading to a page.
@@ -247,18 +282,19 @@ impl Listing {
 
     /// All rows as CSV.
     pub(super) fn csv(&self) -> String {
-        let mut text = String::new();
-        let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-            let cells: Vec<String> = cells.map(quoted).collect();
-            text.push_str(&cells.join(","));
-            text.push_str("\r\n");
-        };
-        line(&mut self.columns.iter().map(|column| column.key));
+        let mut text = csv_line(self.columns.iter().map(|column| column.file_key));
         for row in &self.rows {
-            line(&mut row.iter().map(|cell| cell.text.as_str()));
+            text +=
+                &csv_line(row.iter().map(|cell| cell.raw.as_ref().unwrap_or(&cell.text).as_str()));
         }
         text
     }
+}
+
+/// A line of CSV.
+pub(super) fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let fields: Vec<String> = fields.map(quoted).collect();
+    format!("{}\r\n", fields.join(","))
 }
 
 /// One field of CSV. What a spreadsheet would take for a formula is made text:
@@ -325,6 +361,12 @@ mod tests {
     fn a_file_has_all_rows_and_no_formulas() {
         let all = list(250, Ask { format: "csv".into(), ..Ask::default() });
         assert_eq!(all.csv().lines().count(), 251);
+        // Times as programs want them.
+        const TIMES: &[Column] = &[text("since", "Since"), length("held", "held_ms", "Held for")];
+        let row = vec![Cell::instant(1_795_442_709_250), Cell::length(35_000)];
+        let ask = Ask { format: "csv".into(), ..Ask::default() };
+        let times = Listing::new("/", ("", ""), TIMES, vec![row], ask, Empty::default());
+        assert_eq!(times.csv(), "since,held_ms\r\n2026-11-23T14:05:09.25Z,35000\r\n");
         assert_eq!(quoted("=1+1"), "\"'=1+1\"");
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(encoded("a&b c/é"), "a%26b%20c%2F%C3%A9");

@@ -9,6 +9,15 @@ pub(super) fn instant(ms: u64) -> String {
     format!("{} {hour:02}:{minute:02}:{second:02}", day(ms))
 }
 
+/// An instant for programs, as the command line has it: `2026-11-28T16:20:31.25Z`.
+pub(super) fn rfc3339(ms: u64) -> String {
+    let fraction = match ms % 1_000 {
+        0 => String::new(),
+        ms => format!(".{ms:03}").trim_end_matches('0').to_owned(),
+    };
+    format!("{}{fraction}Z", instant(ms).replacen(' ', "T", 1))
+}
+
 /// The day of an instant: `2026-11-28`.
 pub(super) fn day(ms: u64) -> String {
     Day::in_utc(ms).map_or_else(|| "far away".to_owned(), |day| day.to_string())
@@ -50,6 +59,8 @@ mod tests {
     #[test]
     fn times_and_amounts_read_well() {
         assert_eq!(instant(1_798_761_600_000 + 3_723_456), "2027-01-01 01:02:03");
+        assert_eq!(rfc3339(1_798_761_600_000), "2027-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_798_761_600_000 + 3_723_050), "2027-01-01T01:02:03.05Z");
         for (ms, expected) in [
             (999, "999 ms"),
             (59_999, "59 s"),

@@ -71,6 +71,18 @@ fn with_examples(command: Command, path: &str) -> Command {
 fn completed(argument: Arg, path: &str) -> Arg {
     match argument.get_id().as_str() {
         "feature" | "features" => argument.add(ArgValueCandidates::new(completing::features)),
+        "topic" => argument.add(ArgValueCandidates::new(completing::topics)),
+        "name" if path == "config use" || path == "config remove" => {
+            argument.add(ArgValueCandidates::new(completing::contexts))
+        }
+        "context" => argument.add(ArgValueCandidates::new(completing::contexts)),
+        "id" if path == "token revoke" => argument.add(ArgValueCandidates::new(completing::tokens)),
+        "id" if path == "checkouts revoke" => {
+            argument.add(ArgValueCandidates::new(completing::checkouts))
+        }
+        "id" | "what" if path.starts_with("borrow ") => {
+            argument.add(ArgValueCandidates::new(completing::loans))
+        }
         // The name of a node that is yet to be is the user's to choose.
         "node" | "to" if !path.ends_with("add") && path != "init" => {
             argument.add(ArgValueCandidates::new(completing::nodes))

@@ -54,6 +54,7 @@ Examples:
   triad checkouts revoke 17 --yes")]
 pub struct RevokeArguments {
     /// The number of the checkout, as `triad checkouts` shows it
+    #[arg(value_parser = checkout_number)]
     pub id: u64,
     /// Why, for the user and the history
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
@@ -100,6 +101,7 @@ Examples:
   triad borrow lost 17 --yes")]
 pub struct LostArguments {
     /// The number of the checkout, as `triad borrow list` shows it
+    #[arg(value_parser = checkout_number)]
     pub id: u64,
     /// Whether to ask first.
     #[command(flatten)]
@@ -151,6 +153,11 @@ pub enum LoanSource {
     Id(u64),
     /// The token.
     File(PathBuf),
+}
+
+/// What `triad checkouts` shows as ID.
+fn checkout_number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a checkout is named by its number, such as 17; see `triad checkouts`")
 }
 
 fn loan_source(text: &str) -> Result<LoanSource, std::convert::Infallible> {

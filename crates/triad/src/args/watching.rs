@@ -9,11 +9,14 @@ use crate::duration;
 
 /// See [`super::Verb::Check`].
 #[derive(Debug, Args)]
-#[command(before_help = "\
+#[command(
+    before_help = "\
 Examples:
   triad check
   triad check --feature solver --warning 80 --critical 95
-  triad check --features --timeout 3s")]
+  triad check --features --timeout 3s",
+    after_help = "Ends as monitoring plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."
+)]
 pub struct CheckArguments {
     /// Also judge how full this feature is; may be given several times
     #[arg(long = "feature", value_name = "NAME")]
