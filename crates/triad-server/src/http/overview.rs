@@ -215,8 +215,9 @@ fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
             feature.waiting.into(),
             match feature.ends_ms() {
                 Some(ends_ms) if feature.rights == 0 => {
-                    let ended = Cell::day(ends_ms);
-                    Cell { text: format!("ended on {}", ended.text), ..ended }
+                    let mut ended = Cell::day(ends_ms);
+                    ended.text.insert_str(0, "ended on ");
+                    ended
                 }
                 Some(ends_ms) => Cell::day(ends_ms),
                 None if feature.rights == 0 => Cell::by("none in force", u64::MAX).raw(""),
