@@ -60,9 +60,8 @@ pub(crate) struct Settings {
 impl ClientBuilder {
     pub(crate) fn new() -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
-        let user = ["USER", "LOGNAME", "USERNAME"].map(variable);
         let holder = v1::Holder {
-            user: user.into_iter().find(|name| !name.is_empty()).unwrap_or("unknown".into()),
+            user: machine::user_name(),
             host: machine::host_name(),
             display: variable("DISPLAY"),
             project: variable("TRIAD_PROJECT"),

@@ -1,8 +1,31 @@
-//! What this machine is called: its name, and the ids by which licenses know it.
+//! What this machine is called: its name, the ids by which licenses know it, and
+//! who uses it.
 
 /// The name of this host; empty if it has none that is text.
 pub fn host_name() -> String {
     hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The user who runs this program: as the environment says, or, where it says
+/// nothing, as under cron, in services and in containers, as the password database
+/// does; `unknown` if that has no name either. The database may be a directory on
+/// the network, and the answer takes as long as it does.
+pub fn user_name() -> String {
+    let variables = ["USER", "LOGNAME", "USERNAME"].map(|name| std::env::var(name).ok());
+    let told = variables.into_iter().flatten().find(|name| !name.is_empty());
+    told.or_else(account_name).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The name of the account that this program has the rights of.
+#[cfg(unix)]
+fn account_name() -> Option<String> {
+    let account = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+    Some(account.name).filter(|name| !name.is_empty())
+}
+
+#[cfg(not(unix))]
+fn account_name() -> Option<String> {
+    None
 }
 
 /// Every id that this machine can prove, as `TYPE:value`, best first. Empty on
