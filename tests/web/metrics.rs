@@ -123,7 +123,7 @@ async fn a_node_alone_lives_and_is_not_ready() {
 
 #[tokio::test]
 async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
-    let cluster = Cluster::start(Options::default()).await;
+    let mut cluster = Cluster::start(Options::default()).await;
     let client = cluster.client().user("ann").build().unwrap();
     let _held = client.checkout(FEATURE, "2026.1", 2).await.unwrap();
     let leader = cluster.leader().await;
@@ -137,6 +137,20 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
     assert_eq!(value("flexlm_feature_used{", "name=\"solver\""), 2.0);
     assert_eq!(value("flexlm_server_status{", "master=\"true\""), 1.0);
     assert_eq!(value("flexlm_vendor_status{", "version=\"v"), 1.0);
+    assert_eq!(value("flexlm_lmstat_info{", "build=\"0\",version=\"v"), 1.0);
+    let together = "features=\"1\",index=\"0\",licenses=\"100\"";
+    let ends = value("flexlm_feature_aggregate_expiration_seconds{", together);
+    assert_eq!(value("flexlm_feature_expiration_seconds{", "name=\"solver\""), ends);
+    // Nobody is asked for labels that the exporter does not have, nor misses any.
+    let labels = |begin: &str| -> Vec<String> {
+        let name = now.keys().find(|name| name.starts_with(begin)).expect("it was just there");
+        let inside = &name[begin.len()..name.len() - 1];
+        inside.split("\",").map(|pair| pair.split_once('=').unwrap().0.to_owned()).collect()
+    };
+    let of_server = ["app", "fqdn", "master", "port", "version"];
+    assert_eq!(labels("flexlm_server_status{"), of_server);
+    let of_right = ["app", "index", "licenses", "name", "vendor", "version"];
+    assert_eq!(labels("flexlm_feature_expiration_seconds{"), of_right);
     let up = now.keys().filter(|name| name.starts_with("flexlm_server_status{"));
     assert_eq!(up.count(), 3);
     assert!(!now.keys().any(|name| name.contains("ann")), "users are personal: {now:#?}");
@@ -150,13 +164,32 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
     let users: Vec<_> =
         answer.text.lines().filter(|l| l.starts_with("flexlm_feature_used_users{")).collect();
     assert_eq!(users.len(), 1, "{users:?}");
-    assert!(users[0].contains("user=\"ann\"") && users[0].ends_with(" 2"), "{users:?}");
+    assert!(users[0].contains("user=\"ann\",version=\"(v20"), "{users:?}");
+    let since = users[0].split_once("since=\"").and_then(|(_, rest)| rest.split_once('"')).unwrap();
+    let since: u64 = since.0.parse().unwrap();
+    let now_s = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(since.is_multiple_of(60) && now_s.abs_diff(since) < 3_600, "{users:?}");
+    assert!(users[0].ends_with(" 2"), "{users:?}");
     // Who asks with a token is in the history.
     wait::until("the use is noted", LIMIT, async || {
         let asked = cluster.authorized(triad_proto::v1::ListTokensRequest {});
         let tokens = cluster.admin(leader).list_tokens(asked).await.unwrap().into_inner().tokens;
         let used = tokens.iter().any(|token| token.label == "exporter" && token.used_ms > 0);
         used.then_some(()).ok_or_else(|| format!("{tokens:?}"))
+    })
+    .await;
+
+    // A leader that nobody follows is no master.
+    for other in cluster.others(leader) {
+        cluster.nodes[other].kill9().await;
+    }
+    wait::until("nobody is master, and this one is up", LIMIT, async || {
+        let now = told(&cluster, leader, "/metrics/flexlm").await;
+        let servers: Vec<_> = now.iter().filter(|(n, _)| n.starts_with("flexlm_server_")).collect();
+        assert_eq!(servers.len(), 3, "{now:#?}");
+        let no_master = servers.iter().all(|(name, _)| name.contains("master=\"false\""));
+        let up = servers.iter().filter(|(_, up)| **up == 1.0).count();
+        if no_master && up == 1 { Ok(()) } else { Err(format!("{servers:?}")) }
     })
     .await;
 }
