@@ -117,7 +117,7 @@ async fn read_by_consumers(python: &str, text: &str) -> Value {
 #[tokio::test]
 async fn tools_for_lmstat_read_what_we_write() {
     let Some(python) = python().await else { return };
-    let features = vec![(FEATURE.into(), 12), ("viewer".into(), 1)];
+    let features = vec![(FEATURE.into(), 12), ("viewer".into(), 2)];
     let mut cluster = Cluster::start(Options { features, ..Options::default() }).await;
     cluster.settled().await;
     let folder = cluster.folder();
@@ -169,16 +169,64 @@ async fn tools_for_lmstat_read_what_we_write() {
     assert_eq!(read["monitor"]["state"], "OK", "{}", told.stdout);
     assert_eq!(read["splitter"]["used"]["solver"], serde_json::json!([12, 10]));
 
-    // The seat of four is taken back by its handle, as schedulers do.
-    let four = holders.iter().find(|holder| holder[4] == 4).unwrap()[3].clone();
-    let removed = lmutil(&format!("lmremove -h {FEATURE} a 27070 {four}")).await;
+    assert_eq!(read["alarmist"]["state"], "OK", "{}", told.stdout);
+    assert_eq!(read["portal"]["state"], "up", "{}", told.stdout);
+
+    // The seat of four is taken back by its handle, as schedulers do: server, port
+    // and handle as they are told, and no others.
+    let four = told.stdout.lines().find(|line| line.ends_with(", 4 licenses")).unwrap();
+    let (place, four) = four.split(['(', ')']).nth(3).unwrap().split_once(' ').unwrap();
+    let (server, port) = place.split_once('/').unwrap();
+    for wrong in [format!("wronghost {port}"), format!("{server} 1"), "wronghost 1".to_owned()] {
+        let refused = lmutil(&format!("lmremove -h {FEATURE} {wrong} {four}")).await;
+        assert_eq!(refused.code(), 256 - 41, "{refused:?}");
+        assert!(refused.stderr.contains(" is no server of this cluster"), "{refused:?}");
+    }
+    let remove = format!("lmremove -h {FEATURE} {server} {port} {four}");
+    let removed = lmutil(&remove).await;
     assert_eq!(removed.code(), 0, "{removed:?}");
     cluster.until_checkouts(2, START_LIMIT).await;
-    let again = lmutil(&format!("lmremove -h {FEATURE} a 27070 {four}")).await;
+    let again = lmutil(&remove).await;
     assert_eq!(again.code(), 256 - 41, "{again:?}");
-    assert_eq!(lmutil(&format!("lmdiag -n {FEATURE}")).await.code(), 0);
+
+    // Two who are shown alike are not taken for one another.
+    let on_n2 =
+        |user: &str| cluster.client().user(user).host("n2").display("tty1").build().unwrap();
+    let (plain, masked) = (on_n2("_cmd_x"), on_n2("=cmd|x"));
+    let _plain = plain.checkout("viewer", "", 1).await.unwrap();
+    let _masked = masked.checkout("viewer", "", 1).await.unwrap();
+    let refused = lmutil("lmremove viewer _cmd_x n2 tty1").await;
+    assert_eq!(refused.code(), 1, "{refused:?}");
+    assert!(refused.stderr.contains("triad checkouts revoke NUMBER"), "{refused:?}");
+    cluster.until_checkouts(4, START_LIMIT).await;
+    let removed = lmutil("lmremove viewer =cmd|x n2 tty1").await;
+    assert_eq!(removed.code(), 0, "{removed:?}");
+    cluster.until_checkouts(3, START_LIMIT).await;
+
+    let diagnosed = lmutil("lmdiag -n viewer").await;
+    assert_eq!(diagnosed.code(), 0, "{diagnosed:?}");
+    for part in [", vendor: ", ", expiry: ", "\nLicense server: ", "\nfloating license  starts: "] {
+        assert!(diagnosed.stdout.contains(part), "{part}: {diagnosed:?}");
+    }
+    assert!(diagnosed.stdout.ends_with("\nThis license can be checked out\n\n"), "{diagnosed:?}");
+    let _last = masked.checkout("viewer", "", 1).await.unwrap();
+    // That all seats are taken is a diagnosis, too.
+    let diagnosed = lmutil("lmdiag -n viewer").await;
+    assert_eq!(diagnosed.code(), 0, "{diagnosed:?}");
+    let taken = "\nThis license cannot be checked out because:\n";
+    assert!(
+        diagnosed.stdout.contains(taken) && diagnosed.stdout.contains(" (-4)\n"),
+        "{diagnosed:?}"
+    );
     let diagnosed = lmutil("lmdiag -n nothing").await;
     assert_eq!(diagnosed.code(), 251, "{diagnosed:?}");
+    assert!(diagnosed.stdout.contains("No such feature exists. (-5)"), "{diagnosed:?}");
+    let unsold = lmutil("lmstat -f nosuch").await;
+    assert_eq!(unsold.code(), 251, "{unsold:?}");
+    assert!(
+        unsold.stdout.contains("\nUsers of nosuch:  Cannot get users of nosuch: "),
+        "{unsold:?}"
+    );
     assert_eq!(lmutil("lmdown").await.code(), 1);
     assert_eq!(lmutil("lmreread").await.code(), 0);
     assert!(lmutil("lmstat -v").await.stdout.starts_with("lmstat v"));
@@ -193,6 +241,8 @@ async fn tools_for_lmstat_read_what_we_write() {
     assert_eq!(told.code(), 0, "{told:?}");
     let read = read_by_consumers(python, &told.stdout).await;
     assert_eq!(read["monitor"]["state"], "WARNING", "{}", told.stdout);
+    assert_eq!(read["alarmist"]["state"], "WARNING", "{}", told.stdout);
+    assert_eq!(read["portal"]["state"], "up", "{}", told.stdout);
     let name = &cluster.nodes[others[0]].name;
     assert_eq!(read["exporter"]["servers"][name]["up"], false, "{}", told.stdout);
     cluster.nodes[others[1]].kill9().await;
@@ -200,10 +250,25 @@ async fn tools_for_lmstat_read_what_we_write() {
     assert_eq!(told.code(), 159, "{told:?}");
     let read = read_by_consumers(python, &told.stdout).await;
     assert_eq!(read["monitor"]["state"], "CRITICAL", "{}", told.stdout);
+    assert_eq!(read["alarmist"]["state"], "CRITICAL", "{}", told.stdout);
+    assert_eq!(read["portal"]["daemons_down"].as_array().unwrap().len(), 1, "{}", told.stdout);
+    let up = read["exporter"]["servers"].as_object().unwrap().values();
+    assert_eq!(up.filter(|server| server["up"] == true).count(), 1, "{}", told.stdout);
+    // One node alone would grant it, and may not.
+    let diagnosed = lmutil(&format!("lmdiag -n {FEATURE}")).await;
+    assert_eq!(diagnosed.code(), 0, "{diagnosed:?}");
+    assert!(!diagnosed.stdout.contains("can be checked out"), "{diagnosed:?}");
+    assert!(
+        diagnosed.stdout.contains("The desired vendor daemon is down. 1 of 3 "),
+        "{diagnosed:?}"
+    );
     cluster.nodes[leader].kill9().await;
     let told = lmutil("lmstat -a -t 3").await;
     assert_eq!(told.code(), 241, "{told:?}");
-    assert!(told.stdout.starts_with("Error getting status: "), "{told:?}");
+    let error = "Error getting status: Cannot connect to license server system. (-15)\n";
+    assert_eq!(told.stdout, error, "{told:?}");
+    assert!(!told.stderr.contains("error[") && !told.stderr.contains("Cannot"), "{told:?}");
+    assert!(told.stderr.contains("  no server answers: "), "{told:?}");
 }
 
 /// Monitors, the doctor and the drill on one cluster: well, moved, and half dead.

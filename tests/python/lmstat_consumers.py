@@ -1,7 +1,8 @@
 """Reads the text of lmstat on stdin as its known kinds of readers do, and says
 on stdout, as JSON, what each understood. Written from what such readers expect:
 an exporter that wants whole lines, a scheduler that wants exact ones, a monitor
-that looks for single words, and a script that splits at blanks."""
+that looks for single words, one that counts bad news, a portal that wants one
+sentence, and a script that splits at blanks."""
 
 import json
 import re
@@ -21,7 +22,7 @@ def exporter(text):
             server = servers[m[1].lower().split(".")[0]]
             server.update(up=m[2] == "UP", master=bool(m[3]))
         elif m := re.match(r"^\s+(\w+): (UP|DOWN) (v[\d.]+)$", line):
-            vendors[m[1]] = m[2]
+            vendors[m[1]] = m[2] == "UP"
         elif m := re.match(
             r"^Users of (.*):\s+\(Total of (\d+) \w+ issued;\s+Total of (\d+) \w+ in use\)$", line
         ):
@@ -68,11 +69,29 @@ def monitor(text):
     up = re.findall(r"^\s*([\w.-]+): license server UP", text, re.M)
     master = re.search(r"([^\s]+): license server UP \(MASTER\)", text)
     daemons = re.findall(r"^\s+(\S+): UP v", text, re.M)
-    if not up or not daemons or "Cannot connect to license server" in text:
+    if not up or not daemons or "Error getting status" in text:
         state = "CRITICAL"
     else:
         state = "OK" if len(up) >= 3 else "WARNING"
     return {"state": state, "up": sorted(up), "master": master[1] if master else None}
+
+
+def alarmist(text):
+    """Counts the lines above the features that have a word of bad news in them: one
+    is a server that is missed, more are an outage. What else is there it does not
+    look at."""
+    bad_news = re.compile(r"[Cc]annot|[Uu]nable|refused|down|[Ww]in[Ss]ock")
+    above = text.partition("Feature usage info:")[0]
+    count = sum(bool(bad_news.search(line)) for line in above.splitlines())
+    return {"state": ("OK", "WARNING")[count] if count < 2 else "CRITICAL", "lines": count}
+
+
+def portal(text):
+    """Is content with any server that is up, unless a vendor daemon is said to be down
+    in these very words."""
+    is_up = re.search(r"license server UP (?:\(MASTER\) )?v\d[\d.]*$", text, re.I | re.M)
+    down = re.findall(r"^\s*(\S+): .*vendor daemon is down", text, re.I | re.M)
+    return {"state": "up" if is_up and not down else "down", "daemons_down": down}
 
 
 def splitter(text):
@@ -87,5 +106,5 @@ def splitter(text):
 
 if __name__ == "__main__":
     told = sys.stdin.read()
-    readers = (exporter, scheduler, monitor, splitter)
+    readers = (exporter, scheduler, monitor, alarmist, portal, splitter)
     print(json.dumps({reader.__name__: reader(told) for reader in readers}))

@@ -226,10 +226,25 @@ impl Failure {
         self.render_for(&myself::user(), &myself::host())
     }
 
+    /// The same without its first line, for whoever has told what already.
+    pub fn render_rest(&self) -> String {
+        self.rest_for(&myself::user(), &myself::host())
+    }
+
+    /// Its reason, if that has a code to read on.
+    fn known_reason(&self) -> Option<Reason> {
+        self.reason().filter(|reason| *reason != Reason::Unspecified)
+    }
+
     fn render_for(&self, user: &str, host: &str) -> String {
-        let reason = self.reason().filter(|reason| *reason != Reason::Unspecified);
+        let reason = self.known_reason();
         let code = reason.map(|reason| format!("[{}]", reason.trd_code())).unwrap_or_default();
-        let mut text = format!("{RED}error{code}{PLAIN}: {}\n", printable_lines(&self.to_string()));
+        let what = printable_lines(&self.to_string());
+        format!("{RED}error{code}{PLAIN}: {what}\n{}", self.rest_for(user, host))
+    }
+
+    fn rest_for(&self, user: &str, host: &str) -> String {
+        let mut text = String::new();
         if let Failure::Refused(refusal) = self {
             text.push_str(&circumstances(refusal));
         }
@@ -241,7 +256,7 @@ impl Failure {
         {
             let _ = writeln!(text, "  why:  {}", explaining(refusal, user, host));
         }
-        if let Some(reason) = reason {
+        if let Some(reason) = self.known_reason() {
             let _ = writeln!(text, "  more: triad explain {}", reason.trd_code());
         }
         text

@@ -10,7 +10,6 @@ mod typed;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -20,8 +19,25 @@ use crate::settings::Settings;
 use typed::Typed;
 
 /// The tools, by the names that scripts call.
-const TOOLS: [&str; 7] =
-    ["lmstat", "lmhostid", "lmver", "lmdiag", "lmreread", "lmremove", "lmdown"];
+const TOOLS: [&str; 14] = [
+    "lmstat",
+    "lmhostid",
+    "lmver",
+    "lmdiag",
+    "lmreread",
+    "lmremove",
+    "lmdown",
+    "lmborrow",
+    "lmpath",
+    "lmcksum",
+    "lminstall",
+    "lmswitch",
+    "lmswitchr",
+    "lmnewlog",
+];
+
+/// What a file of servers is known by that cannot be read.
+const NO_FILE: i32 = -1;
 
 /// What the tools say to whoever asks wrongly.
 const USAGE: &str = "\
@@ -35,6 +51,29 @@ usage: lmutil lmstat   [-a] [-i [FEATURE]] [-f [FEATURE]] [-s] [-A] [-v] [-t SEC
 SERVERS are 27070@lic-a,27070@lic-b,27070@lic-c, or a file with SERVER lines; without -c those of
 TRIAD_SERVERS or of the context. TRIAD_CA and TRIAD_TOKEN_FILE as for every command of triad.
 ";
+
+/// What a tool's users do instead, where the tool has nothing to do here.
+fn instead(tool: &str) -> Option<&'static str> {
+    Some(match tool {
+        "lmdown" => {
+            "Triad's nodes are not stopped from afar: on the machine itself `systemctl stop triad`, \
+             one node at a time; it hands its work over first"
+        }
+        "lmborrow" => {
+            "seats are borrowed with `triad borrow take`; `triad borrow return` and `triad borrow \
+             list` are the rest"
+        }
+        "lmpath" => {
+            "servers are kept with `triad config set NAME --servers ...`; see `triad config view`"
+        }
+        "lmcksum" => "licenses are signed, and `triad license verify FILE` checks one",
+        "lminstall" => "`triad license convert FILE` reads a license of another form",
+        "lmswitch" | "lmswitchr" | "lmnewlog" => {
+            "there is no report log to rotate: every node keeps the history, see `triad events`"
+        }
+        _ => return None,
+    })
+}
 
 /// The words of the command line, where this program was called by the name of
 /// one of the tools; `None` where it was called by its own.
@@ -57,6 +96,10 @@ pub async fn run(settings: &Settings, words: &[String]) -> Result<Exit, Failure>
         settings.output.notice(USAGE);
         return Ok(Exit::Error);
     };
+    if let Some(instead) = instead(tool) {
+        settings.output.notice(&format!("{tool}: {instead}\n"));
+        return Ok(Exit::Error);
+    }
     let typed = match typed::read(tool, words) {
         Ok(typed) => typed,
         Err(wrong) => {
@@ -64,46 +107,63 @@ pub async fn run(settings: &Settings, words: &[String]) -> Result<Exit, Failure>
             return Ok(Exit::Error);
         }
     };
-    let settings = &asking(settings, &typed)?;
-    let ended = match tool.as_str() {
-        _ if typed.has("help") || (typed.has("h") && tool != "lmremove") => {
-            settings.output.text(USAGE)?;
-            return Ok(Exit::Ok);
-        }
-        "lmstat" => lmstat::run(settings, &typed).await,
-        "lmdiag" => errands::diagnose(settings, &typed).await,
-        "lmremove" => errands::remove(settings, &typed).await,
+    if typed.has("help") || (typed.has("h") && tool != "lmremove") {
+        settings.output.text(USAGE)?;
+        return Ok(Exit::Ok);
+    }
+    match use_tool(settings, tool, &typed).await {
+        Ok(exit) => Ok(exit),
+        Err(failure) => failed(settings, tool, &typed, &failure),
+    }
+}
+
+async fn use_tool(settings: &Settings, tool: &str, typed: &Typed) -> Result<Exit, Failure> {
+    let settings = &asking(settings, typed)?;
+    match tool {
+        "lmstat" => lmstat::run(settings, typed).await,
+        "lmdiag" => errands::diagnose(settings, typed).await,
+        "lmremove" => errands::remove(settings, typed).await,
         "lmreread" => errands::reread(settings).await,
-        "lmhostid" => errands::hostid(settings, &typed),
+        "lmhostid" => errands::hostid(settings, typed),
         "lmver" => errands::version(settings),
-        "lmdown" => {
-            settings.output.notice(
-                "lmdown: Triad's nodes are not stopped from afar\n  hint: on the machine itself \
-                 `systemctl stop triad`, one node at a time; it hands its work over first\n",
-            );
-            return Ok(Exit::Error);
-        }
         other => {
             settings.output.notice(&format!("lmutil: no tool is called {other:?}\n{USAGE}"));
-            return Ok(Exit::Error);
-        }
-    };
-    match ended {
-        Ok(exit) => Ok(exit),
-        Err(failure) => {
-            let number = error_number(&failure);
-            if let Some(number) = number.filter(|_| tool == "lmstat") {
-                // Tools look for this line on stdout.
-                let line = format!(
-                    "Error getting status: {} ({number})\n",
-                    plain::line(&failure.to_string())
-                );
-                settings.output.text(&line)?;
-            }
-            settings.output.notice(&failure.render());
-            Ok(number.map_or(Exit::Error, Exit::lmutil))
+            Ok(Exit::Error)
         }
     }
+}
+
+/// Tells a failure once: that of lmstat on stdout, where its readers look, and
+/// the remedy on stderr; any other on stderr.
+fn failed(
+    settings: &Settings,
+    tool: &str,
+    typed: &Typed,
+    failure: &Failure,
+) -> Result<Exit, Failure> {
+    let named = typed.value("c").map(Path::new);
+    let number = match failure {
+        // Other files, such as that of the token, the callers know nothing of.
+        Failure::Read { path, .. } if named == Some(path) => Some(NO_FILE),
+        failure => error_number(failure),
+    };
+    match number.filter(|_| tool == "lmstat") {
+        None => settings.output.notice(&failure.render()),
+        Some(number) => {
+            let what = plain::line(&failure.to_string());
+            // Readers know these two by their words.
+            let (told, circumstances) = match number {
+                lmstat::CANNOT_CONNECT => {
+                    ("Cannot connect to license server system.", format!("  {what}\n"))
+                }
+                NO_FILE => ("Cannot find license file.", format!("  {what}\n")),
+                _ => (what.as_str(), String::new()),
+            };
+            settings.output.text(&format!("Error getting status: {told} ({number})\n"))?;
+            settings.output.notice(&(circumstances + &failure.render_rest()));
+        }
+    }
+    Ok(number.map_or(Exit::Error, Exit::lmutil))
 }
 
 /// The servers and the patience that the tool was given.
@@ -112,8 +172,8 @@ fn asking(settings: &Settings, typed: &Typed) -> Result<Settings, Failure> {
     if let Some(servers) = typed.value("c") {
         settings = settings.with_servers(&typed::servers(servers)?);
     }
-    if let Some(seconds) = typed.value("t").and_then(|text| text.parse().ok()) {
-        settings = settings.with_timeout(Duration::from_secs(seconds));
+    if let Some(patience) = typed.value("t").and_then(|text| typed::patience(text).ok()) {
+        settings = settings.with_timeout(patience);
     }
     Ok(settings)
 }

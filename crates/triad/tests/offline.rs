@@ -589,3 +589,46 @@ fn only_what_asks_is_watched_and_a_reader_may_leave() {
     drop(lines);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// Under cron, in services and in containers the environment names nobody.
+#[cfg(unix)]
+#[test]
+fn who_has_no_name_in_the_environment_has_one_in_the_password_database() {
+    let home = tempfile::tempdir().unwrap();
+    let known = std::process::Command::new("id").arg("-un").output().unwrap();
+    let known = String::from_utf8(known.stdout).unwrap();
+    let mut command = triad(home.path());
+    for name in ["USER", "LOGNAME", "USERNAME"] {
+        command.env_remove(name);
+    }
+    let told = command.args(["lmutil", "lmhostid", "-n", "-user"]).output().unwrap();
+    assert_eq!(String::from_utf8(told.stdout).unwrap(), format!("USER={known}"));
+    // What the environment says goes first.
+    let mut command = triad(home.path());
+    let told = command.env("USER", "ann").args(["lmutil", "lmhostid", "-n", "-user"]).output();
+    assert_eq!(String::from_utf8(told.unwrap().stdout).unwrap(), "USER=ann\n");
+}
+
+#[test]
+fn tools_of_another_age_say_what_is_wrong_and_once() {
+    let home = tempfile::tempdir().unwrap();
+    let (stdout, stderr) = run(home.path(), "lmutil lmstat -a -c missing.lic", 255);
+    assert_eq!(stdout, "Error getting status: Cannot find license file. (-1)\n");
+    assert!(stderr.starts_with("  missing.lic: cannot read: "), "{stderr}");
+    let (stdout, stderr) = run(home.path(), "lmutil lmdiag -c ./missing solver", 255);
+    assert!(stdout.is_empty() && stderr.contains("./missing: cannot read: "), "{stderr}");
+    let (stdout, stderr) = run(home.path(), "lmutil lmstat -t abc", 1);
+    assert!(stdout.is_empty(), "{stdout}");
+    assert!(stderr.starts_with("lmstat: -t needs a number of seconds, and \"abc\" is none\n"));
+    for (line, verb) in [
+        ("lmborrow -status", "triad borrow take"),
+        ("lmpath -status", "triad config"),
+        ("lmcksum license.dat", "triad license verify"),
+        ("lmnewlog log", "triad events"),
+        ("lmdown -q", "systemctl stop triad"),
+    ] {
+        let (stdout, stderr) = run(home.path(), &format!("lmutil {line}"), 1);
+        assert!(stdout.is_empty() && stderr.lines().count() == 1, "{line}: {stderr}");
+        assert!(stderr.contains(verb), "{line}: {stderr}");
+    }
+}

@@ -22,8 +22,12 @@ use crate::verdict::{Answer, Level, best_view, statuses, verdict};
 use super::plain;
 use super::typed::Typed;
 
+/// What a server that does not answer is known by.
+pub const CANNOT_CONNECT: i32 = -15;
 /// What a daemon that is down is known by.
-const VENDOR_DOWN: i32 = -97;
+pub const VENDOR_DOWN: i32 = -97;
+/// What a feature is known by that no license names.
+pub const NO_SUCH_FEATURE: i32 = -5;
 
 /// Prints what was asked for.
 pub async fn run(settings: &Settings, typed: &Typed) -> Result<Exit, Failure> {
@@ -37,13 +41,8 @@ pub async fn run(settings: &Settings, typed: &Typed) -> Result<Exit, Failure> {
     }
     let wanted = Wanted::new(typed);
     let mut cluster = Cluster::new(settings)?;
-    let answers = cluster.statuses().await;
+    let answers = answers_of(&mut cluster).await?;
     let level = verdict(&answers).level;
-    if level == Level::Unreachable {
-        let met = |answer: Answer| (answer.address, answer.outcome.err().unwrap_or_default());
-        return Err(Failure::Unreachable(answers.into_iter().map(met).collect()));
-    }
-    cluster.begin_anew();
     let may_see_people = settings.authorization()?.is_some();
     let feature = wanted.only.clone().unwrap_or_default();
     let sees = wanted.usage && may_see_people;
@@ -77,7 +76,23 @@ pub async fn run(settings: &Settings, typed: &Typed) -> Result<Exit, Failure> {
         queue: &queue,
     };
     settings.output.text(&picture.told(&wanted))?;
-    Ok(if picture.serves { Exit::Ok } else { Exit::lmutil(VENDOR_DOWN) })
+    Ok(match (picture.serves, picture.lacks(&wanted)) {
+        (false, _) => Exit::lmutil(VENDOR_DOWN),
+        (true, Some(_)) => Exit::lmutil(NO_SUCH_FEATURE),
+        (true, None) => Exit::Ok,
+    })
+}
+
+/// What the nodes say of themselves, and a failure if none says anything. What is
+/// asked next has the whole time.
+pub async fn answers_of(cluster: &mut Cluster) -> Result<Vec<Answer>, Failure> {
+    let answers = cluster.statuses().await;
+    if verdict(&answers).level == Level::Unreachable {
+        let met = |answer: Answer| (answer.address, answer.outcome.err().unwrap_or_default());
+        return Err(Failure::Unreachable(answers.into_iter().map(met).collect()));
+    }
+    cluster.begin_anew();
+    Ok(answers)
 }
 
 /// What was asked for.
@@ -107,8 +122,9 @@ impl Wanted {
 
 /// A server as the tools show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    host: String,
+pub struct Server {
+    /// Its machine's name.
+    pub host: String,
     port: String,
     version: Option<String>,
     is_master: bool,
@@ -123,11 +139,7 @@ impl Server {
 
 /// The nodes by the names of their machines; by their own where a machine has no
 /// name, or more than one of them.
-fn servers(view: &StatusResponse, heard: &[&StatusResponse]) -> Vec<Server> {
-    let split = |node: &NodeStatus| -> (String, String) {
-        let (host, port) = node.client_address.rsplit_once(':').unwrap_or((&node.name, "27070"));
-        (host.trim_matches(['[', ']']).to_ascii_lowercase(), port.to_owned())
-    };
+pub fn servers(view: &StatusResponse, heard: &[&StatusResponse]) -> Vec<Server> {
     let label = |host: &str| host.split('.').next().unwrap_or_default().to_owned();
     let mut labels: BTreeMap<String, usize> = BTreeMap::new();
     for node in &view.nodes {
@@ -147,6 +159,29 @@ fn servers(view: &StatusResponse, heard: &[&StatusResponse]) -> Vec<Server> {
         }
     };
     view.nodes.iter().map(server).collect()
+}
+
+/// A node's host and its port for clients.
+fn split(node: &NodeStatus) -> (String, String) {
+    let (host, port) = node.client_address.rsplit_once(':').unwrap_or((&node.name, "27070"));
+    (host.trim_matches(['[', ']']).to_ascii_lowercase(), port.to_owned())
+}
+
+/// The server that the others are asked about: the master, or one that answers.
+pub fn first_of(servers: &[Server]) -> Option<&Server> {
+    let master = servers.iter().find(|server| server.is_master);
+    master.or_else(|| servers.iter().find(|server| server.version.is_some()))
+}
+
+/// Whether a host and a port are those of a node, by any of its names.
+pub fn is_server(view: &StatusResponse, host: &str, port: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    view.nodes.iter().zip(servers(view, &[])).any(|(node, shown)| {
+        let (own, own_port) = split(node);
+        let names = [own.as_str(), &shown.host, shown.label(), &node.name.to_ascii_lowercase()]
+            .contains(&host.as_str());
+        names && port == own_port
+    })
 }
 
 /// Everything that is shown.
@@ -174,21 +209,33 @@ impl Picture<'_> {
             for (feature, pools) in self.features() {
                 self.usage(&mut text, feature, &pools, wanted.active);
             }
+            if let Some(feature) = self.lacks(wanted) {
+                let feature = plain::line(feature);
+                let _ = writeln!(
+                    text,
+                    "\nUsers of {feature}:  Cannot get users of {feature}: No such feature \
+                     exists. ({NO_SUCH_FEATURE})"
+                );
+            }
         }
         if wanted.lines {
             self.lines(&mut text);
+            if self.lacks(wanted).is_some() && !wanted.usage {
+                let _ = writeln!(text, "\nNo such feature exists. ({NO_SUCH_FEATURE})");
+            }
         }
         text
     }
 
-    fn master(&self) -> Option<&Server> {
-        let master = self.servers.iter().find(|server| server.is_master);
-        master.or_else(|| self.servers.iter().find(|server| server.version.is_some()))
+    /// The feature that was asked for and does not exist.
+    fn lacks<'w>(&self, wanted: &'w Wanted) -> Option<&'w str> {
+        let asked = wanted.usage || wanted.lines;
+        wanted.only.as_deref().filter(|_| asked && self.features().is_empty())
     }
 
     /// `server/port`, where the seats are kept.
     fn place(&self) -> String {
-        self.master().map_or_else(
+        first_of(&self.servers).map_or_else(
             || "unknown/27070".to_owned(),
             |server| format!("{}/{}", server.label(), server.port),
         )
@@ -200,7 +247,11 @@ impl Picture<'_> {
         let _ = write!(text, "\nLicense server status: {named}\n\n");
         for server in &self.servers {
             let _ = match (&server.version, server.is_master) {
-                (None, _) => writeln!(text, "{}: license server DOWN", server.label()),
+                (None, _) => writeln!(
+                    text,
+                    "{}: Cannot connect to license server system. ({CANNOT_CONNECT})",
+                    server.label()
+                ),
                 (Some(version), true) => {
                     writeln!(text, "{}: license server UP (MASTER) v{version}", server.label())
                 }
@@ -209,14 +260,17 @@ impl Picture<'_> {
                 }
             };
         }
-        let Some(master) = self.master() else { return };
+        let Some(master) = first_of(&self.servers) else { return };
         let _ = write!(text, "\nVendor daemon status (on {}):\n\n", master.label());
         let vendors: BTreeSet<String> =
             self.pools.iter().map(|pool| plain::vendor(&pool.publisher)).collect();
-        let state = if self.serves { "UP" } else { "DOWN" };
         let version = master.version.as_deref().unwrap_or("0");
+        let state = match self.serves {
+            true => format!("UP v{version}"),
+            false => format!("The desired vendor daemon is down. ({VENDOR_DOWN})"),
+        };
         for vendor in vendors {
-            let _ = writeln!(text, "    {vendor}: {state} v{version}");
+            let _ = writeln!(text, "    {vendor}: {state}");
         }
     }
 
@@ -397,15 +451,18 @@ fn subject(text: &str) -> String {
 }
 
 /// `31-dec-2026`, or `permanent`.
-fn expiry(pool: &Pool) -> String {
+pub fn expiry(pool: &Pool) -> String {
     match pool.expires_ms {
         0 => "permanent".to_owned(),
         // The right ends with the day before this instant.
-        ms => {
-            let last = timestamp(ms.saturating_sub(1)).to_zoned(TimeZone::UTC);
-            last.strftime("%d-%b-%Y").to_string().to_ascii_lowercase()
-        }
+        ms => day(ms.saturating_sub(1)),
     }
+}
+
+/// The day of an instant, as licenses write it: `31-dec-2026`.
+pub fn day(ms: u64) -> String {
+    let day = timestamp(ms).to_zoned(TimeZone::UTC);
+    day.strftime("%d-%b-%Y").to_string().to_ascii_lowercase()
 }
 
 fn timestamp(ms: u64) -> Timestamp {

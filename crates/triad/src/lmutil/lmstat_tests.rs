@@ -118,7 +118,7 @@ License server status: 27070@lic-a.example.com,27070@lic-b.example.com,27070@lic
 
 lic-a: license server UP v0.1.0
 lic-b: license server UP (MASTER) v0.1.0
-lic-c: license server DOWN
+lic-c: Cannot connect to license server system. (-15)
 
 Vendor daemon status (on lic-b):
 
@@ -173,7 +173,40 @@ fn without_a_leader_no_daemon_is_up_and_nobody_is_master() {
         scene.servers[1].is_master = false;
     });
     assert!(!text.contains("MASTER"), "{text}");
-    assert!(text.contains("\n    Acme_CFD: DOWN v0.1.0\n"), "{text}");
+    let down = "\n    Acme_CFD: The desired vendor daemon is down. (-97)\n";
+    assert!(text.contains(down), "{text}");
+}
+
+#[test]
+fn a_feature_that_nobody_sells_is_named_as_missing() {
+    let mut scene = Scene::new();
+    scene.pools.clear();
+    let used = scene.told("-f nosuch");
+    let line = "\nUsers of nosuch:  Cannot get users of nosuch: No such feature exists. (-5)\n";
+    assert!(used.ends_with(line), "{used}");
+    let lines = scene.told("-i nosuch");
+    assert!(lines.ends_with("\nNo such feature exists. (-5)\n"), "{lines}");
+    // Nothing was asked for by name, so nothing is missing.
+    assert!(!scene.told("-a").contains("No such feature"));
+}
+
+#[test]
+fn servers_are_meant_by_host_and_port() {
+    let node = |node_id, name: &str, address: &str| NodeStatus {
+        node_id,
+        name: name.into(),
+        client_address: address.into(),
+        ..NodeStatus::default()
+    };
+    let nodes = vec![node(1, "a", "127.0.0.1:1"), node(2, "b", "LIC.example.com:2")];
+    let view = StatusResponse { nodes, ..StatusResponse::default() };
+    for (host, port) in [("a", "1"), ("127.0.0.1", "1"), ("lic", "2"), ("Lic.Example.com", "2")] {
+        assert!(is_server(&view, host, port), "{host} {port}");
+    }
+    for (host, port) in [("a", "2"), ("wronghost", "1"), ("lic", "x"), ("", "1"), ("example", "2")]
+    {
+        assert!(!is_server(&view, host, port), "{host} {port}");
+    }
 }
 
 /// Every line with a name in it is still read as one holder, whatever the names.

@@ -2,7 +2,9 @@
 //! has one.
 
 use std::path::Path;
+use std::time::Duration;
 
+use crate::duration;
 use crate::failure::Failure;
 use crate::settings::read_text;
 
@@ -58,15 +60,26 @@ pub fn read(tool: &str, words: &[String]) -> Result<Typed, String> {
         } else {
             return Err(format!("{tool}: what does -{name} mean?"));
         };
+        if let Some(text) = value.as_deref().filter(|_| name == "t") {
+            patience(text).map_err(|wrong| format!("{tool}: -t {wrong}"))?;
+        }
         typed.options.push((name.to_owned(), value));
     }
     Ok(typed)
 }
 
+/// The patience that `-t` asks for, in whole seconds.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("needs a number of seconds, and {text:?} is none"));
+    }
+    duration::parse(&format!("{text}s"))
+}
+
 /// The servers that `-c` names: as they are, or from the SERVER lines of a file.
 pub fn servers(named: &str) -> Result<String, Failure> {
     let path = Path::new(named);
-    if named.contains('@') || !path.is_file() {
+    if named.contains('@') || !(path.is_file() || looks_like_a_file(named)) {
         return Ok(named.to_owned());
     }
     let text = read_text(path)?;
@@ -78,6 +91,12 @@ pub fn servers(named: &str) -> Result<String, Failure> {
             remedy: "name the servers: -c 27070@lic-a,27070@lic-b,27070@lic-c".to_owned(),
         }),
     }
+}
+
+/// Whether a file was meant, there or not: no host has such a name.
+fn looks_like_a_file(named: &str) -> bool {
+    let named = named.to_ascii_lowercase();
+    named.contains(['/', '\\']) || [".lic", ".dat", ".txt"].iter().any(|end| named.ends_with(end))
 }
 
 /// `SERVER host hostid port`; the host id may be missing, and the port.
@@ -115,6 +134,9 @@ mod tests {
         assert!(remove.has("h"));
         assert_eq!(remove.words, ["solver", "lic-a", "27070", "17"]);
         assert_eq!(typed("lmstat", "-c"), Err("lmstat: -c needs a value".into()));
+        for wrong in ["-t abc", "-t -5", "-t 0", "-t 5s", "-t 99999999999999999999"] {
+            assert!(typed("lmstat", wrong).is_err(), "{wrong}");
+        }
         assert_eq!(typed("lmstat", "-z"), Err("lmstat: what does -z mean?".into()));
     }
 
@@ -128,6 +150,11 @@ mod tests {
         let found = servers(file.to_str().unwrap()).unwrap();
         assert_eq!(found, "27070@lic-a,@lic-b,7@lic-c");
         assert_eq!(servers("27070@lic-a").unwrap(), "27070@lic-a");
+        // A file that is not there is missed, not taken for a host.
+        for missing in ["missing.lic", "./license", "LICENSE.DAT"] {
+            assert!(matches!(servers(missing), Err(Failure::Read { .. })), "{missing}");
+        }
+        assert_eq!(servers("lic-a").unwrap(), "lic-a");
         std::fs::write(&file, "nothing\n").unwrap();
         assert!(servers(file.to_str().unwrap()).is_err());
     }
