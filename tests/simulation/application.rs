@@ -143,6 +143,8 @@ impl Life {
             self.give_back().await;
             if left.is_zero() {
                 self.desk.waits_in_vain(self.index);
+                // Who waits no more is not to be served later.
+                self.tickets.clear();
                 break;
             }
             let step = left.min(LOOK);

@@ -40,6 +40,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 const QUORUM_LEASE: Duration = Duration::from_millis(2_500);
 /// A loan that is over is noticed within this.
 const LOAN_ENDS_WITHIN: Duration = Duration::from_millis(2_500);
+/// Whoever waits has his seat so soon after it came back.
+const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Oracle(Mutex<Seen>);
@@ -71,6 +73,8 @@ struct Seen {
     streams: BTreeMap<[u8; 16], Beats>,
     /// More clocks than one were wrong: the date may be anything.
     date_is_lost: bool,
+    /// When anything was last out on loan.
+    lent_at: Duration,
     figures: Figures,
     trace: Trace,
     violations: Vec<String>,
@@ -125,6 +129,7 @@ impl Oracle {
             newest_term: (0, Duration::ZERO),
             streams: BTreeMap::new(),
             date_is_lost: false,
+            lent_at: Duration::ZERO,
             figures,
             trace: Trace::default(),
             violations: Vec::new(),
@@ -234,8 +239,11 @@ impl Oracle {
             }
         }
         seen.look_for_forgotten(desk);
-        // What is lent comes back at its end, and not before.
+        // What is lent comes back at its end, and not before; and then it has to get to who waits.
         if seen.model.held().values().any(|held| held.lent_until_ms.is_some()) {
+            seen.lent_at = seen.now;
+        }
+        if seen.now < seen.lent_at + SERVED_WITHIN {
             desk.forget_who_waits();
         }
         if let Some(index) = desk.who_waits_in_vain() {

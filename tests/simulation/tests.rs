@@ -22,7 +22,7 @@ const BUGS: [(&str, u64, u64); 13] = [
     ("late-heartbeat-revives", 1, 10),
     ("lease-read", 3, 40),
     ("loans-end-with-session", 1, 10),
-    ("lost-wakeup", 1, 20),
+    ("lost-wakeup", 2, 20),
     ("no-grace-on-promotion", 1, 10),
     ("overtake-queue", 1, 5),
     ("skip-fsync", 2, 10),

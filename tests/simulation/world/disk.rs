@@ -52,6 +52,8 @@ struct Bytes {
     live: Vec<u8>,
     durable: Vec<u8>,
     unsynced: BTreeSet<usize>,
+    /// Where what was last synced begins.
+    last_synced: usize,
 }
 
 #[derive(Clone)]
@@ -158,7 +160,7 @@ impl SimulatedDisk {
     }
 
     /// Alters bits of one byte that was synced, most likely of one that means
-    /// something. Says where.
+    /// something, and not of a log's last write. Says where.
     pub fn corrupt(&self, dice: &mut StdRng) -> Option<(PathBuf, usize)> {
         let state = self.state();
         let files: Vec<_> = state.durable_names.iter().collect();
@@ -169,6 +171,11 @@ impl SimulatedDisk {
                 continue;
             }
             let at = dice.random_range(0..content.durable.len());
+            // Until something says that it was synced, the last write to a log that is altered looks
+            // like one that was torn, and is cut.
+            if path.extension().is_some_and(|is| is == "segment") && at >= content.last_synced {
+                continue;
+            }
             if content.durable[at] == 0 && dice.random_range(0..50) > 0 {
                 continue;
             }
@@ -211,6 +218,9 @@ impl Bytes {
     }
 
     fn sync(&mut self) {
+        if let Some(first) = self.unsynced.first() {
+            self.last_synced = first * SECTOR_BYTES;
+        }
         for sector in std::mem::take(&mut self.unsynced) {
             self.keep(sector);
         }
