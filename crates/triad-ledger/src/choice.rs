@@ -95,8 +95,8 @@ impl Asking<'_> {
     }
 
     /// Pools for all items where the first that fits each leaves a later one without: that one's
-    /// pool may be the only one that serves it. So whoever is denied cannot be served by any
-    /// choice, and no grant to others can change that.
+    /// pool may be the only one that serves it. So whoever is denied with tries left cannot be
+    /// served by any choice, and no grant to others can change that.
     fn search(
         &self,
         items: &[Item],

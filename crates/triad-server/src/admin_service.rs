@@ -486,15 +486,13 @@ impl AdminService for Admin {
         let wanted = request.feature;
         let now = self.node.now();
         let mut checkouts = Vec::new();
+        // Names are compared once a pool and page, not once a checkout.
+        let mut found: Option<BTreeSet<PoolId>> = None;
         let list = |ledger: &Ledger, after| {
-            // Names are compared once a pool, not once a checkout.
             let of_feature = |pool: &Pool| pool.key.feature.as_str() == wanted;
-            let pools: BTreeSet<PoolId> = match wanted.as_str() {
-                "" => BTreeSet::new(),
-                _ => {
-                    ledger.pools().filter(|(_, pool)| of_feature(pool)).map(|(id, _)| id).collect()
-                }
-            };
+            let pools = &*found.get_or_insert_with(|| {
+                ledger.pools().filter(|(_, pool)| of_feature(pool)).map(|(id, _)| id).collect()
+            });
             let is_about = |checkout: &Checkout| {
                 wanted.is_empty()
                     || checkout.items.iter().any(|item| {

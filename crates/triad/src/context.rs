@@ -11,15 +11,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::explain;
 use crate::failure::Failure;
 
 /// Names another file than the one in the user's configuration.
 const FILE_VARIABLE: &str = "TRIAD_CONFIG";
 /// The file may name a token; nobody else reads or writes it.
 const MODE: u32 = 0o600;
-/// A name with more wrong letters is another name.
-const MISSPELT_LETTERS_MAX: usize = 2;
 /// A name is a word in a shell.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -95,9 +92,7 @@ impl Contexts {
     pub fn named(&self, name: &str) -> Result<&Context, Failure> {
         self.by_name.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-            let distance = |known: &&str| explain::distance(name, known);
-            let nearest = known.iter().copied().min_by_key(distance);
-            let meant = nearest.filter(|known| distance(known) <= MISSPELT_LETTERS_MAX);
+            let meant = triad_license::nearest(name, known.iter().copied());
             let there_are = match known.as_slice() {
                 [only] => format!("there is {only}"),
                 all => format!("there are {}", all.join(", ")),

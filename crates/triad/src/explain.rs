@@ -144,7 +144,7 @@ fn numbers(flexnet: &[i32]) -> String {
 }
 
 /// How many letters must be added, removed or changed (Levenshtein).
-pub fn distance(from: &str, to: &str) -> usize {
+fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     // A name has a few dozen letters; longer text is like none of them.

@@ -190,14 +190,17 @@ fn a_feature_that_nobody_sells_is_named_as_missing() {
     assert!(!scene.told("-a").contains("No such feature"));
 }
 
-#[test]
-fn servers_are_meant_by_host_and_port() {
-    let node = |node_id, name: &str, address: &str| NodeStatus {
+fn node(node_id: u64, name: &str, address: &str) -> NodeStatus {
+    NodeStatus {
         node_id,
         name: name.into(),
         client_address: address.into(),
         ..NodeStatus::default()
-    };
+    }
+}
+
+#[test]
+fn servers_are_meant_by_host_and_port() {
     let nodes = vec![node(1, "a", "127.0.0.1:1"), node(2, "b", "LIC.example.com:2")];
     let view = StatusResponse { nodes, ..StatusResponse::default() };
     for (host, port) in [("a", "1"), ("127.0.0.1", "1"), ("lic", "2"), ("Lic.Example.com", "2")] {
@@ -251,12 +254,6 @@ fn hostile_names_make_no_lines_of_their_own() {
 
 #[test]
 fn machines_without_a_name_of_their_own_are_called_by_their_nodes() {
-    let node = |node_id, name: &str, address: &str| NodeStatus {
-        node_id,
-        name: name.into(),
-        client_address: address.into(),
-        ..NodeStatus::default()
-    };
     let view = StatusResponse {
         has_quorum: true,
         leader_id: 2,
