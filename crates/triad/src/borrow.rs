@@ -1,6 +1,6 @@
 //! `triad borrow`: seats that are used without a server.
 
-use triad_proto::v1::{MarkLostRequest, Reason, Refusal};
+use triad_proto::v1::{CheckoutInfo, MarkLostRequest, Reason, Refusal};
 
 use crate::args::seats::{BorrowVerb, ListArguments, LostArguments};
 use crate::checkouts::{all_checkouts, checkout_table, find, in_words, is_away};
@@ -30,7 +30,8 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Fa
         .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    read.answer.checkouts.retain(|checkout| is_away(checkout.state()));
+    let is_asked = |checkout: &CheckoutInfo| arguments.asks_for(checkout.holder.as_ref());
+    read.answer.checkouts.retain(|checkout| is_away(checkout.state()) && is_asked(checkout));
     let checkouts = &read.answer.checkouts;
     settings.output.list(&read.answer, checkouts, || checkout_table(checkouts))?;
     Ok(Exit::Ok)

@@ -30,10 +30,11 @@ pub async fn run(settings: &Settings, arguments: &CheckoutsArguments) -> Result<
 
 async fn list(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Failure> {
     let feature = arguments.feature.clone().unwrap_or_default();
-    let read = Cluster::new(settings)?
+    let mut read = Cluster::new(settings)?
         .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    read.answer.checkouts.retain(|checkout| arguments.asks_for(checkout.holder.as_ref()));
     let checkouts = &read.answer.checkouts;
     settings.output.list(&read.answer, checkouts, || checkout_table(checkouts))?;
     Ok(Exit::Ok)
@@ -241,6 +242,18 @@ ID  FEATURE  VERSION  SEATS  USER          HOST  STATE  SINCE                 UN
 7   viewer   2026.1   2      eve\\u{1b}[2J  n1    live   2026-11-23 14:05:09Z  -      1 min 1 s
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_user_and_a_host_are_asked_for_in_any_case() {
+        let asked = |user: Option<&str>, host: Option<&str>| {
+            let (user, host) = (user.map(str::to_owned), host.map(str::to_owned));
+            let holder = Holder { user: "Ann".into(), host: "ws-042".into(), ..Holder::default() };
+            ListArguments { user, host, feature: None }.asks_for(Some(&holder))
+        };
+        assert!(asked(None, None) && asked(Some("ann"), None) && asked(None, Some("WS-042")));
+        assert!(asked(Some("ANN"), Some("ws-042")));
+        assert!(!asked(Some("an"), None) && !asked(Some("ann"), Some("ws-04")));
     }
 
     #[test]

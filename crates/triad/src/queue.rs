@@ -14,10 +14,11 @@ use crate::table::{Cell, Column, Table};
 /// Lists all requests that wait, or those for one feature.
 pub async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Failure> {
     let feature = arguments.feature.clone().unwrap_or_default();
-    let read = Cluster::new(settings)?
+    let mut read = Cluster::new(settings)?
         .read(async |admin: &mut Admin| all_waiting(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    read.answer.entries.retain(|entry| arguments.asks_for(entry.holder.as_ref()));
     let entries = &read.answer.entries;
     settings.output.list(&read.answer, entries, || queue_table(entries))?;
     Ok(Exit::Ok)

@@ -218,6 +218,8 @@ fn a_policy_from_its_first_check_to_a_denial() {
     let (csv, _) = site.run("checkouts --feature solver -o csv", 0);
     assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(csv.lines().nth(1).unwrap().contains(",solver,2026.1,1,ann,"), "{csv}");
+    let (csv, _) = site.run("checkouts --feature solver --user EVE -o csv", 0);
+    assert_eq!(csv.lines().count(), 2, "{csv}");
     assert_eq!(site.run("queue -o jsonl", 0).0, "");
     assert_eq!(site.run("borrow list -o csv", 0).0.lines().count(), 1);
 }

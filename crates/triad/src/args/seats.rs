@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use triad_proto::v1::Holder;
 
 use super::SeatOptions;
 use crate::duration;
@@ -16,6 +17,7 @@ use crate::moment::{self, Moment};
     before_help = "\
 Examples:
   triad checkouts --feature solver
+  triad checkouts --user ann --host ws-042
   triad checkouts -o csv
   triad checkouts revoke 17 --reason \"left for the day\" --block 10m"
 )]
@@ -37,12 +39,30 @@ pub enum CheckoutsVerb {
     Revoke(RevokeArguments),
 }
 
-/// Of which feature.
-#[derive(Debug, Args)]
+/// Of which feature, and whose.
+#[derive(Debug, Default, Args)]
 pub struct ListArguments {
     /// Only seats of this feature
     #[arg(long, value_name = "NAME")]
     pub feature: Option<String>,
+    /// Only those of this user; letter case does not matter
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Only those on this host; letter case does not matter
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+}
+
+impl ListArguments {
+    /// Whether what this holder has, or waits for, is asked for.
+    pub fn asks_for(&self, holder: Option<&Holder>) -> bool {
+        let is = |wanted: &Option<String>, name: &dyn Fn(&Holder) -> &str| match (wanted, holder) {
+            (None, _) => true,
+            (Some(wanted), Some(holder)) => name(holder).to_lowercase() == wanted.to_lowercase(),
+            (Some(_), None) => false,
+        };
+        is(&self.user, &|holder| &holder.user) && is(&self.host, &|holder| &holder.host)
+    }
 }
 
 /// See [`CheckoutsVerb::Revoke`].
