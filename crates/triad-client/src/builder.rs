@@ -20,6 +20,8 @@ use crate::witness::Witness;
 
 /// How long a checkout looks for somebody to answer it.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is longer has no end that every clock can show.
+const CHECKOUT_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 pub(crate) type StateCallback = Box<dyn Fn(&State) + Send + Sync>;
 
@@ -187,9 +189,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a checkout looks for somebody to answer it; 10 s by default.
+    /// How long a checkout looks for somebody to answer it; 10 s by default, a year
+    /// at most.
     pub fn checkout_timeout(mut self, timeout: Duration) -> Self {
-        self.checkout_timeout = timeout;
+        self.checkout_timeout = timeout.min(CHECKOUT_TIMEOUT_MAX);
         self
     }
 

@@ -170,10 +170,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Client::checkout`].
+    /// As [`Client::checkout`]. If the session is lost before the answer comes,
+    /// nobody here can know whether seats were lent: [`Error::Unavailable`] says
+    /// so, and `triad borrow list` shows it.
     pub async fn borrow(&self, items: Vec<Item>, end: BorrowEnd) -> Result<Borrowed, Error> {
         well_formed(&items)?;
         let (reply, answer) = oneshot::channel();
+        let mut answer = LoanAnswer { answer, asks: self.asks.clone() };
         let ask = Ask::Borrow {
             items: items.into_iter().map(wire).collect(),
             end: end.to_wire(),
@@ -181,7 +184,7 @@ impl Client {
             reply,
         };
         self.asks.send(ask).map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?.map(Borrowed::of)
+        (&mut answer.answer).await.map_err(|_| Error::Closed)?.map(Borrowed::of)
     }
 
     /// Returns borrowed seats before their end; only the same user on the same
@@ -193,7 +196,7 @@ impl Client {
     /// or not; ask again.
     pub async fn return_borrowed(&self, checkout_id: u64) -> Result<bool, Error> {
         let (reply, answer) = oneshot::channel();
-        let ask = Ask::Return { id: checkout_id, reply };
+        let ask = Ask::Return { id: checkout_id, reply: Some(reply) };
         self.asks.send(ask).map_err(|_| Error::Closed)?;
         match tokio::time::timeout(self.checkout_timeout, answer).await {
             Ok(answer) => answer.map_err(|_| Error::Closed)?,
@@ -331,6 +334,21 @@ impl Drop for Answer {
         if let Ok(Ok(held)) = self.answer.try_recv() {
             let ask = Ask::GiveBack { id: held.id, epoch: held.epoch, reply: None };
             let _ = self.asks.send(ask);
+        }
+    }
+}
+
+/// As [`Answer`], for a loan.
+struct LoanAnswer {
+    answer: oneshot::Receiver<Result<v1::BorrowGrant, Error>>,
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+impl Drop for LoanAnswer {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(v1::BorrowGrant { grant: Some(grant), .. })) = self.answer.try_recv() {
+            let _ = self.asks.send(Ask::Return { id: grant.checkout_id, reply: None });
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Waiting {
     },
     /// A checkout is returned; answered with whether it was held.
     GiveBack { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
+    /// A loan is returned. It belongs to no session, so this outlives one.
+    Return { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
     /// Seats are to be borrowed.
     Borrow {
         items: Vec<v1::Item>,
@@ -104,7 +106,7 @@ impl Waiting {
                     let _ = reply.send(Err(error));
                 }
             }
-            Waiting::GiveBack { reply, .. } => {
+            Waiting::GiveBack { reply, .. } | Waiting::Return { reply, .. } => {
                 if let Some(reply) = reply.take() {
                     let _ = reply.send(Err(error));
                 }
@@ -121,7 +123,7 @@ impl Waiting {
         match self {
             Waiting::Take { reply, .. } => reply.is_some(),
             Waiting::Borrow { reply, .. } => reply.is_some(),
-            Waiting::GiveBack { .. } => true,
+            Waiting::GiveBack { .. } | Waiting::Return { .. } => true,
         }
     }
 }
@@ -132,6 +134,8 @@ pub(crate) struct Requests {
     next: u64,
     /// On the current stream everything up to here has been sent.
     sent_through: u64,
+    /// On any stream something up to here has been.
+    ever_sent_through: u64,
     /// The highest number that the server was told everything is answered up to.
     acknowledged: u64,
     /// Calls about requests that wait in the queue, to be sent.
@@ -146,6 +150,7 @@ impl Requests {
             waiting: BTreeMap::new(),
             next: 1,
             sent_through: 0,
+            ever_sent_through: 0,
             acknowledged: 0,
             words: VecDeque::new(),
             seen: VecDeque::new(),
@@ -252,6 +257,7 @@ impl Requests {
             let call = match self.next_unsent() {
                 Some(id) => {
                     self.sent_through = id;
+                    self.ever_sent_through = self.ever_sent_through.max(id);
                     // It may have been sent before, so it is sent again; and then
                     // that it is not wanted.
                     if self.waiting[&id].queue().is_some_and(|queue| queue.is_cancelled) {
@@ -304,7 +310,7 @@ impl Requests {
                 });
                 Call::Take(v1::Take { request_id, answered_through, items: items.clone(), wait })
             }
-            Waiting::GiveBack { id, .. } => {
+            Waiting::GiveBack { id, .. } | Waiting::Return { id, .. } => {
                 Call::GiveBack(v1::GiveBack { request_id, answered_through, checkout_id: *id })
             }
             Waiting::Borrow { items, end, .. } => Call::Borrow(v1::Borrow {
@@ -342,12 +348,37 @@ impl Requests {
         self.waiting.values().filter_map(Waiting::deadline).min()
     }
 
-    /// The session is gone. What is returned is free already; what is still
-    /// wanted is asked for anew, by another session, from number 1, and at the
-    /// end of the queue.
+    /// Whether this loan is being returned already.
+    pub(crate) fn returns(&self, loan: u64) -> bool {
+        let is_it =
+            |waiting: &Waiting| matches!(waiting, Waiting::Return { id, .. } if *id == loan);
+        self.waiting.values().any(is_it)
+    }
+
+    /// Returns a loan. If that is under way, whoever asked last hears the answer.
+    pub(crate) fn return_loan(
+        &mut self,
+        loan: u64,
+        reply: Option<oneshot::Sender<Result<bool, Error>>>,
+    ) {
+        let under_way = self.waiting.values_mut().find_map(|waiting| match waiting {
+            Waiting::Return { id, reply } if *id == loan => Some(reply),
+            _ => None,
+        });
+        match under_way {
+            Some(before) => *before = reply.or(before.take()),
+            None => self.add(Waiting::Return { id: loan, reply }),
+        }
+    }
+
+    /// The session is gone. What it held is free already; what is still wanted is
+    /// asked for anew, by another session, from number 1, and at the end of the
+    /// queue. Not a loan that may have been granted: receipts go with the session,
+    /// and it would be lent twice.
     pub(crate) fn start_over(&mut self, reason: &str, now: Instant) {
         let before = std::mem::replace(self, Requests::new());
-        for mut waiting in before.waiting.into_values() {
+        let ever_sent_through = before.ever_sent_through;
+        for (id, mut waiting) in before.waiting {
             if let Waiting::Take { queue: Some(queue), .. } = &mut waiting {
                 queue.is_queued = false;
                 queue.places.send_replace(None);
@@ -359,10 +390,29 @@ impl Requests {
             }
             match waiting {
                 Waiting::GiveBack { .. } => waiting.fail(Error::Lost(reason.to_owned())),
+                Waiting::Borrow { .. } if id <= ever_sent_through => {
+                    let message = format!("it is unknown whether seats were lent: {reason}");
+                    let refusal = Refusal::because(Reason::Deadline, message)
+                        .with_remedy("`triad borrow list` shows what is lent");
+                    waiting.fail(Error::unavailable(refusal));
+                }
                 _ if waiting.is_wanted() => self.add(waiting),
                 _ => {}
             }
         }
+    }
+
+    /// Nobody waits any more. What may still be lent is heard of, to be returned.
+    pub(crate) fn abandon_all(&mut self, error: &Error) {
+        for waiting in self.waiting.values_mut() {
+            waiting.fail(error.clone());
+        }
+        let ever_sent_through = self.ever_sent_through;
+        self.waiting.retain(|id, waiting| match waiting {
+            Waiting::Return { .. } => true,
+            Waiting::Borrow { .. } => *id <= ever_sent_through,
+            Waiting::Take { .. } | Waiting::GiveBack { .. } => false,
+        });
     }
 
     /// Nobody gets anything any more.
@@ -590,5 +640,64 @@ mod tests {
         let calls = requests.next_message();
         let [Call::Take(take)] = &calls[..] else { panic!("{calls:?}") };
         assert_eq!(take.wait.as_ref().map(|wait| wait.timeout_ms), Some(40_000));
+    }
+
+    type Lent = oneshot::Receiver<Result<v1::BorrowGrant, Error>>;
+
+    fn borrow(requests: &mut Requests) -> Lent {
+        let (reply, answer) = oneshot::channel();
+        let (deadline, end) = (Instant::now() + WAIT_GRACE, v1::borrow::End::UntilMs(1_000));
+        requests.add(Waiting::Borrow { items: Vec::new(), end, deadline, reply: Some(reply) });
+        answer
+    }
+
+    #[test]
+    fn what_may_be_lent_is_not_asked_for_again_and_loans_are_returned_in_any_session() {
+        let mut requests = Requests::new();
+        let mut sent = borrow(&mut requests);
+        requests.return_loan(7, None);
+        requests.next_message();
+        // A stream that ended changes nothing about that.
+        requests.resend();
+        let mut unsent = borrow(&mut requests);
+        requests.start_over("lost", Instant::now());
+        let unknown = sent.try_recv().expect("answered").expect_err("unknown");
+        assert!(matches!(unknown, Error::Unavailable(_)), "{unknown}");
+        assert!(unsent.try_recv().is_err(), "it is asked for by the next session");
+        assert!(requests.returns(7));
+        let calls = requests.next_message();
+        assert!(
+            matches!(&calls[..], [Call::GiveBack(back), Call::Borrow(_)] if back.checkout_id == 7)
+        );
+    }
+
+    #[test]
+    fn at_the_end_only_loans_are_waited_for() {
+        let mut requests = give_backs(1);
+        let mut sent = borrow(&mut requests);
+        requests.next_message();
+        let mut unsent = borrow(&mut requests);
+        requests.return_loan(7, None);
+        requests.abandon_all(&Error::Closed);
+        assert!(matches!(sent.try_recv(), Ok(Err(Error::Closed))));
+        assert!(matches!(unsent.try_recv(), Ok(Err(Error::Closed))));
+        assert_eq!(requests.waiting.keys().copied().collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn one_loan_is_returned_once_however_often_it_is_asked() {
+        let mut requests = Requests::new();
+        let (first, mut before) = oneshot::channel();
+        let (second, mut now) = oneshot::channel();
+        requests.return_loan(7, Some(first));
+        requests.return_loan(7, Some(second));
+        requests.return_loan(7, None);
+        let Some(Waiting::Return { reply: Some(reply), .. }) = requests.answered(1) else {
+            panic!()
+        };
+        reply.send(Ok(true)).expect("waited for");
+        assert!(before.try_recv().is_err());
+        assert!(matches!(now.try_recv(), Ok(Ok(true))));
+        assert!(requests.is_empty());
     }
 }

@@ -88,6 +88,7 @@ pub(crate) async fn find_leader(
         refusal: Refusal::because(Reason::NodeUnreachable, "no node could be reached"),
         hint: None,
     };
+    let mut told = telling(&not_found.refusal);
     let mut hints = 0;
     let mut next_start = Instant::now();
     let mut give_up_at: Option<Instant> = None;
@@ -116,10 +117,13 @@ pub(crate) async fn find_leader(
                                 waiting.push_front(hint);
                             }
                         }
-                        if telling(&refusal) >= telling(&not_found.refusal) {
-                            not_found.refusal = refusal;
+                        let is_last_word = typed && is_final(&refusal);
+                        // What something on the way says, tells nothing of the cluster.
+                        let telling = if typed { telling(&refusal) } else { telling(&refusal).min(1) };
+                        if telling >= told {
+                            (not_found.refusal, told) = (refusal, telling);
                         }
-                        if typed && is_final(&not_found.refusal) {
+                        if is_last_word {
                             return Err(not_found);
                         }
                     }
@@ -170,7 +174,9 @@ fn telling(refusal: &Refusal) -> u8 {
         Reason::NodeUnreachable => 0,
         Reason::Deadline | Reason::NotReady => 1,
         Reason::NotLeader => 2,
-        Reason::NoQuorum | Reason::Overloaded => 3,
+        // A back-up whose time is over says nothing of the main server, and a node that
+        // was removed nothing of the others.
+        Reason::NoQuorum | Reason::Overloaded | Reason::FailoverOver | Reason::NodeRemoved => 3,
         _ => 4,
     }
 }

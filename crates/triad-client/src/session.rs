@@ -5,6 +5,7 @@
 //! that the clock is looked at whatever the network does.
 
 mod closed;
+mod loans;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -75,7 +76,7 @@ pub(crate) enum Ask {
         reply: oneshot::Sender<Result<v1::BorrowGrant, Error>>,
     },
     /// Borrowed seats are back.
-    Return { id: u64, reply: oneshot::Sender<Result<bool, Error>> },
+    Return { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
     /// Since when the user is idle.
     Idle { since: Option<Instant> },
     /// End the session.
@@ -141,6 +142,8 @@ pub(crate) struct Session {
 struct Closing {
     reply: Option<oneshot::Sender<()>>,
     deadline: Instant,
+    /// On the current stream.
+    is_said: bool,
 }
 
 /// The stream in use.
@@ -205,6 +208,7 @@ impl Session {
             self.look_at_the_time(now);
             self.search_if_needed(now);
             self.send_what_fits(now);
+            self.say_close(now);
             let wake = self.wake_at(now);
             tokio::select! {
                 biased;
@@ -251,20 +255,6 @@ impl Session {
     fn is_done(&self, now: Instant) -> bool {
         let Some(closing) = &self.closing else { return false };
         self.lease.is_none() || now >= closing.deadline
-    }
-
-    fn close(&mut self, reply: Option<oneshot::Sender<()>>) {
-        let now = Instant::now();
-        self.requests.refuse_all(&Error::Closed);
-        self.closing = Some(Closing { reply, deadline: now + CLOSE_TIMEOUT });
-        self.search_at = now;
-        self.send_close(now);
-    }
-
-    fn send_close(&mut self, now: Instant) {
-        if let Some(stream) = &mut self.stream {
-            stream.send(vec![Call::Close(v1::Close {})], now);
-        }
     }
 
     /// Does what is due: gives up on requests, on the lease, sends heartbeats.
@@ -418,8 +408,8 @@ impl Session {
         self.requests.resend();
         // The last word may have been lost with the stream.
         self.idle_unsaid |= self.idle_since.is_some();
-        if self.closing.is_some() {
-            self.send_close(now);
+        if let Some(closing) = &mut self.closing {
+            closing.is_said = false;
         }
         self.announce_state(now);
         // Wakes whoever waits for the loss of one checkout.
@@ -479,6 +469,8 @@ impl Session {
     /// The stream is over. Why decides what may be believed.
     fn stream_ended(&mut self, status: Option<&tonic::Status>, now: Instant) {
         let Some(stream) = self.stream.take() else { return };
+        // It did not ask this node, which may be the one that says what died.
+        self.search = None;
         match status.and_then(Refusal::typed) {
             Some(farewell) => {
                 if !farewell.leader_address.is_empty() {
@@ -524,9 +516,7 @@ impl Session {
                 self.requests.add(Waiting::Borrow { items, end, deadline, reply });
             }
             Ask::GiveUp { ticket } => self.requests.give_up(ticket),
-            Ask::Return { id, reply } => {
-                self.requests.add(Waiting::GiveBack { id, reply: Some(reply) });
-            }
+            Ask::Return { id, reply } => self.return_loan(id, reply),
             Ask::Idle { since } => {
                 self.idle_since = since;
                 self.idle_unsaid = true;
@@ -586,7 +576,11 @@ impl Session {
             Event::Taken(taken) => self.taken(taken),
             Event::GivenBack(given_back) => {
                 let waiting = self.requests.answered(given_back.request_id);
-                if let Some(Waiting::GiveBack { reply: Some(reply), .. }) = waiting {
+                if let Some(
+                    Waiting::GiveBack { reply: Some(reply), .. }
+                    | Waiting::Return { reply: Some(reply), .. },
+                ) = waiting
+                {
                     let _ = reply.send(Ok(given_back.was_held));
                 }
             }
@@ -697,32 +691,6 @@ impl Session {
                 }
             }
             None => {}
-        }
-    }
-
-    fn borrowed(&mut self, borrowed: v1::Borrowed) {
-        use v1::borrowed::Outcome;
-        let waiting = self.requests.answered(borrowed.request_id);
-        let Some(Waiting::Borrow { reply, .. }) = waiting else { return };
-        let reply = reply.filter(|reply| !reply.is_closed());
-        match (borrowed.outcome, reply) {
-            (Some(Outcome::Grant(lent)), Some(reply)) => {
-                if let Err(Ok(lent)) = reply.send(Ok(lent)) {
-                    self.return_unwanted(&lent);
-                }
-            }
-            // Lent to nobody: the application has given up.
-            (Some(Outcome::Grant(lent)), None) => self.return_unwanted(&lent),
-            (Some(Outcome::Denial(denial)), Some(reply)) => {
-                let _ = reply.send(Err(Error::denied(denial)));
-            }
-            _ => {}
-        }
-    }
-
-    fn return_unwanted(&mut self, lent: &v1::BorrowGrant) {
-        if let Some(grant) = &lent.grant {
-            self.requests.add(Waiting::GiveBack { id: grant.checkout_id, reply: None });
         }
     }
 

@@ -110,6 +110,11 @@ impl Health {
         self.said_lately(peer, now).is_some_and(|health| health.is_drained)
     }
 
+    /// Whether a peer has answered lately.
+    pub(crate) fn is_heard(&self, peer: u64, now: Instant) -> bool {
+        self.said_lately(peer, now).is_some()
+    }
+
     fn said_lately(&self, peer: u64, now: Instant) -> Option<DiskHealth> {
         let peers = lock(&self.peers);
         let (health, at) = peers.get(&peer)?;

@@ -146,6 +146,11 @@ impl Consensus {
             enough_answer(&view, self.node_id(), &voters, joins)?;
             completed(raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false))
                 .await?;
+            if let Some(gone) = change.remove {
+                // Another node may get its number, where it was the highest.
+                self.confirmed().forget(gone);
+                self.peer_rules().forget(gone);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -173,6 +174,11 @@ pub(crate) struct PeerClient {
     rules: Arc<PeerRules>,
 }
 
+/// Between two attempts to send the whole ledger to a peer.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+/// The same, where nothing is heard of the peer.
+const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 impl PeerClient {
     /// Notes whether a stream could be opened, and pauses if not. Raft's own
     /// pauses are taken while a stream is being fed, so without this a peer whose
@@ -190,6 +196,20 @@ impl PeerClient {
         let pause = BACKOFF[self.failures.min(BACKOFF.len() - 1)];
         self.failures += 1;
         tokio::time::sleep(pause).await;
+    }
+
+    /// Raft asks for the whole ledger before each attempt to send it, which takes a
+    /// large one a while in which nothing else is done: not five times a second
+    /// to a peer that is away.
+    async fn until_worth_a_snapshot(&self) {
+        let began = Instant::now();
+        loop {
+            tokio::time::sleep(SNAPSHOT_PAUSE).await;
+            let now = Instant::now();
+            if self.health.is_heard(self.to, now) || now - began >= SNAPSHOT_PAUSE_MAX {
+                return;
+            }
+        }
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -411,9 +431,19 @@ impl NetSnapshot<TypeConfig> for PeerClient {
         let mut client = self.client.clone();
         let request = self.request(futures::stream::iter(parts));
         let sending = self.call(SNAPSHOT_TIMEOUT, client.install_snapshot(request));
+        let mut cancel = pin!(cancel);
         let answer = tokio::select! {
-            answer = sending => answer?,
-            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = sending => answer,
+            closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tokio::select! {
+                    () = self.until_worth_a_snapshot() => return Err(error.into()),
+                    closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+                }
+            }
         };
         let vote = answer.vote.ok_or_else(|| {
             StreamingError::Network(NetworkError::from_string("a snapshot answer without a vote"))

@@ -213,9 +213,15 @@ impl Writer {
         sealed
     }
 
+    /// The mark must not be durable before the entry that it names: Raft commits what it has
+    /// handed over, which may wait in the queue still, and a log that is committed beyond its end
+    /// is not opened again.
     fn pass_commit(&mut self) {
-        let commit = self.shared.view().unwritten_commit.take();
-        if let Some((commit, log)) = commit.zip(self.log.as_mut()) {
+        let Some(log) = self.log.as_mut() else { return };
+        let next = log.next_index();
+        let is_there = |commit: &mut Position| next.is_some_and(|next| commit.index < next);
+        let commit = self.shared.view().unwritten_commit.take_if(is_there);
+        if let Some(commit) = commit {
             log.commit(commit);
         }
     }

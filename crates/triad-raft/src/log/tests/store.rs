@@ -61,6 +61,34 @@ async fn everything_is_read_back_from_disk_after_a_reopen() {
     assert_eq!(mixed, [log_id(2, 252), log_id(4, 253)]);
 }
 
+/// Raft commits what it has handed over, and that may wait in the queue when the
+/// process dies.
+#[tokio::test]
+async fn no_commit_is_durable_before_the_entry_that_it_names() {
+    for inline in [false, true] {
+        let disk = TornDisk::default();
+        let open = || LogStore::open(Arc::new(disk.clone()), options(), inline).unwrap();
+        // A thread is only known to be gone when it says so.
+        let end = async |store: LogStore| match inline {
+            true => drop(store),
+            false => store.close().await.unwrap(),
+        };
+        let mut store = open();
+        store.blocking_append([blank(1, 0), blank(1, 1)]).await.unwrap();
+        store.save_committed(Some(log_id(1, 3))).await.unwrap();
+        store.blocking_append([blank(1, 2)]).await.unwrap();
+        end(store).await;
+        let mut store = open();
+        let last = store.get_log_state().await.unwrap().last_log_id;
+        assert_eq!(last, Some(log_id(1, 2)));
+        assert!(store.read_committed().await.unwrap() <= last);
+        store.save_committed(Some(log_id(1, 3))).await.unwrap();
+        store.blocking_append([blank(1, 3)]).await.unwrap();
+        end(store).await;
+        assert_eq!(open().read_committed().await.unwrap(), Some(log_id(1, 3)));
+    }
+}
+
 #[tokio::test]
 async fn a_failed_sync_reaches_everyone_and_stays() {
     for inline in [false, true] {
