@@ -485,6 +485,15 @@ impl Rulebook {
         lease_ms
     }
 
+    /// The longest lease that somebody gets though he asks for less; 0: nobody does.
+    pub(crate) fn longest_lease_min_ms(&self) -> u64 {
+        let longest = self.folded.rules.iter().filter_map(|rule| match rule.kind {
+            RuleKind::LeaseBoundsMs { min, .. } => Some(min),
+            _ => None,
+        });
+        longest.max().unwrap_or(0)
+    }
+
     /// How often clients are told to send a heartbeat, at least and at most.
     pub(crate) fn heartbeat_bounds_ms(&self) -> Option<(u64, u64)> {
         // The later of two counts.

@@ -37,8 +37,13 @@ pub(crate) async fn run(node: Arc<Node>) {
         let now = *leadership.borrow_and_update();
         if now.serving {
             let ready = async {
-                let Some(pair) = &node.pair else { return restoring::before_serving(&node).await };
-                pair::before_serving(&node, pair).await
+                if !restoring::before_serving(&node).await {
+                    return false;
+                }
+                match &node.pair {
+                    Some(pair) => pair::before_serving(&node, pair).await,
+                    None => true,
+                }
             };
             let is_ready = tokio::select! {
                 is_ready = ready => is_ready,
@@ -144,8 +149,13 @@ async fn serve(node: &Arc<Node>, term: u64) {
         for some in fallen.suspects.chunks(SESSIONS_PER_PROPOSAL) {
             let commands = suspects(term, some, node.consensus.cluster_ms());
             let node = node.clone();
-            // Whatever becomes of it: they count as marked from now on.
-            tokio::spawn(async move { node.propose(commands).await });
+            // Whatever becomes of it: they count as marked from now on. It is on its way
+            // before anybody else has a turn: were a suspect heard in between, the log
+            // would say first that he was, and then for ever that he is silent.
+            let mut marking = Box::pin(async move { node.propose(commands).await });
+            if futures::poll!(&mut marking).is_pending() {
+                tokio::spawn(marking);
+            }
         }
         if now - due_checked >= DUE_CHECK {
             due_checked = now;

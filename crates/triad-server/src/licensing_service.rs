@@ -43,7 +43,7 @@ impl Licensing {
         let wanted = items.clone();
         self.node.may_grant()?;
         let command = Command::Checkout { session, request, answered_through, items, wait };
-        let committed = self.node.propose(vec![command]).await?;
+        let committed = self.node.propose_for_client(vec![command]).await?;
         let position = Some(position(&committed));
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         let lease = Duration::from_millis(lease_ms);
@@ -71,7 +71,7 @@ impl Licensing {
             request: convert::request_id(message.request_id)?,
             answered: false,
         };
-        let committed = self.node.propose(vec![command]).await?;
+        let committed = self.node.propose_for_client(vec![command]).await?;
         let position = Some(position(&committed));
         match committed.answers.into_iter().next().ok_or_else(unanswered)? {
             Ok(Outcome::Cancelled { was_queued }) => {
@@ -100,6 +100,7 @@ impl Licensing {
         if let Some((true, lease_ms)) = known
             && suspicion.is_none()
         {
+            self.node.opened(session, Duration::from_millis(lease_ms), None);
             return Ok(lease_ms);
         }
         let lease_ms = lease.as_millis() as u64;
@@ -126,7 +127,7 @@ impl Licensing {
             answered_through: RequestId(message.answered_through),
             checkout: CheckoutId(message.checkout_id),
         };
-        let committed = self.node.propose(vec![command]).await?;
+        let committed = self.node.propose_for_client(vec![command]).await?;
         let position = Some(position(&committed));
         let answer = committed.answers.into_iter().next().ok_or_else(unanswered)?;
         match answer.map_err(|denial| convert::denial(&denial))? {
@@ -136,7 +137,7 @@ impl Licensing {
     }
 
     async fn close_once(&self, session: SessionId) -> Result<(), Refusal> {
-        self.node.propose(vec![Command::Close { session }]).await?;
+        self.node.propose_for_client(vec![Command::Close { session }]).await?;
         self.node.sessions(|sessions| sessions.ended(session));
         Ok(())
     }

@@ -390,6 +390,19 @@ impl Node {
         self.measured(commands, deadline).await.map_err(|error| self.refusal(&error))
     }
 
+    /// Proposes what a client asks for: only while this node leads, and in the same turn.
+    /// A back-up that hands back, or whose time is over, leads in Raft all the same, and
+    /// what it granted then, nobody would hear of.
+    pub(crate) async fn propose_for_client(
+        &self,
+        commands: Vec<Command>,
+    ) -> Result<Committed, Refusal> {
+        if self.leading_term().is_none() {
+            return Err(self.not_leader());
+        }
+        self.propose(commands).await
+    }
+
     /// Proposes, and counts what it takes until the answer is there.
     pub(crate) async fn measured(
         &self,
@@ -424,9 +437,19 @@ impl Node {
         session: SessionId,
         commands: Vec<Command>,
     ) -> Result<Committed, Refusal> {
+        if self.leading_term().is_none() {
+            return Err(self.not_leader());
+        }
+        self.sessions(|sessions| sessions.opening_begins(session));
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
-        self.measured(commands, deadline).await.map_err(|error| {
-            if !error.outcome_unknown() {
+        // Given up here, or unknown: it may be applied yet.
+        let outcome = self.measured(commands, deadline).await;
+        let is_certain = !matches!(&outcome, Err(error) if error.outcome_unknown());
+        if is_certain {
+            self.sessions(|sessions| sessions.opening_is_over(session));
+        }
+        outcome.map_err(|error| {
+            if is_certain {
                 self.sessions(|sessions| sessions.not_opened(session));
             }
             self.refusal(&error)

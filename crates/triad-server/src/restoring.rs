@@ -180,8 +180,11 @@ impl Node {
         // What the configuration said at the start, and what the ledger knew of: nobody
         // shortens this meanwhile.
         let longest_ms = *self.longest_lease_ms.get_or_init(|| {
+            // Sessions that were opened since it was saved had what the policy gives at
+            // least, whatever the server allows.
             let known = self.consensus.read(|ledger| {
-                ledger.sessions(None).map(|(_, session)| session.lease_ms).max().unwrap_or(0)
+                let longest = ledger.sessions(None).map(|(_, session)| session.lease_ms).max();
+                longest.unwrap_or(0).max(ledger.longest_lease_min_ms())
             });
             known.max(self.config.sessions.lease_max.as_millis() as u64)
         });

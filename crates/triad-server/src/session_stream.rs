@@ -210,7 +210,7 @@ impl SessionStream {
             Some(Call::Idle(idle)) => self.idle(idle)?,
             Some(Call::Close(v1::Close {})) => {
                 let session = self.session()?;
-                self.node.propose(vec![Command::Close { session }]).await?;
+                self.node.propose_for_client(vec![Command::Close { session }]).await?;
                 self.node.sessions(|sessions| sessions.ended(session));
                 out.push(News::Ended(v1::Ended {
                     checkout_id: 0,
@@ -302,7 +302,7 @@ impl SessionStream {
                 Command::Checkout { items, wait: Some(_), .. } => items.clone(),
                 _ => Vec::new(),
             };
-            let committed = node.propose(vec![command]).await?;
+            let committed = node.propose_for_client(vec![command]).await?;
             let position = Some(position(&committed));
             let outcome = match first(&committed)? {
                 Ok(Outcome::Granted(grant)) => {
@@ -350,7 +350,7 @@ impl SessionStream {
         };
         let node = self.node.clone();
         self.under_way.push_back(Box::pin(async move {
-            node.propose(vec![command]).await?;
+            node.propose_for_client(vec![command]).await?;
             Ok(None)
         }));
         Ok(())
@@ -376,7 +376,7 @@ impl SessionStream {
             let (position, outcome) = match command {
                 Err(denial) => (None, Lent::Denial(denial)),
                 Ok(command) => {
-                    let committed = node.propose(vec![command]).await?;
+                    let committed = node.propose_for_client(vec![command]).await?;
                     let outcome = match first(&committed)? {
                         Ok(Outcome::Borrowed { grant, until_ms }) => {
                             match node.borrow_token(&grant, until_ms) {
@@ -410,7 +410,7 @@ impl SessionStream {
         let since_ms = idle.is_idle.then(|| now_ms.saturating_sub(idle.idle_ms));
         let node = self.node.clone();
         self.under_way.push_back(Box::pin(async move {
-            node.propose(vec![Command::Idle { session, since_ms }]).await?;
+            node.propose_for_client(vec![Command::Idle { session, since_ms }]).await?;
             Ok(None)
         }));
         Ok(())
@@ -427,7 +427,7 @@ impl SessionStream {
         };
         let node = self.node.clone();
         self.under_way.push_back(Box::pin(async move {
-            let committed = node.propose(vec![command]).await?;
+            let committed = node.propose_for_client(vec![command]).await?;
             let was_held = match first(&committed)? {
                 Ok(Outcome::Returned { was_held }) => was_held,
                 Ok(_) => return Err(convert::request_id_reused()),

@@ -133,6 +133,8 @@ struct Entry {
     /// applied.
     ending: Option<Instant>,
     ends_under_way: u32,
+    /// How many proposals that open it may still be applied.
+    openings_under_way: u32,
 }
 
 impl Entry {
@@ -151,6 +153,7 @@ impl Entry {
             closed: None,
             ending: None,
             ends_under_way: 0,
+            openings_under_way: 0,
         }
     }
 
@@ -181,9 +184,7 @@ impl Entry {
         self.stalled_before = stalled;
         self.leader_before = Duration::ZERO;
         self.silent_before = Duration::ZERO;
-        if !self.streams.is_empty() {
-            self.closed = None;
-        }
+        self.closed = None;
     }
 }
 
@@ -318,11 +319,27 @@ impl Sessions {
         }
     }
 
+    /// Its opening is proposed.
+    pub fn opening_begins(&mut self, id: SessionId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.openings_under_way += 1;
+        }
+    }
+
+    /// One such proposal was applied, or never will be.
+    pub fn opening_is_over(&mut self, id: SessionId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.openings_under_way = entry.openings_under_way.saturating_sub(1);
+        }
+    }
+
     /// The session was certainly not opened by this. If nobody speaks for it, and
     /// it was not open before, it need not be watched.
     pub fn not_opened(&mut self, id: SessionId) {
-        let idle =
-            |entry: &Entry| !entry.is_known && entry.streams.is_empty() && entry.ending.is_none();
+        let idle = |entry: &Entry| {
+            let may_open = entry.is_known || entry.openings_under_way > 0;
+            !may_open && entry.streams.is_empty() && entry.ending.is_none()
+        };
         if self.entries.get(&id).is_some_and(idle) {
             self.ended(id);
         }
@@ -607,6 +624,34 @@ mod tests {
         sessions.opening(id(2), TIMES, None, t);
         sessions.not_opened(id(2));
         assert_eq!(sessions.fallen(at(t, 33.0)).ended, [(id(2), Silence::Lease)]);
+    }
+
+    #[test]
+    fn an_opening_that_may_still_be_applied_is_watched_though_the_next_is_refused() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), TIMES, None, t);
+        sessions.opening_begins(id(1));
+        // Its client gave up waiting, asks again, and is refused.
+        sessions.opening(id(1), TIMES, None, at(t, 1.0));
+        sessions.opening_begins(id(1));
+        sessions.opening_is_over(id(1));
+        sessions.not_opened(id(1));
+        assert_eq!(sessions.fallen(at(t, 33.0)).ended, [(id(1), Silence::Lease)]);
+    }
+
+    /// P4: whoever is acknowledged has the lease, by whatever way he came.
+    #[test]
+    fn a_heartbeat_after_the_last_stream_is_worth_a_lease() {
+        let t = Instant::now();
+        let mut sessions = empty(t);
+        sessions.opening(id(1), TIMES, None, t);
+        sessions.opened(id(1), TIMES, t);
+        sessions.attach(id(1), STREAM);
+        sessions.detach(id(1), STREAM, true, at(t, 1.0));
+        assert!(matches!(sessions.heard(id(1), at(t, 2.0)), Heard::Kept));
+        assert_eq!(sessions.fallen(at(t, 20.0)).ended, []);
+        assert_eq!(sessions.fallen(at(t, 40.0)).ended, [(id(1), Silence::Lease)]);
     }
 
     /// P15: sessions of one address are bounded, and nobody else is in their way.

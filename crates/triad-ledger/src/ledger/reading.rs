@@ -68,6 +68,12 @@ impl Ledger {
         self.rules.heartbeat_bounds_ms()
     }
 
+    /// The longest lease that the policy gives to somebody who asks for less, ms; 0
+    /// without such a rule.
+    pub fn longest_lease_min_ms(&self) -> u64 {
+        self.rules.longest_lease_min_ms()
+    }
+
     /// What a checkout holds, in the words of a grant.
     pub fn granted_items(&self, checkout: &Checkout) -> Vec<GrantedItem> {
         checkout.items.iter().map(|item| self.granted_item(item)).collect()
