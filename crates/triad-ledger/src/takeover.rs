@@ -17,6 +17,9 @@ pub const EPOCH_MAX: u64 = 1_000_000;
 /// Sessions of one [`Takeover`], so that it fits into an entry of the log.
 pub const TAKEOVER_SESSIONS_MAX: usize = 1_000;
 
+/// And checkouts, but for those of its last session.
+const TAKEOVER_CHECKOUTS_MAX: usize = 4_000;
+
 /// A part of what a back-up granted and returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Takeover {
@@ -51,18 +54,21 @@ impl Ledger {
     pub fn takeover(&self, mut released: BTreeSet<CheckoutId>) -> Vec<Takeover> {
         let pools = self.pools().map(|(id, pool)| (id, pool.key.feature.clone()));
         let empty = Takeover { epoch: self.epoch(), pools: pools.collect(), ..Takeover::default() };
-        let sessions: Vec<_> = self.sessions(None).collect();
+        let is_full = |part: &Takeover| {
+            part.sessions.len() >= TAKEOVER_SESSIONS_MAX
+                || part.checkouts.len() >= TAKEOVER_CHECKOUTS_MAX
+        };
         let mut parts: Vec<Takeover> = Vec::new();
-        for some in sessions.chunks(TAKEOVER_SESSIONS_MAX) {
-            let mut part = empty.clone();
-            for (id, session) in some {
-                part.sessions.insert(*id, (*session).clone());
-                for checkout in &session.checkouts {
-                    let held = self.find_checkout(*checkout).expect("a session's checkout is held");
-                    part.checkouts.insert(*checkout, held.clone());
-                }
+        for (id, session) in self.sessions(None) {
+            if parts.last().is_none_or(is_full) {
+                parts.push(empty.clone());
             }
-            parts.push(part);
+            let part = parts.last_mut().expect("just looked at");
+            part.sessions.insert(id, session.clone());
+            for checkout in &session.checkouts {
+                let held = self.find_checkout(*checkout).expect("a session's checkout is held");
+                part.checkouts.insert(*checkout, held.clone());
+            }
         }
         let borrowed: Vec<_> = self
             .checkouts(CheckoutId(0))
