@@ -110,6 +110,11 @@ impl TermClock {
         TermClock { began: now, log, is_single }
     }
 
+    /// Whether the log has gone on since the stamp from which this began.
+    pub(crate) fn begins_before(&self, log: Stamp) -> bool {
+        self.log.cluster_ms < log.cluster_ms
+    }
+
     /// The stamp for an entry proposed now.
     pub(crate) fn stamp(&mut self, now: Instant, clocks: &PeerClocks) -> Stamp {
         let elapsed_ms = (now - self.began).as_millis() as u64;

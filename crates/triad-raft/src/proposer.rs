@@ -36,7 +36,16 @@ pub(crate) struct Timekeeper {
     shared: Arc<Shared>,
     clocks: Arc<PeerClocks>,
     is_backup: bool,
-    term: Mutex<Option<(u64, TermClock)>>,
+    term: Mutex<Option<TermKept>>,
+}
+
+/// A term's clock. Until the ledger has applied an entry of the term, more entries of
+/// earlier ones may come, and the clock begins where the last of them ends.
+#[derive(Clone, Copy)]
+struct TermKept {
+    term: u64,
+    clock: TermClock,
+    is_whole: bool,
 }
 
 impl Timekeeper {
@@ -53,13 +62,20 @@ impl Timekeeper {
         let now = Instant::now();
         let term = self.raft.server_metrics().borrow_watched().vote.leader_id.term;
         let mut kept = self.term.lock().expect("no panic while held");
-        let mut clock = match *kept {
-            Some((of, clock)) if of == term => clock,
-            // The ledger is asked once a term, not once a batch.
-            _ => TermClock::new(self.shared.state().stamp, self.is_single(), now),
-        };
-        let stamp = clock.stamp(now, &self.clocks);
-        *kept = Some((term, clock));
+        let mut of_term = kept.filter(|kept| kept.term == term);
+        // The ledger is asked until it is whole, and not with every batch.
+        if of_term.is_none_or(|kept| !kept.is_whole) {
+            let is_single = self.is_single();
+            let state = self.shared.state();
+            let is_whole = state.applied.is_some_and(|id| id.committed_leader_id().term == term);
+            let begun = of_term.filter(|kept| !kept.clock.begins_before(state.stamp));
+            let clock = begun.map(|kept| kept.clock);
+            let clock = clock.unwrap_or_else(|| TermClock::new(state.stamp, is_single, now));
+            of_term = Some(TermKept { term, clock, is_whole });
+        }
+        let mut of_term = of_term.expect("just set");
+        let stamp = of_term.clock.stamp(now, &self.clocks);
+        *kept = Some(of_term);
         stamp
     }
 
