@@ -233,10 +233,6 @@ impl Session {
                 () = sleep_until(wake) => {}
             }
         }
-        for (_, mark) in self.held.drain() {
-            let _ = mark.set("the client is closed".into());
-        }
-        self.requests.refuse_all(&Error::Closed);
         self.say(State::Idle);
         if let Some(reply) = self.closing.and_then(|closing| closing.reply) {
             let _ = reply.send(());

@@ -397,9 +397,7 @@ impl Node {
         &self,
         commands: Vec<Command>,
     ) -> Result<Committed, Refusal> {
-        if self.leading_term().is_none() {
-            return Err(self.not_leader());
-        }
+        self.leading_term().ok_or_else(|| self.not_leader())?;
         self.propose(commands).await
     }
 
@@ -437,9 +435,7 @@ impl Node {
         session: SessionId,
         commands: Vec<Command>,
     ) -> Result<Committed, Refusal> {
-        if self.leading_term().is_none() {
-            return Err(self.not_leader());
-        }
+        self.leading_term().ok_or_else(|| self.not_leader())?;
         self.sessions(|sessions| sessions.opening_begins(session));
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
         // Given up here, or unknown: it may be applied yet.
