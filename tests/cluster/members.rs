@@ -143,6 +143,8 @@ async fn one_grows_to_three_and_back() {
         holders.assert_kept(&cluster).await;
     }
     cluster.equal_ledgers().await;
+    let folder = cluster.folder().to_owned();
+    let directory_of = |name: &str| folder.join(name);
     let clients = Holders::seat(&cluster, 5).await;
     let leader = cluster.settled().await;
     cluster.nodes[leader].kill9().await;
@@ -159,6 +161,28 @@ async fn one_grows_to_three_and_back() {
     cluster.nodes[b].stopped().await;
     clients.until_held(LIMIT).await;
     clients.assert_kept_among(&cluster, &holders).await;
+
+    // The highest leaves, and its id is not given again: what is left of it may still speak.
+    let removed = cluster.triad("node remove c --yes --force").await;
+    assert_eq!(removed.code(), 0, "{}", removed.stderr);
+    let c = cluster.nodes.iter().position(|node| node.name == "c").unwrap();
+    cluster.nodes[c].stopped().await;
+    let place = cluster.spare_place("d");
+    let adding = format!("node add {place} --dir {directory} --prepare");
+    let prepared = cluster.triad(&adding).await;
+    assert_eq!(prepared.code(), 0, "{}{}", prepared.stdout, prepared.stderr);
+    assert!(directory_of("d-4").exists(), "{}", prepared.stdout);
+    let add = Some(v1::NewMember {
+        node_id: 3,
+        name: "d".to_owned(),
+        client_address: "lic-d:27070".to_owned(),
+        peer_address: "lic-d:27071".to_owned(),
+    });
+    let request = cluster.authorized(v1::ChangeMembersRequest { add, remove_node_id: 0 });
+    let leader = cluster.leader().await;
+    let mut answer = cluster.admin(leader).change_members(request).await.unwrap().into_inner();
+    let refusal = Refusal::from_status(&answer.message().await.expect_err("it is refused"));
+    assert!(refusal.message.contains("the next one is 4"), "{}", refusal.message);
 }
 
 /// Leaders that die while a node joins change nothing: the next one goes on.

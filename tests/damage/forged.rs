@@ -1,17 +1,20 @@
-//! A history that somebody rewrote who knew how: nothing on the disk is damaged.
+//! A history and a ledger that somebody rewrote who knew how: nothing on the disk is damaged.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-use triad_ledger::Happening;
+use tokio::time::{Instant, timeout};
 use triad_ledger::names::Label;
-use triad_raft::forge_event;
+use triad_ledger::{Command, Happening};
+use triad_raft::{forge_event, forge_ledger};
 use triad_tests::cluster::FEATURE;
-use triad_tests::{Cluster, Options};
+use triad_tests::{Cluster, Holders, Options};
 
 /// What happened is written to the image so often, as long as something happens.
 const IMAGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// As many entries as lie between two points of comparison take a fraction of it.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// P8: one grant of the history that one node keeps is given to somebody else,
 /// with the checksum that belongs to it. The node starts, since nothing is
@@ -53,4 +56,46 @@ async fn a_forged_event_is_found_by_the_audit() {
         let verdict = row.and_then(|row| row.split_whitespace().nth(1)).unwrap();
         assert_eq!(verdict == "FAULTY", node.name == *name, "{}: {verified:?}", node.name);
     }
+}
+
+/// P1: a node with a wrong ledger comes to lead. At the next point of comparison the other two
+/// agree, and it is the leader that stops, names what it found, and is not started again. The
+/// others serve, and nobody loses a seat.
+#[tokio::test]
+async fn a_leader_with_a_wrong_ledger_stops_and_the_others_go_on() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let holders = Holders::seat(&cluster, 5).await;
+    let leader = cluster.settled().await;
+    let wrong = cluster.others(leader)[0];
+    assert_eq!(cluster.nodes[wrong].sigterm().await.code(), Some(0));
+    let forged = Command::NoteDeed { what: Label::parse("nobody did this").unwrap() };
+    forge_ledger(&cluster.nodes[wrong].data(), cluster.id(), &forged).unwrap();
+    cluster.nodes[wrong].start();
+    cluster.settled().await;
+    let name = cluster.nodes[wrong].name.clone();
+    let transferred = cluster.triad(&format!("leader transfer --to {name}")).await;
+    assert_eq!(transferred.code(), 0, "{transferred:?}");
+    assert_eq!(cluster.settled().await, wrong);
+
+    let client = cluster.client().user("busy").build().unwrap();
+    let busy = client.clone();
+    let going_on = tokio::spawn(async move {
+        loop {
+            busy.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+        }
+    });
+    let ended = timeout(LIMIT, cluster.nodes[wrong].stopped()).await.expect("it ends");
+    assert_eq!(ended.code(), Some(1));
+    assert!(!going_on.is_finished(), "nobody was refused");
+    going_on.abort();
+    let log = cluster.nodes[wrong].log();
+    assert!(log.contains("this node's ledger differs from that of the others"), "{log}");
+    client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+    for other in (0..3).filter(|n| *n != wrong) {
+        assert!(cluster.nodes[other].runs());
+    }
+    let told = cluster.triad("status").await;
+    assert!(told.stdout.starts_with("Degraded: 2 of 3 nodes"), "{told:?}");
+    holders.until_held(LIMIT).await;
+    holders.assert_kept(&cluster).await;
 }

@@ -319,7 +319,7 @@ pub enum Command {
     Compare {
         /// The log index compared.
         index: u64,
-        /// The leader's hash there.
+        /// The hash there, of the most nodes that have said.
         hash: StateHash,
     },
 }

@@ -34,7 +34,7 @@ use crate::machine::{EventSink, Machine, Shared};
 use crate::membership::{self, Removed};
 use crate::network::{MESSAGE_BYTES_MAX, Peers};
 use crate::peers::{Raft, Service};
-use crate::proposer::{Proposer, Request, Timekeeper};
+use crate::proposer::{self, Proposer, Request, Timekeeper};
 use crate::rules::{self, Outdated, PeerRules};
 use crate::runtime;
 use crate::saved;
@@ -159,6 +159,14 @@ pub enum ProposeError {
     /// Too many requests wait. Nothing was applied.
     #[error("too many requests wait")]
     Overloaded,
+    /// It does not fit an entry of the log. Nothing was applied.
+    #[error("{bytes} bytes do not fit an entry of the log, which has room for {max_bytes}")]
+    TooLarge {
+        /// What was asked for takes so many.
+        bytes: usize,
+        /// As much fits.
+        max_bytes: usize,
+    },
     /// No answer in time, or leadership was lost on the way. Whether it was
     /// applied is unknown; asking again with the same request id is safe.
     #[error("no answer in time, the outcome is unknown")]
@@ -317,7 +325,7 @@ impl Consensus {
             health.clone(),
         );
         let (removed, confirmed) = (peers.removed.clone(), peers.confirmed.clone());
-        let peer_rules = peers.rules.clone();
+        let (peer_rules, hashes) = (peers.rules.clone(), peers.hashes.clone());
         let config = config(&cluster_id, options.timing, options.snapshot_entries)?;
         let fetching = peers.clone();
         let seed = options.simulation.as_ref().map(|simulation| simulation.seed);
@@ -351,8 +359,8 @@ impl Consensus {
         let is_backup = options.origin == Origin::Alone;
         let timekeeper = Timekeeper::new(raft.clone(), shared.clone(), clocks.clone(), is_backup);
         let timekeeper = Arc::new(timekeeper);
-        let proposer =
-            Proposer::new(raft.clone(), shared.clone(), timekeeper.clone(), options.work);
+        let keeper = timekeeper.clone();
+        let proposer = Proposer::new(raft.clone(), shared.clone(), keeper, hashes, options.work);
         tokio::spawn(proposer.run(queue));
 
         let (memory, outdated) = (Arc::new(Memory::new()), Arc::new(Outdated::new()));
@@ -368,6 +376,7 @@ impl Consensus {
             certified,
             lost,
             history: history.clone(),
+            points: shared.points(),
             is_alone: options.origin == Origin::Alone,
         };
         let filling =
@@ -444,6 +453,7 @@ impl Consensus {
         if !self.quorum_is_fresh() {
             return Err(ProposeError::NoQuorum);
         }
+        proposer::check_size(&commands, self.0.log.entry_max_bytes())?;
         let (reply, answer) = oneshot::channel();
         match self.0.requests.try_send(Request { commands, reply }) {
             Ok(()) => {}

@@ -5,7 +5,9 @@
 //! head of the hash chain before the first, so that what it keeps can be
 //! proven whatever was trimmed. Only a node that was sent a snapshot has a gap,
 //! from where it was to where the snapshot stands; [`crate::filling`] asks the
-//! others for it.
+//! others for it. If none of them has it, it is given up when its time to be
+//! trimmed comes. A cluster that begins with a saved ledger has no gap: its
+//! history begins there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub(crate) struct Bounds {
     pub(crate) bytes: u64,
     /// The first and the last of the events that are missing between.
     pub(crate) gap: Option<(u64, u64)>,
+    /// The chain's head after the gap.
+    pub(crate) after_gap: ChainHash,
 }
 
 /// Events on disk, read while others are being written.

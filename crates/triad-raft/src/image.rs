@@ -21,7 +21,7 @@ use triad_ledger::{ChainHash, Change, StateHash};
 
 use self::events::SledEvents;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
-pub use self::forgery::forge_event;
+pub use self::forgery::{forge_event, forge_ledger};
 pub(crate) use self::whole::WholeImage;
 use crate::history::{EventStore, Kept, Part, Retention};
 use crate::rules::REMEDY;

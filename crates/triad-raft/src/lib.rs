@@ -16,6 +16,7 @@
 mod alone;
 mod answers;
 mod clock;
+mod comparison;
 mod confirmed;
 mod consensus;
 mod death;
@@ -62,7 +63,7 @@ pub use histogram::{Counted, Histogram};
 pub use history::{Audited, History, HistoryBounds, Kept, Retention};
 pub use image::ImageError;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
-pub use image::forge_event;
+pub use image::{forge_event, forge_ledger};
 pub use leadership::Leadership;
 pub use machine::EventSink;
 pub use membership::{ChangeError, JoinProgress, MembersChange};

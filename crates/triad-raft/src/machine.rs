@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use triad_ledger::{At, Change, Command, Event, Ledger, StateHash};
 
+use crate::comparison::Point;
 use crate::disk::Disk;
 use crate::history::{EventStore, History, Tail};
 use crate::image::{Image, ImageBatch, ImageError, ImageWriter};
@@ -95,12 +96,18 @@ pub(crate) struct Shared {
     observer: Option<Arc<dyn Observer>>,
     started: AtomicBool,
     newest: watch::Sender<u64>,
+    point: watch::Sender<Option<Point>>,
 }
 
 impl Shared {
     /// The number of the newest event, from now on.
     pub(crate) fn newest_event(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    /// The newest point of comparison that this node has passed.
+    pub(crate) fn points(&self) -> watch::Receiver<Option<Point>> {
+        self.point.subscribe()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -113,16 +120,17 @@ impl Shared {
     }
 }
 
-/// A node whose ledger is not that of the leader.
+/// A node whose ledger is not what the nodes agreed that it was.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this node's ledger differs from the leader's at log index {index} ({own} here, {leaders} \
-     there): it stops rather than serve; replace it, see docs/how-to/replace-a-node.md"
+    "this node's ledger differs from that of the others at log index {index} ({own} here, \
+     {agreed} there): it stops rather than serve; replace it, see \
+     docs/how-to/replace-a-node.md"
 )]
 pub(crate) struct Diverged {
     index: u64,
     own: StateHash,
-    leaders: StateHash,
+    agreed: StateHash,
 }
 
 /// The state machine, owned by Raft.
@@ -194,7 +202,8 @@ impl Machine {
         };
         let started = AtomicBool::new(false);
         let (newest, _) = watch::channel(state.ledger.last_event().0);
-        let shared = Shared { state: Mutex::new(state), sink, observer, started, newest };
+        let (point, _) = watch::channel(None);
+        let shared = Shared { state: Mutex::new(state), sink, observer, started, newest, point };
         Ok(Machine {
             shared: Arc::new(shared),
             image,
@@ -252,6 +261,7 @@ impl Machine {
         if id.index().is_multiple_of(COMPARE_INTERVAL) {
             let hash = state.settle();
             state.hashes.insert(id.index(), hash);
+            self.shared.point.send_replace(Some((id.index(), hash)));
             while state.hashes.len() > HASHES_KEPT {
                 state.hashes.pop_first();
             }
@@ -325,9 +335,9 @@ impl Machine {
 }
 
 impl State {
-    fn compare(&self, index: u64, leaders: StateHash) -> Result<(), Diverged> {
+    fn compare(&self, index: u64, agreed: StateHash) -> Result<(), Diverged> {
         match self.hashes.get(&index) {
-            Some(own) if *own != leaders => Err(Diverged { index, own: *own, leaders }),
+            Some(own) if *own != agreed => Err(Diverged { index, own: *own, agreed }),
             // Equal, or this node restarted since and did not pass that point.
             _ => Ok(()),
         }

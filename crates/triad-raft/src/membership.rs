@@ -4,7 +4,7 @@
 //! A node that joins has an id that no node ever had. One that lost its data under its old id would
 //! vote without the memory of what it promised.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +140,12 @@ impl Consensus {
                     Some(_) => {}
                 }
             }
+            let leaves = |member: &MemberView| Some(member.node_id) == change.remove;
+            let staying = view.members.iter().filter(|member| !leaves(member));
+            if highest_id(staying) < highest_id(&view.members) {
+                self.keep_ids(&view).await?;
+                continue;
+            }
             tell(JoinProgress::Voting);
             let joins = change.add.as_ref().map(|(id, _)| *id);
             enough_answer(&view, self.node_id(), &voters_now(&view), None)?;
@@ -147,11 +153,19 @@ impl Consensus {
             completed(raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false))
                 .await?;
             if let Some(gone) = change.remove {
-                // Another node may get its number, where it was the highest.
                 self.confirmed().forget(gone);
                 self.peer_rules().forget(gone);
             }
         }
+    }
+
+    /// Writes down, with this node, that ids as high as that of the node which leaves were given.
+    async fn keep_ids(&self, view: &ClusterView) -> Result<(), ChangeError> {
+        let own = view.members.iter().find(|member| member.node_id == self.node_id());
+        let own = own.ok_or(ChangeError::NotLeader)?;
+        let member = Member { ids_through: highest_id(&view.members), ..own.member.clone() };
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(own.node_id, member)]));
+        completed(self.raft().change_membership(change, true)).await
     }
 
     /// Whether there is anything to do for a change, and nothing against it.
@@ -234,18 +248,17 @@ impl Consensus {
         }
         if let Some((id, member)) = &change.add {
             let known = view.members.iter().find(|m| m.node_id == *id);
-            let newest = view.members.iter().map(|m| m.node_id).max().unwrap_or(0);
             match known {
-                Some(known) if known.member != *member => {
+                Some(known) if !known.member.is_same(member) => {
                     return impossible(format!(
                         "node {id} takes part already, as {} at {}",
                         known.member.name, known.member.peer_address
                     ));
                 }
-                None if *id <= newest => {
+                None if *id < view.next_id() => {
                     return impossible(format!(
                         "node ids are never used again: the next one is {}",
-                        newest + 1
+                        view.next_id()
                     ));
                 }
                 _ => {}
@@ -275,6 +288,20 @@ impl Consensus {
         let leaves = change.remove.is_some_and(|id| view.members.iter().any(|m| m.node_id == id));
         Ok((voters != before || leaves || is_joint(self.raft())).then_some(voters))
     }
+}
+
+impl ClusterView {
+    /// The id of the next node that joins. One that had a vote and left has no successor of
+    /// its id: what is left of it may still speak, and vote twice.
+    pub fn next_id(&self) -> u64 {
+        highest_id(&self.members) + 1
+    }
+}
+
+/// The highest id that any of these has, or knows of.
+fn highest_id<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> u64 {
+    let ids = members.into_iter().map(|m| m.node_id.max(m.member.ids_through));
+    ids.max().unwrap_or(0)
 }
 
 fn voters_now(view: &ClusterView) -> BTreeSet<u64> {

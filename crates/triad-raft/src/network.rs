@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
+use triad_ledger::StateHash;
 use triad_proto::net::{
     ChannelParameters, ClientTls, Connector, SharedNetwork, Traffic, channel_lazy,
 };
@@ -32,6 +33,7 @@ use triad_proto::v1::{Reason, Refusal};
 
 use crate::answers::UnderWay;
 use crate::clock::PeerClocks;
+use crate::comparison::Hashes;
 use crate::confirmed::Confirmed;
 use crate::filling::part_from_wire;
 use crate::health::{DiskHealth, Health};
@@ -80,6 +82,7 @@ pub(crate) struct Peers {
     health: Arc<Health>,
     pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rules: Arc<PeerRules>,
+    pub(crate) hashes: Arc<Hashes>,
     channels: Arc<Mutex<BTreeMap<(u64, String), Channel>>>,
 }
 
@@ -102,6 +105,7 @@ impl Peers {
             health,
             confirmed: Arc::default(),
             rules: Arc::default(),
+            hashes: Arc::default(),
             channels: Arc::default(),
         }
     }
@@ -143,6 +147,7 @@ impl Peers {
             to: target,
             clocks: self.clocks.clone(),
             health: self.health.clone(),
+            hashes: self.hashes.clone(),
             failures: 0,
             removed: self.removed.clone(),
             confirmed: self.confirmed.clone(),
@@ -167,6 +172,7 @@ pub(crate) struct PeerClient {
     to: u64,
     clocks: Arc<PeerClocks>,
     health: Arc<Health>,
+    hashes: Arc<Hashes>,
     /// How often in a row no stream could be opened.
     failures: usize,
     removed: Removed,
@@ -284,7 +290,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
             self.pause_if_away(opened.as_ref().map(|_| ())).await;
             let responses = opened?;
             let (clocks, confirmed) = (self.clocks.clone(), self.confirmed.clone());
-            let health = self.health.clone();
+            let (health, hashes) = (self.health.clone(), self.hashes.clone());
             let result = move |response: Result<v1::AppendResponse, Status>| match response {
                 Ok(response) => {
                     let now = Instant::now();
@@ -293,6 +299,9 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                     let (is_full, is_drained) = (response.disk_full, response.drained);
                     let disk = DiskHealth { sync, is_full, is_drained };
                     health.heard(peer, disk, now);
+                    if let Ok(hash) = <[u8; 16]>::try_from(&*response.compared_hash) {
+                        hashes.heard(peer, (response.compared_index, StateHash(hash)));
+                    }
                     let result = append_result(response)?;
                     let result = remembered(result, peer, led_by.get(), &confirmed)?;
                     let is_last = match &result {

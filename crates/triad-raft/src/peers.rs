@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest, VoteRequest};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use triad_proto::net::{ConnectionInfo, PeerClosed};
@@ -18,6 +18,7 @@ use triad_proto::v1::peer_service_server::PeerService;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::clock::PeerClocks;
+use crate::comparison::{Point, Told};
 use crate::confirmed::Memory;
 use crate::filling::{PART_EVENTS, part_to_wire};
 use crate::health::Health;
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     /// Told of a peer whose connection its kernel closed under an open stream.
     pub(crate) lost: mpsc::Sender<u64>,
     pub(crate) history: History,
+    /// The points of comparison that this node passes.
+    pub(crate) points: watch::Receiver<Option<Point>>,
     /// This node goes on alone in the place of its main server.
     pub(crate) is_alone: bool,
 }
@@ -153,6 +156,7 @@ impl PeerService for Service {
         let (clocks, heard, memory) =
             (self.clocks.clone(), self.heard.clone(), self.memory.clone());
         let health = self.health.clone();
+        let mut told = Told::new(self.points.clone());
         let responses = self.raft.stream_append(requests).map(move |result| {
             use v1::append_response::Outcome;
             let now = Instant::now();
@@ -171,12 +175,15 @@ impl PeerService for Service {
                 }
             };
             let disk = health.own(now);
+            let point = told.news();
             Ok(v1::AppendResponse {
                 wall_ms: clocks.wall_ms(),
                 outcome: Some(outcome),
                 sync_us: disk.sync.as_micros() as u64,
                 disk_full: disk.is_full,
                 drained: disk.is_drained,
+                compared_index: point.map_or(0, |(index, _)| index),
+                compared_hash: point.map_or_else(Vec::new, |(_, hash)| hash.0.to_vec()),
             })
         });
         let mut response: Response<Self::AppendStream> = Response::new(Box::pin(responses));

@@ -7,9 +7,10 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use triad_ledger::Command;
+use triad_ledger::{Command, encode_commands};
 
 use crate::clock::{PeerClocks, TermClock};
+use crate::comparison::{Hashes, Point};
 use crate::consensus::{Committed, ProposeError};
 use crate::machine::Shared;
 use crate::peers::Raft;
@@ -22,6 +23,8 @@ const BATCH_COMMANDS_MAX: usize = 1_024;
 /// A log entry must fit a log segment and a message between peers. Checkouts
 /// are counted at their largest; a license is proposed on its own.
 const BATCH_BYTES_MAX: usize = 2 << 20;
+/// What an entry has besides its commands: its times, its id, a comparison.
+const ENVELOPE_BYTES_MAX: usize = 256;
 
 /// Commands that are committed together, and who waits for their answers.
 pub(crate) struct Request {
@@ -93,8 +96,12 @@ pub(crate) struct Proposer {
     raft: Raft,
     shared: Arc<Shared>,
     timekeeper: Arc<Timekeeper>,
+    /// What the others' ledgers were.
+    hashes: Arc<Hashes>,
     /// The last point of comparison that we announced.
     compared: u64,
+    /// The newest point that the others have not told of, and our term.
+    undecided: Option<(u64, Point)>,
     work: Option<WorkSink>,
 }
 
@@ -103,9 +110,10 @@ impl Proposer {
         raft: Raft,
         shared: Arc<Shared>,
         timekeeper: Arc<Timekeeper>,
+        hashes: Arc<Hashes>,
         work: Option<WorkSink>,
     ) -> Self {
-        Proposer { raft, shared, timekeeper, compared: 0, work }
+        Proposer { raft, shared, timekeeper, hashes, compared: 0, undecided: None, work }
     }
 
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
@@ -153,15 +161,30 @@ impl Proposer {
         }
     }
 
-    /// The next point at which all nodes compare their ledgers, if one was
-    /// passed.
+    /// The newest point at which all nodes compare their ledgers, if it is not stated yet, with
+    /// the hash that a majority of the voters has there. Nobody, this node included, is right
+    /// against it. Where there is none by the next point, this node's own is stated: of two
+    /// that differ one stops, and no quorum is left to serve with either.
     fn comparison(&mut self) -> Option<Command> {
-        let state = self.shared.state();
-        let (index, hash) = state.hashes.last_key_value()?;
-        (*index > self.compared).then(|| {
-            self.compared = *index;
-            Command::Compare { index: *index, hash: *hash }
-        })
+        let newest = {
+            let state = self.shared.state();
+            state.hashes.last_key_value().map(|(index, hash)| (*index, *hash))?
+        };
+        if newest.0 <= self.compared {
+            return None;
+        }
+        let (term, agreed) = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let voters = metrics.membership_config.membership().voter_ids();
+            (metrics.vote.leader_id.term, self.hashes.agreed((metrics.id, newest), voters))
+        };
+        let waited_for = self.undecided.filter(|(in_term, _)| *in_term == term);
+        let overdue = waited_for.map(|(_, point)| point).filter(|(index, _)| *index < newest.0);
+        self.undecided = agreed.is_none().then_some((term, newest));
+        let (index, hash) = agreed.or(overdue)?;
+        self.compared = index;
+        Some(Command::Compare { index, hash })
     }
 }
 
@@ -200,6 +223,18 @@ fn commands_len(counts: &[usize]) -> usize {
     counts.iter().sum()
 }
 
+/// Refuses what no entry of the log has room for: Raft takes one that cannot be written for a
+/// broken disk.
+pub(crate) fn check_size(commands: &[Command], entry_max_bytes: usize) -> Result<(), ProposeError> {
+    let guessed: usize = commands.iter().map(size_bytes).sum();
+    if guessed <= BATCH_BYTES_MAX {
+        return Ok(());
+    }
+    let bytes = encode_commands(commands).len();
+    let max_bytes = entry_max_bytes.saturating_sub(ENVELOPE_BYTES_MAX);
+    if bytes > max_bytes { Err(ProposeError::TooLarge { bytes, max_bytes }) } else { Ok(()) }
+}
+
 /// A generous guess at a command's bytes.
 fn size_bytes(command: &Command) -> usize {
     match command {
@@ -207,6 +242,9 @@ fn size_bytes(command: &Command) -> usize {
         Command::SetPolicy { policy } => policy.text.len() * 2 + policy.rules.len() * 512,
         Command::Checkout { items, .. } | Command::Borrow { items, .. } => 64 + items.len() * 96,
         Command::Open { .. } => 8_192,
+        Command::Adopt { takeover } => {
+            (takeover.session_count() + takeover.checkout_count()) * 2_048 + (64 << 10)
+        }
         Command::By { command, .. } => 64 + size_bytes(command),
         Command::Revoke { .. } | Command::CreateToken { .. } | Command::NoteDeed { .. } => 512,
         _ => 64,

@@ -18,6 +18,7 @@ use triad_ledger::rights::License;
 
 use crate::consensus::{Consensus, StartError};
 use crate::disk::Disk;
+use crate::history::Part;
 use crate::log::LogStore;
 use crate::machine::{Machine, PENDING};
 use crate::snapshot::SnapshotFrames;
@@ -188,6 +189,11 @@ pub(crate) async fn begin(
     let mut log = log.clone();
     if log.read_vote().await.map_err(|error| raft(&error))?.is_some() {
         return Ok(());
+    }
+    if let Some((_, to)) = machine.history().store().bounds().gap {
+        // The history is that of the saved ledger's cluster no more: nobody can be asked.
+        let begins = Part { first: to + 1, ..Part::default() };
+        machine.image().fill(begins).await.map_err(|error| raft(&error))?;
     }
     let applied = machine.shared().state().applied;
     let applied = applied.ok_or_else(|| raft(&"there is no saved ledger to begin with"))?;

@@ -114,6 +114,17 @@ pub struct Member {
     pub peer_address: String,
     /// Where clients reach it, "host:port".
     pub client_address: String,
+    /// No node is given an id up to this one any more: those that had one may have
+    /// voted, and have left. 0 where the members' own ids say as much.
+    pub ids_through: u64,
+}
+
+impl Member {
+    /// Whether it is the same node at the same place.
+    pub fn is_same(&self, other: &Member) -> bool {
+        (&self.name, &self.peer_address, &self.client_address)
+            == (&other.name, &other.peer_address, &other.client_address)
+    }
 }
 
 /// Bytes that are no entry, vote or log id of ours.
@@ -233,6 +244,7 @@ pub(crate) fn membership_to_wire(membership: &Membership<u64, Member>) -> v1::Me
         name: member.name.clone(),
         peer_address: member.peer_address.clone(),
         client_address: member.client_address.clone(),
+        ids_through: member.ids_through,
     };
     v1::Membership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
@@ -247,8 +259,8 @@ pub(crate) fn membership_from_wire(m: v1::Membership) -> Decoded<Membership<u64,
     }
     let configs = m.configs.into_iter().map(|set| set.node_ids.into_iter().collect()).collect();
     let member = |m: v1::Member| {
-        let v1::Member { node_id, name, peer_address, client_address } = m;
-        (node_id, Member { name, peer_address, client_address })
+        let v1::Member { node_id, name, peer_address, client_address, ids_through } = m;
+        (node_id, Member { name, peer_address, client_address, ids_through })
     };
     let members: std::collections::BTreeMap<_, _> = m.members.into_iter().map(member).collect();
     Membership::new(configs, members).map_err(|_| EntryError::Missing("a voter's address"))

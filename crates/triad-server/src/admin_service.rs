@@ -218,6 +218,7 @@ impl Node {
             pair: self.pair.as_ref().map(|pair| pair.status(self)),
             vitals: Some(self.vitals().to_wire()),
             rules: self.consensus.read(Ledger::rules),
+            next_node_id: view.next_id(),
             restoring_ms: self.restoring_for().map_or(0, |left| left.as_millis() as u64),
         }
     }

@@ -566,6 +566,7 @@ impl Reader<'_> {
                 name: node.name.clone(),
                 peer_address: node.peers.clone(),
                 client_address: node.clients.clone(),
+                ids_through: 0,
             };
             if nodes
                 .insert(node.id, NodeEntry { member, hostid, http: node.http.clone() })

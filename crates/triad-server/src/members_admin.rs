@@ -232,6 +232,7 @@ fn checked(request: v1::ChangeMembersRequest) -> Result<MembersChange, Refusal> 
         name: new.name,
         peer_address: new.peer_address,
         client_address: new.client_address,
+        ids_through: 0,
     };
     Ok(MembersChange { add: Some((new.node_id, member)), remove })
 }

@@ -585,6 +585,10 @@ impl Node {
                 let message = "too many requests are waiting on this node";
                 Refusal::because(Reason::Overloaded, message).retry_after(RETRY_OVERLOADED)
             }
+            ProposeError::TooLarge { .. } => {
+                Refusal::because(Reason::LimitReached, error.to_string())
+                    .with_remedy("ask for less at once")
+            }
             ProposeError::Unknown if !self.consensus.quorum_is_fresh() => self.no_quorum(),
             ProposeError::Unknown => {
                 let message = "no answer in time, it is unknown whether the request was applied";

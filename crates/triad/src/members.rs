@@ -259,7 +259,7 @@ fn new_node(status: &StatusResponse, spec: NodeSpec, old: Option<&NodeStatus>) -
     });
     let node_id = match begun {
         Some(begun) => begun.node_id,
-        None => newest.map_or(0, |node| node.node_id) + 1,
+        None => status.next_node_id.max(newest.map_or(0, |node| node.node_id) + 1),
     };
     let stay = |node: &&NodeStatus| {
         node.node_id != node_id && old.is_none_or(|old| old.node_id != node.node_id)

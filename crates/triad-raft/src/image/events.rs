@@ -28,6 +28,8 @@ struct BoundsMessage {
     gap_from: u64,
     #[prost(uint64, tag = "6")]
     gap_to: u64,
+    #[prost(bytes = "vec", tag = "7")]
+    after_gap: Vec<u8>,
 }
 
 /// The events of a sled image.
@@ -48,13 +50,21 @@ impl SledEvents {
                 let value = unseal(&path, BOUNDS, &value)?;
                 let message: BoundsMessage = prost::Message::decode(value.as_slice())
                     .map_err(|error| damaged(error.to_string()))?;
-                let before = message.before.try_into();
+                let chain = |head: Vec<u8>| {
+                    let head = head.try_into();
+                    head.map(ChainHash).map_err(|_| damaged("the history\'s chain".into()))
+                };
+                let gap = (message.gap_from > 0).then_some((message.gap_from, message.gap_to));
                 Bounds {
                     first: message.first,
-                    before: ChainHash(before.map_err(|_| damaged("the history\'s chain".into()))?),
+                    before: chain(message.before)?,
                     last: message.last,
                     bytes: message.bytes,
-                    gap: (message.gap_from > 0).then_some((message.gap_from, message.gap_to)),
+                    gap,
+                    after_gap: match gap {
+                        Some(_) => chain(message.after_gap)?,
+                        None => ChainHash::default(),
+                    },
                 }
             }
         };
@@ -83,7 +93,17 @@ impl SledEvents {
         // A snapshot: what happened between is not here.
         let comes_first = batch.events.first().map_or(ledgers_last + 1, |(first, _)| *first);
         if comes_first > bounds.last + 1 {
-            let kept_none = bounds.first > bounds.last;
+            if !batch.events.is_empty() {
+                let what = format!("event {comes_first} follows {}", bounds.last);
+                return Err(ImageError::Damaged { path: self.path.clone(), what });
+            }
+            if let Some((_, to)) = bounds.gap {
+                // What lies between two gaps is asked for again with them.
+                let between = (to.max(bounds.first - 1), bounds.last);
+                self.forget(db, out, &mut bounds, between)?;
+            }
+            let is_kept = |(from, _)| bounds.first < from;
+            let kept_none = bounds.first > bounds.last || !bounds.gap.is_none_or(is_kept);
             let from = match bounds.gap {
                 Some((from, _)) => from,
                 None if kept_none => 1,
@@ -92,8 +112,9 @@ impl SledEvents {
             if kept_none {
                 (bounds.first, bounds.before) = (ledgers_last + 1, ledgers_chain);
             }
-            bounds.gap = Some((from, comes_first - 1));
-            bounds.last = comes_first - 1;
+            bounds.gap = Some((from, ledgers_last));
+            bounds.after_gap = ledgers_chain;
+            bounds.last = ledgers_last;
         }
         let known = bounds.last;
         for (number, event) in batch.events.iter().filter(|(number, _)| *number > known) {
@@ -124,7 +145,11 @@ impl SledEvents {
         let oldest_ms = retention.max_age_ms.map(|age| date(newest).saturating_sub(age));
         for _ in 0..batch.events.len() + TRIM_MAX {
             // What this batch adds is not on disk yet, and stays.
-            let oldest = self.read_from(db, bounds.first - 1, bounds.first, 1)?.pop();
+            let next = match bounds.gap {
+                Some((from, to)) if from == bounds.first => to + 1,
+                _ => bounds.first,
+            };
+            let oldest = self.read_from(db, next - 1, next, 1)?.pop();
             let Some((number, event)) = oldest else { return Ok(()) };
             let too_much = retention.max_bytes.is_some_and(|max| bounds.bytes > max);
             let too_old = oldest_ms.is_some_and(|oldest_ms| date(&event) < oldest_ms);
@@ -132,6 +157,11 @@ impl SledEvents {
                 return Ok(());
             }
             out.remove(key(number).as_slice());
+            if number > bounds.first {
+                // Nobody had what was missing before it.
+                bounds.before = bounds.after_gap;
+            }
+            bounds.gap = bounds.gap.filter(|(_, to)| *to > number);
             bounds.first = number + 1;
             bounds.before = bounds.before.extend(&event);
             bounds.bytes = bounds.bytes.saturating_sub(event.len() as u64);
@@ -153,7 +183,8 @@ impl SledEvents {
             // Nobody keeps them any more. What is older here is connected to
             // nothing; what comes after is, from where the sender's begins.
             if !kept_none {
-                self.forget_through(db, out, &mut bounds, part.first - 1)?;
+                let older = (bounds.first - 1, part.first - 1);
+                self.forget(db, out, &mut bounds, older)?;
                 (bounds.first, bounds.before) = (part.first, part.before);
             }
             bounds.gap = None;
@@ -162,7 +193,8 @@ impl SledEvents {
         }
         if part.first > from && !kept_none {
             // What was here is older than what anybody else keeps.
-            self.forget_through(db, out, &mut bounds, from - 1)?;
+            let older = (bounds.first - 1, from - 1);
+            self.forget(db, out, &mut bounds, older)?;
         }
         if part.first > from || kept_none {
             (bounds.first, bounds.before) = (part.first.max(from), part.before);
@@ -179,14 +211,13 @@ impl SledEvents {
         Ok(bounds)
     }
 
-    fn forget_through(
+    fn forget(
         &self,
         db: &Db,
         out: &mut sled::Batch,
         bounds: &mut Bounds,
-        through: u64,
+        (mut after, through): (u64, u64),
     ) -> Result<(), ImageError> {
-        let mut after = bounds.first - 1;
         while let Some((number, event)) = self.read_from(db, after, through, 1)?.pop() {
             out.remove(key(number).as_slice());
             bounds.bytes = bounds.bytes.saturating_sub(event.len() as u64);
@@ -246,6 +277,7 @@ fn write(out: &mut sled::Batch, bounds: &Bounds) {
         bytes: bounds.bytes,
         gap_from,
         gap_to,
+        after_gap: bounds.after_gap.0.to_vec(),
     };
     out.insert(BOUNDS, seal(BOUNDS, &prost::Message::encode_to_vec(&message)));
 }
@@ -382,6 +414,52 @@ mod tests {
             image.write(&batch(13..=15)).expect("written");
             fill(&mut image, &sender);
             assert_eq!(kept(&image), (first_kept..=15).collect::<Vec<_>>(), "{older}");
+        }
+    }
+
+    /// A snapshot of the ledger after this event.
+    fn snapshot(through: u64) -> ImageBatch {
+        ImageBatch { events: Vec::new(), ..batch(1..=through) }
+    }
+
+    #[test]
+    fn a_second_snapshot_before_the_gap_is_filled_makes_one_gap() {
+        let (_one, mut sender) = image(KEEP_ALL);
+        sender.write(&batch(1..=30)).expect("written");
+        for older in [0, 4] {
+            let (_two, mut image) = image(KEEP_ALL);
+            if older > 0 {
+                image.write(&batch(1..=older)).expect("written");
+            }
+            image.replace(&snapshot(12)).expect("replaced");
+            image.write(&batch(13..=15)).expect("written");
+            image.replace(&snapshot(20)).expect("replaced");
+            assert_eq!(image.events().bounds().gap, Some((older + 1, 20)));
+            assert_eq!(kept(&image), (1..=older).collect::<Vec<_>>());
+            image.write(&batch(21..=22)).expect("written");
+            fill(&mut image, &sender);
+            assert_eq!(kept(&image), (1..=22).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_gap_that_nobody_fills_ends_when_its_time_to_be_trimmed_comes() {
+        for older in [0, 4] {
+            let (folder, mut image) = image(KEEP_ALL);
+            if older > 0 {
+                image.write(&batch(1..=older)).expect("written");
+            }
+            image.replace(&snapshot(12)).expect("replaced");
+            image.write(&batch(13..=15)).expect("written");
+            drop(image);
+            let retention = Retention { max_age_ms: Some(10 * DAY_MS), max_bytes: None };
+            let mut image = SledImage::open(folder.path(), "tc-1", retention).expect("opens");
+            image.write(&batch(16..=22)).expect("written");
+            for last in 23..=40 {
+                image.write(&batch(last..=last)).expect("written");
+            }
+            assert_eq!(image.events().bounds().gap, None);
+            assert_eq!(kept(&image), (30..=40).collect::<Vec<_>>());
         }
     }
 }

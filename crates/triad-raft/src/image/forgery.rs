@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use triad_ledger::{Event, decode_event, encode_event};
+use triad_ledger::{Command, Event, Ledger, decode_event, encode_event};
 
 use super::events;
-use super::{ImageError, SledImage, seal};
+use super::{Image, ImageBatch, ImageError, SledImage, seal};
 use crate::history::{EventStore, Retention};
 
 /// Rewrites one event in the image of a node that does not run: the first of
@@ -34,4 +34,35 @@ pub fn forge_event(
         return Ok(Some(number));
     }
     Ok(None)
+}
+
+/// Lets the ledger in the image of a node that does not run apply a command that nobody
+/// agreed on, and writes it as if that were all right.
+///
+/// # Errors
+///
+/// The image cannot be opened, read or written.
+pub fn forge_ledger(
+    data_dir: &Path,
+    cluster_id: &str,
+    command: &Command,
+) -> Result<(), ImageError> {
+    let mut image = SledImage::open(&data_dir.join("image"), cluster_id, Retention::default())?;
+    let loaded = image.load()?;
+    let applied = loaded.applied.ok_or_else(|| image.damaged("no ledger to forge"))?;
+    let ledger = Ledger::from_records(loaded.records);
+    let mut ledger = ledger.map_err(|error| image.damaged(error))?;
+    // The answer does not matter; the test sees what came of it.
+    let _ = ledger.apply(ledger.at(), command);
+    let changes = ledger.take_changes();
+    let (events, encoded) = ledger.take_encoded_events();
+    let events = events.iter().zip(encoded);
+    image.write(&ImageBatch {
+        applied,
+        membership: loaded.membership,
+        hash: ledger.state_hash(),
+        changes,
+        events: events.map(|(event, encoded)| (event.sequence, encoded.into())).collect(),
+        last_event: ledger.last_event(),
+    })
 }
