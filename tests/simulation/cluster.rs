@@ -31,14 +31,40 @@ pub const PEERS_PORT: u16 = 27071;
 pub const TOKEN: &str = "simulated";
 pub const LEASE: Duration = Duration::from_secs(3);
 
-const HEARTBEAT: Duration = Duration::from_millis(500);
-const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
+/// How often a session is heard, and how long it is kept after its socket was closed, ms. A
+/// client that beats more often than that undoes by itself what a leader does too early.
+const BEATS_AND_GRACES_MS: [(u64, u64); 5] =
+    [(500, 1_000), (500, 1_000), (500, 1_000), (1_000, 200), (1_000, 0)];
 const CLUSTER_ID: [u8; 32] = [7; 32];
 /// 2026-11-01, when the simulated world begins.
 pub const EPOCH_MS: u64 = 1_793_491_200_000;
 /// Small, so that a run begins many segments.
 const SEGMENT_BYTES: u32 = 64 << 10;
 const DATA: &str = "/data";
+
+/// What all nodes of a run have in common.
+#[derive(Clone, Copy)]
+pub struct NodeSettings {
+    /// Entries of the log between two snapshots.
+    pub snapshot_entries: u64,
+    /// How sessions are kept.
+    pub sessions: SessionTimes,
+}
+
+impl NodeSettings {
+    /// Those of a seed, and what was drawn for it.
+    pub fn new(seed: u64, snapshot_entries: u64) -> Self {
+        let (beat, grace) = BEATS_AND_GRACES_MS[seed as usize % BEATS_AND_GRACES_MS.len()];
+        let sessions = SessionTimes {
+            lease_default: LEASE,
+            lease_min: LEASE,
+            lease_max: LEASE,
+            heartbeat_interval: Duration::from_millis(beat),
+            disconnect_grace: Duration::from_millis(grace),
+        };
+        NodeSettings { snapshot_entries, sessions }
+    }
+}
 
 /// A node, with what outlives its process.
 pub struct Node {
@@ -124,7 +150,7 @@ impl Node {
     }
 
     /// Starts the process.
-    pub fn start(&mut self, world: &mut World, oracle: &Arc<Oracle>, snapshot_entries: u64) {
+    pub fn start(&mut self, world: &mut World, oracle: &Arc<Oracle>, settings: NodeSettings) {
         use rand::RngExt;
         let (seed, runtime_seed) = (world.dice.random(), world.dice.random());
         let (stop, stopped) = oneshot::channel();
@@ -138,7 +164,7 @@ impl Node {
             simulation: Some(simulation),
             ..ServeOptions::default()
         };
-        let config = config(self.id, self.place, snapshot_entries);
+        let config = config(self.id, self.place, settings);
         let network = world.network.of(self.machine);
         let (id, oracle, disk) = (self.id, oracle.clone(), self.disk.clone());
         let may_fail = self.state == NodeState::Lost;
@@ -175,12 +201,13 @@ impl Node {
     }
 }
 
-fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
+fn config(node_id: u64, place: u64, settings: NodeSettings) -> Config {
     let entry = |other: &u64| {
         let member = Member {
             name: format!("node-{other}"),
             peer_address: format!("node-{other}:27071"),
             client_address: format!("node-{other}:27070"),
+            ids_through: 0,
         };
         let id = if *other == place { node_id } else { *other };
         (id, NodeEntry { member, hostid: None, http: None })
@@ -200,16 +227,10 @@ fn config(node_id: u64, place: u64, snapshot_entries: u64) -> Config {
         listen_http: None,
         tls: None,
         nodes: BTreeMap::from_iter(NODES.iter().map(entry)),
-        sessions: SessionTimes {
-            lease_default: LEASE,
-            lease_min: LEASE,
-            lease_max: LEASE,
-            heartbeat_interval: HEARTBEAT,
-            disconnect_grace: DISCONNECT_GRACE,
-        },
+        sessions: settings.sessions,
         timing: Timing::default(),
         death_notice: true,
-        snapshot_entries,
+        snapshot_entries: settings.snapshot_entries,
         retention: Retention::default(),
         office: None,
         pair: None,

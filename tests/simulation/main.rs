@@ -30,6 +30,10 @@ use std::process::ExitCode;
 
 use settings::Settings;
 
+/// As the nodes of the product have it; glibc's takes a good part of a run.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Settings::parse(std::env::args().skip(1)) {
         Ok(settings) if settings.here => run::run(&settings),

@@ -13,7 +13,7 @@ use triad_tests::history::Recorder;
 use crate::application::Application;
 use crate::auditor::{Auditor, Blackboard};
 use crate::chaos::{Chaos, Fault};
-use crate::cluster::{NODES, Node, NodeState};
+use crate::cluster::{NODES, Node, NodeSettings, NodeState};
 use crate::desk::{Desk, Phase};
 use crate::figures::Figures;
 use crate::oracle::{BeatWatch, Oracle};
@@ -47,7 +47,7 @@ pub struct Site {
     oracle: Arc<Oracle>,
     desk: Arc<Desk>,
     recorder: Arc<Recorder>,
-    snapshot_entries: u64,
+    settings: NodeSettings,
 }
 
 impl Site {
@@ -60,16 +60,16 @@ impl Site {
         for machine in &mut world.machines {
             machine.drift_ppm = world.dice.random_range(-DRIFT_MAX_PPM..=DRIFT_MAX_PPM);
         }
-        let snapshot_entries = world.dice.random_range(20..400);
+        let settings = NodeSettings::new(seed, world.dice.random_range(20..400));
         let clock = oracle.clone();
         let recorder = Recorder::new(move || clock.now());
-        Site { world, nodes, applications, auditor, oracle, desk, recorder, snapshot_entries }
+        Site { world, nodes, applications, auditor, oracle, desk, recorder, settings }
     }
 
     pub fn start_node(&mut self, node: usize) {
         let machine = self.nodes[node].machine;
         self.world.power_on(machine);
-        self.nodes[node].start(&mut self.world, &self.oracle, self.snapshot_entries);
+        self.nodes[node].start(&mut self.world, &self.oracle, self.settings);
     }
 
     /// More wall clocks than one are wrong.
