@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, timeout};
-use triad_proto::v1::ListSessionsRequest;
+use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event;
+use triad_proto::v1::{Beat, ListSessionsRequest};
 use triad_tests::cluster::FEATURE;
 use triad_tests::holders::holder_process;
 use triad_tests::node::signal_child;
@@ -94,11 +95,12 @@ async fn frozen_process_and_dead_leader() {
 async fn an_opening_that_was_not_waited_for() {
     let cluster = cluster().await;
     let leader = cluster.leader().await;
-    let first = cluster.channel(leader);
+    let connection = || cluster.channel_to(&cluster.nodes[leader].address);
+    let first = connection();
     let mut session = RawSession::open(first.clone(), raw::open([5; 16], false)).await.unwrap();
     session.say(raw::take(1, FEATURE, 1));
     while !matches!(session.next().await.unwrap(), Event::Taken(_)) {}
-    let second = cluster.channel(leader);
+    let second = connection();
     let unheard = RawSession::open(second.clone(), raw::open([5; 16], true)).await.unwrap();
     let heard = Instant::now();
     drop((session, first));
@@ -107,4 +109,35 @@ async fn an_opening_that_was_not_waited_for() {
     let took = heard.elapsed();
     println!("its seat is free after {took:.1?}, of a lease of {LEASE:?}");
     assert!(took >= LEASE - Duration::from_millis(100), "{took:?}");
+}
+
+/// P4: a client whose network changed speaks through a new connection, and the close of the old
+/// one comes after that. It is no death, also where the next heartbeat is further away than the
+/// grace. A session that was closed later, and has no other stream, shows that the grace is over.
+#[tokio::test]
+async fn the_late_close_of_an_older_stream_is_no_death() {
+    let options = Options { disconnect_grace: GRACE, ..Options::default() };
+    let cluster = Cluster::start(options).await;
+    let leader = cluster.leader().await;
+    let connection = || cluster.channel_to(&cluster.nodes[leader].address);
+    let before = connection();
+    let mut old = RawSession::open(before.clone(), raw::open([5; 16], false)).await.unwrap();
+    raw::granted(old.take(1, FEATURE).await.unwrap());
+    let after = connection();
+    let mut new = RawSession::open(after.clone(), raw::open([5; 16], true)).await.unwrap();
+    let dying = connection();
+    let mut other = RawSession::open(dying.clone(), raw::open([6; 16], false)).await.unwrap();
+    raw::granted(other.take(1, FEATURE).await.unwrap());
+    drop((old, before));
+    cluster.until_checkouts(2, LIMIT).await;
+    drop((other, dying));
+    cluster.until_checkouts(1, LIMIT).await;
+    new.say(Call::Beat(Beat { beat: 2 }));
+    loop {
+        match new.next().await.expect("the session is open") {
+            Event::Beat(acknowledged) if acknowledged.beat >= 2 => break,
+            _ => {}
+        }
+    }
+    assert_eq!(cluster.checkouts().await.len(), 1);
 }

@@ -22,7 +22,6 @@ pub fn put_in(name: &str) -> Result<(), String> {
         "release-on-timeout" => server::switch_on(server::Mutation::ReleaseOnTimeout),
         "open-does-not-refresh" => server::switch_on(server::Mutation::OpenDoesNotRefresh),
         "late-heartbeat-revives" => server::switch_on(server::Mutation::LateHeartbeatRevives),
-        "old-stream-ends-session" => server::switch_on(server::Mutation::OldStreamEndsSession),
         "lease-from-acknowledgement" => {
             client::switch_on(client::Mutation::LeaseFromAcknowledgement);
         }

@@ -23,8 +23,6 @@ pub enum Mutation {
     OpenDoesNotRefresh,
     /// Heartbeats of sessions that end are acknowledged.
     LateHeartbeatRevives,
-    /// The close of an old stream counts, although a newer one is open.
-    OldStreamEndsSession,
     /// Nobody looks whether a loan is over.
     DueLoansForgotten,
     /// A heartbeat of a suspect is acknowledged before the log says that it was heard.

@@ -383,8 +383,7 @@ impl Sessions {
         let open = entry.streams.len();
         entry.streams.retain(|other| *other != stream);
         let was_open = entry.streams.len() < open;
-        let is_last = entry.streams.is_empty() || mutation::is_on(Mutation::OldStreamEndsSession);
-        if was_open && closed && is_last {
+        if was_open && closed && entry.streams.is_empty() {
             entry.closed = Some(now);
             self.due.insert((now + self.disconnect_grace, id));
         }

@@ -91,7 +91,7 @@ async fn fail(
         probes.push(Probe::begin(site, n, survivor, told.clone()).await?);
     }
     drop(told);
-    sleep(part.warm_up).await;
+    sleep(part.warm_up + between_probes()?).await;
 
     let cluster = site.cluster_mut()?;
     let failed = Instant::now();
@@ -131,6 +131,15 @@ async fn fail(
     join_all(probes.into_iter().map(|probe| probe.client.close())).await;
     let late = || Failure::Serve(format!("no checkout succeeded within {FAILOVER_TIMEOUT:?}"));
     granted.ok().flatten().ok_or_else(late)
+}
+
+/// A moment between two probes. They keep step with the clock, as the end of the warm-up does:
+/// without this the fault would always come right after a probe, or right before one.
+fn between_probes() -> Result<Duration, Failure> {
+    let mut drawn = [0; 4];
+    getrandom::fill(&mut drawn).map_err(Failure::Random)?;
+    let part = f64::from(u32::from_le_bytes(drawn)) / f64::from(u32::MAX);
+    Ok(PROBE_INTERVAL.mul_f64(part))
 }
 
 /// Checkouts that are begun again and again, whatever becomes of those before.
