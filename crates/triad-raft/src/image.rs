@@ -32,8 +32,14 @@ use crate::types::{
 /// Batches waiting for the disk. More are not made: what changes meanwhile
 /// waits in the ledger, where a record that changes twice counts once.
 const BATCHES_WAITING_MAX: usize = 2;
-/// sled's page cache. The image is read once, at start.
+/// sled's cache of what is only read. The image is read once, at start.
 const CACHE_BYTES: usize = 8 << 20;
+/// What was written stays in sled's memory, outside of that cache, until the store is opened
+/// anew: so that is done each time this much was written. It takes a moment, in which
+/// batches wait, and nobody waits for a batch.
+const WRITTEN_BYTES_MAX: usize = 16 << 20;
+/// What sled's memory holds of a record besides its key and its value.
+const RECORD_BYTES: usize = 48;
 
 /// One step of the image, written whole or not at all.
 #[derive(Clone, Debug)]
@@ -140,15 +146,49 @@ pub(crate) trait Image: Send + 'static {
     fn fill(&mut self, part: &Part) -> Result<(), ImageError>;
 }
 
-type Db = sled::Db<1024>;
+/// What changes is written with all that shares its leaf: records of sessions are spread over
+/// all leaves, so a leaf is small.
+const LEAF_RECORDS: usize = 128;
+
+type Db = sled::Db<LEAF_RECORDS>;
 
 /// The image in sled: one tree, keys by kind, every value with a checksum.
 pub(crate) struct SledImage {
     path: PathBuf,
     cluster_id: String,
-    db: Db,
+    db: Handle,
     events: Arc<SledEvents>,
     retention: Retention,
+    /// Since the store was opened.
+    written_bytes: usize,
+}
+
+/// A handle of the store. `None` while it is opened anew, or if that failed.
+type Handle = Option<Db>;
+
+/// Opens the store.
+fn open_store(path: &Path) -> Result<Db, ImageError> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity_bytes(CACHE_BYTES)
+        // Flushing has its own rhythm: one flush per batch.
+        .flush_every_ms(None);
+    // sled panics on some damage where it should report; a panic while
+    // opening is a report too.
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+    let path = path.to_owned();
+    match opened {
+        Ok(opened) => opened.map_err(|source| failed(path, source)),
+        Err(_) => Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() }),
+    }
+}
+
+/// The store behind a handle.
+fn opened<'a>(handle: &'a Handle, path: &Path) -> Result<&'a Db, ImageError> {
+    handle.as_ref().ok_or_else(|| {
+        let source = io::Error::other("the store could not be opened anew");
+        ImageError::Store { path: path.to_owned(), source }
+    })
 }
 
 const META: &[u8] = b"m";
@@ -176,26 +216,25 @@ impl SledImage {
         cluster_id: &str,
         retention: Retention,
     ) -> Result<Self, ImageError> {
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity_bytes(CACHE_BYTES)
-            // Flushing has its own rhythm: one flush per batch.
-            .flush_every_ms(None);
-        // sled panics on some damage where it should report; a panic while
-        // opening is a report too.
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let db = open_store(path)?;
         let path = path.to_owned();
-        match opened {
-            Ok(Ok(db)) => {
-                let events = Arc::new(SledEvents::open(path.clone(), db.clone())?);
-                let cluster_id = cluster_id.to_owned();
-                Ok(SledImage { path, cluster_id, db, events, retention })
-            }
-            Ok(Err(source)) => Err(failed(path, source)),
-            Err(_) => {
-                Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() })
-            }
-        }
+        let events = Arc::new(SledEvents::open(path.clone(), db.clone())?);
+        let (cluster_id, db) = (cluster_id.to_owned(), Some(db));
+        Ok(SledImage { path, cluster_id, db, events, retention, written_bytes: 0 })
+    }
+
+    fn db(&self) -> Result<&Db, ImageError> {
+        opened(&self.db, &self.path)
+    }
+
+    /// Lets go of the memory that holds what was written.
+    fn open_anew(&mut self) -> Result<(), ImageError> {
+        let mut readers = self.events.handle();
+        (*readers, self.db) = (None, None);
+        let db = open_store(&self.path)?;
+        (*readers, self.db) = (Some(db.clone()), Some(db));
+        self.written_bytes = 0;
+        Ok(())
     }
 
     fn damaged(&self, what: impl fmt::Display) -> ImageError {
@@ -207,9 +246,16 @@ impl SledImage {
     }
 
     fn commit(&self, batch: sled::Batch) -> Result<(), ImageError> {
-        self.db.apply_batch(batch).map_err(|e| self.store(e))?;
-        self.db.flush().map_err(|e| self.store(e))?;
+        let db = self.db()?;
+        db.apply_batch(batch).map_err(|e| self.store(e))?;
+        db.flush().map_err(|e| self.store(e))?;
         Ok(())
+    }
+
+    /// So much was written.
+    fn wrote(&mut self, sizes: impl Iterator<Item = usize>) -> Result<(), ImageError> {
+        self.written_bytes += sizes.map(|bytes| bytes + RECORD_BYTES).sum::<usize>();
+        if self.written_bytes > WRITTEN_BYTES_MAX { self.open_anew() } else { Ok(()) }
     }
 
     fn unseal(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, ImageError> {
@@ -252,8 +298,8 @@ fn failed(path: PathBuf, source: io::Error) -> ImageError {
 
 impl Image for SledImage {
     fn load(&mut self) -> Result<Loaded, ImageError> {
-        let Some(meta) = self.db.get(META).map_err(|e| self.store(e))? else {
-            return match self.db.is_empty().map_err(|e| self.store(e))? {
+        let Some(meta) = self.db()?.get(META).map_err(|e| self.store(e))? else {
+            return match self.db()?.is_empty().map_err(|e| self.store(e))? {
                 true => Ok(Loaded::default()),
                 false => Err(self.damaged("records, but no record of what they are")),
             };
@@ -272,7 +318,7 @@ impl Image for SledImage {
             hash: StateHash(meta.hash.try_into().map_err(|_| self.damaged("hash"))?),
             records: Vec::new(),
         };
-        for record in self.db.scan_prefix([RECORD]) {
+        for record in self.db()?.scan_prefix([RECORD]) {
             let (key, value) = record.map_err(|e| self.store(e))?;
             let value = self.unseal(&key, &value)?;
             loaded.records.push((key[1..].to_vec(), value));
@@ -282,15 +328,19 @@ impl Image for SledImage {
 
     fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
         let mut out = self.batch(batch);
-        let bounds = self.events.add(&self.db, &mut out, batch, self.retention)?;
+        let bounds = self.events.add(self.db()?, &mut out, batch, self.retention)?;
         self.commit(out)?;
         self.events.are_now(bounds);
-        Ok(())
+        let sizes = batch
+            .changes
+            .iter()
+            .map(|change| change.key.len() + change.value.as_ref().map_or(0, |value| value.len()));
+        self.wrote(sizes.chain(batch.events.iter().map(|(_, event)| event.len())))
     }
 
     fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
         let mut old: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
-        for record in self.db.scan_prefix([RECORD]) {
+        for record in self.db()?.scan_prefix([RECORD]) {
             let (key, _) = record.map_err(|e| self.store(e))?;
             old.insert(key[1..].to_vec(), ());
         }
@@ -309,10 +359,10 @@ impl Image for SledImage {
 
     fn fill(&mut self, part: &Part) -> Result<(), ImageError> {
         let mut out = sled::Batch::default();
-        let bounds = self.events.fill(&self.db, &mut out, part)?;
+        let bounds = self.events.fill(self.db()?, &mut out, part)?;
         self.commit(out)?;
         self.events.are_now(bounds);
-        Ok(())
+        self.wrote(part.events.iter().map(|(_, event)| event.len()))
     }
 }
 
@@ -471,6 +521,8 @@ impl<I: Image> Work<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use openraft::vote::RaftLeaderId;
 
     use super::*;
@@ -517,7 +569,7 @@ mod tests {
         let mut image =
             SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
         image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
-        image.db.insert(b"ra", b"2xxxx").expect("altered");
+        image.db().expect("open").insert(b"ra", b"2xxxx").expect("altered");
         assert!(matches!(image.load(), Err(ImageError::Damaged { .. })));
     }
 
@@ -532,5 +584,81 @@ mod tests {
             SledImage::open(folder.path(), "tc-2", Retention::default()).expect("opens");
         let error = image.load().expect_err("it is not ours").to_string();
         assert!(error.contains("belongs to cluster tc-1, this node to cluster tc-2"), "{error}");
+    }
+
+    /// Many more records than are kept in memory, changed and removed at random: they are as they
+    /// were after each time that the store is opened anew, and while it is open.
+    #[test]
+    fn what_is_let_go_of_is_not_lost() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt, SeedableRng};
+        const KEYS: u32 = 60_000;
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
+        let mut image = open();
+        let mut dice = StdRng::seed_from_u64(7);
+        let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for index in 1..=60 {
+            let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+            for _ in 0..2_000 {
+                let key = dice.random_range(0..KEYS).to_be_bytes().to_vec();
+                let length = dice.random_range(0..600);
+                let value = (0..length).map(|_| dice.random::<u8>()).collect();
+                changes.insert(key, dice.random_ratio(3, 4).then_some(value));
+            }
+            for (key, value) in &changes {
+                match value {
+                    Some(value) => model.insert(key.clone(), value.clone()),
+                    None => model.remove(key),
+                };
+            }
+            let changes: Vec<(&[u8], Option<&[u8]>)> =
+                changes.iter().map(|(key, value)| (&**key, value.as_deref())).collect();
+            image.write(&batch(index, &changes)).expect("written");
+            if index % 20 == 0 {
+                drop(image);
+                image = open();
+            }
+            if index % 10 == 5 || index % 20 == 0 {
+                let records = image.load().expect("whole").records;
+                assert!(records.into_iter().eq(model.clone()), "after batch {index}");
+            }
+        }
+    }
+
+    /// What was written does not pile up in memory, and readers do not notice that it is let go of.
+    #[test]
+    fn the_history_is_read_while_the_store_is_opened_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keep_all = Retention { max_age_ms: None, max_bytes: None };
+        let mut image = SledImage::open(folder.path(), "tc-1", keep_all).expect("opens");
+        let history = image.events();
+        let (written, mut anew) = (AtomicU64::new(0), 0);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut after = 0;
+                while after < 160_000 {
+                    let through = written.load(Ordering::Acquire);
+                    let events = history.read(after, through, 500).expect("readable");
+                    let numbers: Vec<u64> = events.iter().map(|(number, _)| *number).collect();
+                    assert_eq!(numbers, (after + 1..=through.min(after + 500)).collect::<Vec<_>>());
+                    after += numbers.len() as u64;
+                }
+            });
+            for index in 1..=80 {
+                let last = index * 2_000;
+                let events = (last - 1_999..=last).map(|n| (n, vec![n as u8; 300].into()));
+                let last_event = (last, ChainHash::default());
+                let before = image.written_bytes;
+                let batch =
+                    ImageBatch { events: events.collect(), last_event, ..batch(index, &[]) };
+                image.write(&batch).expect("written");
+                assert!(image.written_bytes <= WRITTEN_BYTES_MAX);
+                anew += u32::from(image.written_bytes < before);
+                written.store(last, Ordering::Release);
+            }
+            reading.join().expect("it reads all");
+        });
+        assert!(anew >= 3, "{anew}");
     }
 }

@@ -1,11 +1,11 @@
 //! The events in the image: one record each, and one that says what is there.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use triad_ledger::{ChainHash, decode_event};
 
-use super::{Db, ImageBatch, ImageError, failed, prefixed, seal, unseal};
+use super::{Db, Handle, ImageBatch, ImageError, failed, opened, prefixed, seal, unseal};
 use crate::history::{Bounds, EventStore, Kept, Part, Retention};
 
 const EVENT: u8 = b'e';
@@ -35,8 +35,8 @@ struct BoundsMessage {
 /// The events of a sled image.
 pub(super) struct SledEvents {
     path: PathBuf,
-    /// For readers, each of whom takes a handle of his own.
-    db: Mutex<Db>,
+    /// For readers, who take turns.
+    db: Mutex<Handle>,
     bounds: Mutex<Bounds>,
 }
 
@@ -68,11 +68,17 @@ impl SledEvents {
                 }
             }
         };
-        Ok(SledEvents { path, db: Mutex::new(db), bounds: Mutex::new(bounds) })
+        Ok(SledEvents { path, db: Mutex::new(Some(db)), bounds: Mutex::new(bounds) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Bounds> {
         self.bounds.lock().expect("no panic while held")
+    }
+
+    /// The readers' handle. None of them reads while it is held.
+    pub(super) fn handle(&self) -> MutexGuard<'_, Handle> {
+        // One that panicked has changed nothing.
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was written is durable.
@@ -259,8 +265,8 @@ impl EventStore for SledEvents {
     }
 
     fn read(&self, after: u64, through: u64, count: usize) -> Result<Vec<Kept>, ImageError> {
-        let db = self.db.lock().expect("no panic while held").clone();
-        self.read_from(&db, after, through, count)
+        let handle = self.handle();
+        self.read_from(opened(&handle, &self.path)?, after, through, count)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::types::{Entry, LogId, Vote};
 
 /// Entries kept in memory, by their bytes on disk: some seconds of a busy cluster, so that a
 /// follower that keeps up, and the ledger, never read the disk.
-const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const RECENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The log as its readers see it. Every change is made here first and queued after.
 #[derive(Debug)]
