@@ -113,7 +113,7 @@ impl fmt::Display for LicenseId {
 
 /// Free text of at most 256 bytes without control characters: a user, a host,
 /// a publisher. It may be empty. Still untrusted: escape it where it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Arc<str>);
 
 impl Label {
@@ -132,6 +132,8 @@ impl Label {
             Some((at, character)) => {
                 Err(NameError::Character { character, at, allowed: "printable characters" })
             }
+            // Most of a holder's labels are, and take no memory then.
+            None if text.is_empty() => Ok(Label::default()),
             None => Ok(Label(Arc::from(text))),
         }
     }
@@ -148,12 +150,6 @@ impl Label {
         } else {
             self.clone()
         }
-    }
-}
-
-impl Default for Label {
-    fn default() -> Self {
-        Label(Arc::from(""))
     }
 }
 
