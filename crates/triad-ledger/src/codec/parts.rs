@@ -243,7 +243,12 @@ pub(super) fn list<'a, T: 'a, M: From<&'a T>>(things: &'a [T]) -> Vec<M> {
 }
 
 pub(super) fn unlist<M, T: TryFrom<M, Error = CodecError>>(messages: Vec<M>) -> Result<Vec<T>> {
-    messages.into_iter().map(T::try_from).collect()
+    // Collecting would reuse the memory of the messages, which is several times as much.
+    let mut things = Vec::with_capacity(messages.len());
+    for message in messages {
+        things.push(message.try_into()?);
+    }
+    Ok(things)
 }
 
 pub(super) fn version(millionths: u64) -> Result<Version> {
