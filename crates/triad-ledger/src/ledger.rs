@@ -42,6 +42,7 @@ use crate::rights::{License, Share};
 use crate::rulebook::Rulebook;
 use crate::sessions::{Receipts, Seen, Session};
 use crate::shares::ClaimId;
+use crate::table::Table;
 use crate::tokens::{Actor, Tokens};
 
 /// Seats that a session holds.
@@ -121,11 +122,11 @@ pub struct Ledger {
     meta: Meta,
     licenses: BTreeMap<LicenseId, License>,
     pools: Pools,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: Table<SessionId, Session>,
     ended: EndedSessions,
     /// The sessions that are marked; derived from them.
     suspects: BTreeSet<SessionId>,
-    checkouts: BTreeMap<CheckoutId, Checkout>,
+    checkouts: Table<CheckoutId, Checkout>,
     rules: Rulebook,
     queue: Queue,
     freed: Freed,
@@ -419,7 +420,7 @@ impl Ledger {
         let Some(open) = self.sessions.get(&session) else {
             return Outcome::Returned { was_held: false };
         };
-        if open.checkouts.contains(&id) {
+        if open.checkouts.contains(id) {
             self.let_go(id, EndReason::Closed);
             return Outcome::Returned { was_held: true };
         }
@@ -459,7 +460,7 @@ impl Ledger {
         }
         self.forget_stay(id, &checkout);
         if let Some(open) = self.sessions.get_mut(&checkout.session) {
-            open.checkouts.remove(&id);
+            open.checkouts.remove(id);
             if open.idle_since_ms.is_some() {
                 self.schedule_idle(checkout.session);
             }
@@ -598,7 +599,7 @@ mod tests {
     #[should_panic(expected = "CheckoutId(1) is an orphan")]
     fn a_checkout_without_its_session_unbalances_the_books() {
         let mut ledger = one_of_two_held();
-        ledger.sessions.clear();
+        ledger.sessions = Table::default();
         ledger.assert_balanced();
     }
 

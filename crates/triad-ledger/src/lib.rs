@@ -39,6 +39,7 @@ mod rulebook;
 mod rules;
 mod sessions;
 mod shares;
+mod table;
 mod takeover;
 mod tokens;
 
@@ -59,6 +60,6 @@ pub use record::{Change, RecordKey, StateHash};
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
 pub use rules::know_rules;
 pub use rules::{RULES, RULES_MIN, SUSPECTS_SINCE, rules_known};
-pub use sessions::Session;
+pub use sessions::{CheckoutIds, Session};
 pub use takeover::{EPOCH_MAX, EPOCH_NUMBERS, TAKEOVER_SESSIONS_MAX, Takeover};
 pub use tokens::{Actor, Role, TOKENS_MAX, Token, TokenHash, TokenId};

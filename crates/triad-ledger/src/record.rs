@@ -3,9 +3,10 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use crate::names::{CheckoutId, LicenseId, PoolId, SessionId};
+use crate::table::RecordHash;
 use crate::tokens::TokenId;
 
 /// The name of one record. Records sort by kind, then by id; that order is the
@@ -107,7 +108,8 @@ impl fmt::Debug for StateHash {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
     dirty: BTreeSet<RecordKey>,
-    hashes: BTreeMap<RecordKey, u128>,
+    /// But for those that stand in a [`crate::table::Table`].
+    hashes: BTreeMap<RecordKey, RecordHash>,
     sum: u128,
 }
 
@@ -117,25 +119,36 @@ impl Records {
         self.dirty.insert(key);
     }
 
-    /// Hands out what changed, in key order, and brings the sum up to date.
-    pub(crate) fn drain(
+    /// Records are gone whose hashes were kept elsewhere and have this sum.
+    pub(crate) fn forget(&mut self, hashes: u128) {
+        self.sum = self.sum.wrapping_sub(hashes);
+    }
+
+    /// Hands out what changed, in key order, and brings the sum up to date. `hash_mut` says
+    /// where the hash of a record is kept, if that is not here.
+    pub(crate) fn drain<L>(
         &mut self,
-        mut encode: impl FnMut(&RecordKey) -> Option<Vec<u8>>,
+        ledger: &mut L,
+        encode: impl Fn(&L, &RecordKey) -> Option<Vec<u8>>,
+        hash_mut: impl for<'a> Fn(&'a mut L, &RecordKey) -> Option<&'a mut RecordHash>,
     ) -> Vec<Change> {
-        let dirty = core::mem::take(&mut self.dirty);
+        let dirty = mem::take(&mut self.dirty);
         let mut changes = Vec::with_capacity(dirty.len());
         for record in dirty {
             let key = record.to_bytes();
-            let value = encode(&record);
+            let value = encode(ledger, &record);
             let before = match &value {
                 Some(value) => {
                     let hash = hash(&key, value);
-                    self.sum = self.sum.wrapping_add(hash);
-                    self.hashes.insert(record, hash)
+                    self.sum = self.sum.wrapping_add(u128::from_be_bytes(hash));
+                    match hash_mut(ledger, &record) {
+                        Some(kept) => Some(mem::replace(kept, hash)),
+                        None => self.hashes.insert(record, hash),
+                    }
                 }
                 None => self.hashes.remove(&record),
             };
-            self.sum = self.sum.wrapping_sub(before.unwrap_or(0));
+            self.sum = self.sum.wrapping_sub(before.map_or(0, u128::from_be_bytes));
             changes.push(Change { key, value });
         }
         changes
@@ -147,14 +160,14 @@ impl Records {
     }
 }
 
-fn hash(key: &[u8], value: &[u8]) -> u128 {
+fn hash(key: &[u8], value: &[u8]) -> RecordHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.len() as u64).to_be_bytes());
     hasher.update(key);
     hasher.update(value);
     let digest = hasher.finalize();
     let (half, _) = digest.as_bytes().split_at(16);
-    u128::from_be_bytes(half.try_into().expect("half of 32 bytes"))
+    half.try_into().expect("half of 32 bytes")
 }
 
 #[cfg(test)]
@@ -191,21 +204,24 @@ mod tests {
     #[test]
     fn the_sum_depends_on_the_content_and_not_on_the_way_there() {
         let key = |n| RecordKey::Checkout(CheckoutId(n));
+        let drain = |records: &mut Records, value: fn(&(), &RecordKey) -> Option<Vec<u8>>| {
+            records.drain(&mut (), value, |(), _| None)
+        };
         let mut one = Records::default();
         one.touch(key(1));
         one.touch(key(2));
-        one.drain(|k| Some(k.to_bytes()));
+        drain(&mut one, |(), k| Some(k.to_bytes()));
         let mut two = Records::default();
         for n in [2, 3, 1] {
             two.touch(key(n));
-            two.drain(|_| Some(vec![1, 2, 3]));
+            drain(&mut two, |(), _| Some(vec![1, 2, 3]));
         }
         two.touch(key(3));
-        two.drain(|_| None);
+        drain(&mut two, |(), _| None);
         assert_ne!(one.sum(), two.sum());
         two.touch(key(1));
         two.touch(key(2));
-        two.drain(|k| Some(k.to_bytes()));
+        drain(&mut two, |(), k| Some(k.to_bytes()));
         assert_eq!(one.sum(), two.sum());
     }
 }

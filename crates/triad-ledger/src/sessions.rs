@@ -1,8 +1,9 @@
 //! The sessions: who is connected, what each holds, and what each was told.
 
-use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::slice;
 
 use crate::command::{Answer, Holder, Outcome, UNACKNOWLEDGED_MAX};
 use crate::denial::Denial;
@@ -18,12 +19,99 @@ pub struct Session {
     /// When it was opened, ms since 1970 UTC.
     pub opened_ms: u64,
     /// What it holds. Not part of the record: the checkouts say it.
-    pub checkouts: BTreeSet<CheckoutId>,
+    pub checkouts: CheckoutIds,
     /// Since when its user is idle, in cluster time.
     pub idle_since_ms: Option<u64>,
     /// Since when it is not heard, in cluster time, if that is marked.
     pub silent_since_ms: Option<u64>,
     pub(crate) receipts: Receipts,
+}
+
+/// The checkouts of one session, in order. Most sessions have one, which takes no memory of
+/// its own.
+#[derive(Clone, Debug)]
+pub struct CheckoutIds(Ids);
+
+#[derive(Clone, Debug)]
+enum Ids {
+    One(CheckoutId),
+    /// Or none.
+    Some(Vec<CheckoutId>),
+}
+
+impl CheckoutIds {
+    /// All of them.
+    pub fn as_slice(&self) -> &[CheckoutId] {
+        match &self.0 {
+            Ids::One(id) => slice::from_ref(id),
+            Ids::Some(ids) => ids,
+        }
+    }
+
+    /// One by one, in order.
+    pub fn iter(&self) -> slice::Iter<'_, CheckoutId> {
+        self.as_slice().iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(&self, id: CheckoutId) -> bool {
+        self.as_slice().binary_search(&id).is_ok()
+    }
+
+    pub(crate) fn insert(&mut self, id: CheckoutId) {
+        let Err(place) = self.as_slice().binary_search(&id) else { return };
+        match &mut self.0 {
+            Ids::One(other) => self.0 = Ids::Some(vec![id.min(*other), id.max(*other)]),
+            Ids::Some(ids) if ids.is_empty() => self.0 = Ids::One(id),
+            Ids::Some(ids) => ids.insert(place, id),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: CheckoutId) {
+        let Ok(place) = self.as_slice().binary_search(&id) else { return };
+        match &mut self.0 {
+            Ids::One(_) => *self = CheckoutIds::default(),
+            Ids::Some(ids) => {
+                ids.remove(place);
+                if let [last] = ids[..] {
+                    self.0 = Ids::One(last);
+                }
+            }
+        }
+    }
+}
+
+impl Default for CheckoutIds {
+    fn default() -> Self {
+        CheckoutIds(Ids::Some(Vec::new()))
+    }
+}
+
+impl PartialEq for CheckoutIds {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for CheckoutIds {}
+
+impl<'a> IntoIterator for &'a CheckoutIds {
+    type Item = &'a CheckoutId;
+    type IntoIter = slice::Iter<'a, CheckoutId>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// The answers that a session was given and has not acknowledged. A request
@@ -152,5 +240,36 @@ impl Answers {
     /// Where it is, or belongs.
     fn place(&self, request: RequestId) -> Result<usize, usize> {
         self.0.binary_search_by_key(&request, |(request, _)| *request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_checkouts_of_a_session_are_a_set_in_order() {
+        let mut ids = CheckoutIds::default();
+        let mut expected = BTreeSet::new();
+        // Each is put in twice and taken out twice, in an order of its own.
+        for (step, taken) in [(7, 5), (3, 8), (11, 1)] {
+            for n in 0..26 {
+                let id = CheckoutId(n / 2 * step % 13);
+                ids.insert(id);
+                expected.insert(id);
+                assert!(ids.iter().eq(&expected), "{id} was put in");
+            }
+            for n in 0..26 {
+                let id = CheckoutId(n / 2 * taken % 13);
+                ids.remove(id);
+                expected.remove(&id);
+                assert!(ids.iter().eq(&expected), "{id} was taken out");
+                assert!(!ids.contains(id));
+                assert!(expected.iter().all(|id| ids.contains(*id)));
+            }
+            assert_eq!(ids, CheckoutIds::default());
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! have come back.
 
 use super::*;
+use crate::sessions::CheckoutIds;
 use crate::takeover::{EPOCH_MAX, EPOCH_NUMBERS, Takeover};
 
 impl Ledger {
@@ -99,7 +100,7 @@ impl Ledger {
                 self.records.touch(RecordKey::Ended(number));
             }
             let session = Session {
-                checkouts: BTreeSet::new(),
+                checkouts: CheckoutIds::default(),
                 idle_since_ms: None,
                 silent_since_ms: None,
                 ..theirs.clone()

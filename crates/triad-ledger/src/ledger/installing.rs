@@ -56,7 +56,7 @@ impl Ledger {
     /// What counts in each pool, and for whom.
     pub(super) fn weights(&self) -> Vec<(PoolId, Weight)> {
         let mut weights: Vec<(PoolId, Weight)> = self.pools.groups().collect();
-        for (id, checkout) in &self.checkouts {
+        for (id, checkout) in self.checkouts.iter() {
             for (pool, claim) in checkout.claims(*id) {
                 if self.pools.held(pool).key.terms.share == Share::NOTHING {
                     let (owner, seats) = (claim.holder.clone(), claim.seats.get().into());

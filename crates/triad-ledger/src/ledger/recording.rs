@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::counted;
+use crate::table::RecordHash;
 use crate::tokens::{TOKENS_MAX, TokenId};
 
 /// The highest number that is believed of a counter. No ledger comes so far,
@@ -17,9 +18,19 @@ impl Ledger {
     pub fn take_changes(&mut self) -> Vec<Change> {
         let mut records = core::mem::take(&mut self.records);
         self.meta.last_pool = self.pools.last_id;
-        let changes = records.drain(|key| self.encode(key));
+        records.forget(self.sessions.take_removed());
+        records.forget(self.checkouts.take_removed());
+        let changes = records.drain(self, Self::encode, Self::hash_mut);
         self.records = records;
         changes
+    }
+
+    fn hash_mut(&mut self, key: &RecordKey) -> Option<&mut RecordHash> {
+        match key {
+            RecordKey::Session(id) => self.sessions.hash_mut(id),
+            RecordKey::Checkout(id) => self.checkouts.hash_mut(id),
+            _ => None,
+        }
     }
 
     /// The hash of the whole ledger as of the last [`Ledger::take_changes`].
@@ -160,7 +171,7 @@ impl Ledger {
 
     /// Counts what the restored checkouts hold.
     fn restore_held(&mut self) -> Result<(), CodecError> {
-        for (id, checkout) in &mut self.checkouts {
+        for (id, checkout) in self.checkouts.iter_mut() {
             if checkout.stay == Stay::Live {
                 let open = self.sessions.get_mut(&checkout.session).ok_or(CodecError::Orphan)?;
                 open.checkouts.insert(*id);
@@ -173,13 +184,14 @@ impl Ledger {
                 self.pools.add(pool, claim);
             }
         }
-        for (id, checkout) in core::mem::take(&mut self.checkouts) {
-            for (pool, claim) in checkout.claims(id) {
-                self.count_borrowed(pool, &checkout, claim, true);
+        let checkouts = core::mem::take(&mut self.checkouts);
+        for (id, checkout) in checkouts.iter() {
+            for (pool, claim) in checkout.claims(*id) {
+                self.count_borrowed(pool, checkout, claim, true);
             }
-            self.remember_stay(id, &checkout);
-            self.checkouts.insert(id, checkout);
+            self.remember_stay(*id, checkout);
         }
+        self.checkouts = checkouts;
         Ok(())
     }
 
@@ -188,11 +200,11 @@ impl Ledger {
     pub fn assert_balanced(&self) {
         let mut fresh = self.pools.emptied();
         let mut live = 0;
-        for (id, checkout) in &self.checkouts {
+        for (id, checkout) in self.checkouts.iter() {
             if checkout.stay == Stay::Live {
                 let open = self.sessions.get(&checkout.session);
                 assert!(
-                    open.is_some_and(|open| open.checkouts.contains(id)),
+                    open.is_some_and(|open| open.checkouts.contains(*id)),
                     "{id:?} is an orphan"
                 );
                 live += 1;

@@ -228,7 +228,7 @@ impl Ledger {
         self.checkouts.insert(id, after);
         self.records.touch(RecordKey::Checkout(id));
         if let Some(open) = self.sessions.get_mut(&session) {
-            open.checkouts.remove(&id);
+            open.checkouts.remove(id);
             if open.idle_since_ms.is_some() {
                 self.schedule_idle(session);
             }
