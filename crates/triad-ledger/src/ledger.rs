@@ -30,6 +30,7 @@ use crate::command::{
 use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening, PoolUse};
+use crate::few::Few;
 use crate::mutation::{self, Mutation};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
@@ -40,7 +41,7 @@ use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{License, Share};
 use crate::rulebook::Rulebook;
-use crate::sessions::{Receipts, Seen, Session};
+use crate::sessions::{Receipt, Receipts, Seen, Session};
 use crate::shares::ClaimId;
 use crate::table::Table;
 use crate::tokens::{Actor, Tokens};
@@ -53,7 +54,7 @@ pub struct Checkout {
     /// Since when, ms since 1970 UTC.
     pub since_ms: u64,
     /// What, one per item asked for; without those that do not linger.
-    pub items: Vec<HeldItem>,
+    pub items: Few<HeldItem>,
     /// Who has them, or had them last.
     pub holder: Arc<Holder>,
     /// What keeps them.
@@ -290,7 +291,8 @@ impl Ledger {
             Seen::New => {
                 let answer = decide(self, true);
                 if let Some(open) = self.sessions.get_mut(&session) {
-                    open.receipts.remember(request, answer.clone());
+                    let receipt = Receipt::of(&answer, |items| self.pools.shared(items));
+                    open.receipts.remember(request, receipt);
                 }
                 answer
             }

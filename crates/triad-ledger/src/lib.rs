@@ -23,6 +23,7 @@ mod dates;
 mod denial;
 mod ended;
 mod events;
+mod few;
 mod ledger;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
 mod mutation;
@@ -53,6 +54,7 @@ pub use command::{
 pub use denial::{Bound, Denial, FreeSeats};
 pub use ended::ENDED_SESSIONS_MAX;
 pub use events::{ChainHash, EndReason, Event, Happening, PoolUse};
+pub use few::Few;
 pub use ledger::{Asked, Checkout, HeldItem, Ledger, Stay, Step, Verdict};
 pub use pools::{Pool, PoolKey};
 pub use queue::Waiting;

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::command::Holder;
+use crate::command::{GrantedItem, Holder};
 use crate::names::{FeatureName, Label, PoolId, Seats, Version};
 use crate::rights::{License, Line, Share, Terms};
 use crate::shares::{ClaimId, Group, ShareKey, Weight};
@@ -176,6 +176,9 @@ pub(crate) struct Pools {
     loans: Groups,
     /// When lines begin that make others void. Derived from the licenses.
     superseding_ms: BTreeSet<u64>,
+    /// What was granted last of each pool, for the answers that are kept: most of them say
+    /// the same but for the checkout, and share it. Nothing follows from it.
+    granted: BTreeMap<PoolId, Arc<[GrantedItem]>>,
     pub(crate) last_id: u32,
 }
 
@@ -231,6 +234,18 @@ impl Pools {
         wanted.saturating_sub(group.max(shared))
     }
 
+    /// These items as they were granted last, if they were, so that they are kept once.
+    pub(crate) fn shared(&mut self, items: &[GrantedItem]) -> Arc<[GrantedItem]> {
+        let Some(first) = items.first().filter(|first| self.pools.contains_key(&first.pool)) else {
+            return Arc::from(items);
+        };
+        let last = self.granted.entry(first.pool).or_insert_with(|| Arc::from(items));
+        if **last != *items {
+            *last = Arc::from(items);
+        }
+        last.clone()
+    }
+
     /// Takes seats that were found free.
     pub(crate) fn take(&mut self, id: PoolId, claim: Claim<'_>) -> Shift {
         let shift = self.add(id, claim);
@@ -262,6 +277,7 @@ impl Pools {
         let gone = pool.withdrawn && pool.held == 0;
         if gone {
             self.pools.remove(&id);
+            self.granted.remove(&id);
         }
         (shift, gone)
     }
@@ -299,6 +315,7 @@ impl Pools {
             (pool.licensed, pool.overdraft, pool.withdrawn) = (licensed, overdraft, withdrawn);
             !withdrawn || pool.held > 0
         });
+        self.granted.retain(|id, _| self.pools.contains_key(id));
         for (key, (licensed, overdraft)) in wanted {
             self.last_id += 1;
             let id = PoolId(self.last_id);

@@ -1,12 +1,12 @@
 //! The sessions: who is connected, what each holds, and what each was told.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::slice;
 
-use crate::command::{Answer, Holder, Outcome, UNACKNOWLEDGED_MAX};
+use crate::command::{Answer, Grant, GrantedItem, Holder, Outcome, UNACKNOWLEDGED_MAX};
 use crate::denial::Denial;
+use crate::few::Few;
 use crate::names::{CheckoutId, RequestId};
 
 /// One open session.
@@ -27,83 +27,43 @@ pub struct Session {
     pub(crate) receipts: Receipts,
 }
 
-/// The checkouts of one session, in order. Most sessions have one, which takes no memory of
-/// its own.
-#[derive(Clone, Debug)]
-pub struct CheckoutIds(Ids);
-
-#[derive(Clone, Debug)]
-enum Ids {
-    One(CheckoutId),
-    /// Or none.
-    Some(Vec<CheckoutId>),
-}
+/// The checkouts of one session, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckoutIds(Few<CheckoutId>);
 
 impl CheckoutIds {
-    /// All of them.
-    pub fn as_slice(&self) -> &[CheckoutId] {
-        match &self.0 {
-            Ids::One(id) => slice::from_ref(id),
-            Ids::Some(ids) => ids,
-        }
-    }
-
     /// One by one, in order.
     pub fn iter(&self) -> slice::Iter<'_, CheckoutId> {
-        self.as_slice().iter()
+        self.0.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.as_slice().len()
+        self.0.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        self.0.is_empty()
     }
 
     /// Whether it is one of them.
     pub fn contains(&self, id: CheckoutId) -> bool {
-        self.as_slice().binary_search(&id).is_ok()
+        self.0.binary_search(&id).is_ok()
     }
 
     pub(crate) fn insert(&mut self, id: CheckoutId) {
-        let Err(place) = self.as_slice().binary_search(&id) else { return };
-        match &mut self.0 {
-            Ids::One(other) => self.0 = Ids::Some(vec![id.min(*other), id.max(*other)]),
-            Ids::Some(ids) if ids.is_empty() => self.0 = Ids::One(id),
-            Ids::Some(ids) => ids.insert(place, id),
+        if let Err(place) = self.0.binary_search(&id) {
+            self.0.insert(place, id);
         }
     }
 
     pub(crate) fn remove(&mut self, id: CheckoutId) {
-        let Ok(place) = self.as_slice().binary_search(&id) else { return };
-        match &mut self.0 {
-            Ids::One(_) => *self = CheckoutIds::default(),
-            Ids::Some(ids) => {
-                ids.remove(place);
-                if let [last] = ids[..] {
-                    self.0 = Ids::One(last);
-                }
-            }
+        if let Ok(place) = self.0.binary_search(&id) {
+            self.0.remove(place);
         }
     }
 }
-
-impl Default for CheckoutIds {
-    fn default() -> Self {
-        CheckoutIds(Ids::Some(Vec::new()))
-    }
-}
-
-impl PartialEq for CheckoutIds {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_slice() == other.as_slice()
-    }
-}
-
-impl Eq for CheckoutIds {}
 
 impl<'a> IntoIterator for &'a CheckoutIds {
     type Item = &'a CheckoutId;
@@ -146,8 +106,8 @@ impl Receipts {
             // What stands below came late, and is acknowledged by itself.
             self.answers.retain(|request, _| request.0 <= before || request.0 > acknowledged);
         }
-        if let Some(answer) = self.answers.get(request) {
-            return Seen::Before(answer.clone());
+        if let Some(receipt) = self.answers.get(request) {
+            return Seen::Before(receipt.answer());
         }
         if request.0 <= acknowledged {
             let answered_through = RequestId(acknowledged);
@@ -157,25 +117,33 @@ impl Receipts {
     }
 
     /// Keeps the answer until the client acknowledges it.
-    pub(crate) fn remember(&mut self, request: RequestId, answer: Answer) {
-        self.answers.insert(request, answer);
+    pub(crate) fn remember(&mut self, request: RequestId, receipt: Receipt) {
+        self.answers.insert(request, receipt);
+    }
+
+    /// Keeps what is granted in many of them once.
+    pub(crate) fn share(&mut self, mut shared: impl FnMut(&[GrantedItem]) -> Arc<[GrantedItem]>) {
+        for receipt in self.answers.iter_mut() {
+            if let Receipt::Granted { items, .. } = receipt {
+                *items = shared(items);
+            }
+        }
     }
 
     /// Joins what another server answered the same client while it served in our
     /// place. What waits there only has no answer here; what was final here stays.
     /// `waits`: whether a request waits here. Done twice it is done once.
     pub(crate) fn join(&mut self, theirs: &Receipts, waits: impl Fn(RequestId) -> bool) {
-        let is_final = |answer: &Answer| !matches!(answer, Ok(Outcome::Queued { .. }));
         // Whoever was asked last knows more.
         let theirs_is_newer = theirs.last() > self.last();
-        for (request, answer) in theirs.answers.iter().filter(|(_, answer)| is_final(answer)) {
+        for (request, receipt) in theirs.answers.iter().filter(|(_, receipt)| receipt.is_final()) {
             let is_wanted = match self.answers.get(request) {
-                Some(ours) if is_final(ours) => theirs_is_newer,
+                Some(ours) if ours.is_final() => theirs_is_newer,
                 Some(_) => true,
                 None => request.0 > self.answered_through || waits(request),
             };
             if is_wanted {
-                self.answers.insert(request, answer.clone());
+                self.answers.insert(request, receipt.clone());
             }
         }
         let (before, acknowledged) = (self.answered_through, theirs.answered_through);
@@ -202,39 +170,76 @@ impl Receipts {
     }
 }
 
-/// Answers by their requests, in order. Most sessions have one, of a hundred thousand sessions
-/// each: a list takes a tenth of a tree's memory.
+/// An answer as it is kept. Most are grants, and most grants of a pool are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    Granted { checkout: CheckoutId, items: Arc<[GrantedItem]> },
+    Returned { was_held: bool },
+    Other(Box<Answer>),
+}
+
+impl Receipt {
+    /// `shared`: these items, of those that were granted before if they are the same.
+    pub(crate) fn of(
+        answer: &Answer,
+        shared: impl FnOnce(&[GrantedItem]) -> Arc<[GrantedItem]>,
+    ) -> Self {
+        match answer {
+            Ok(Outcome::Granted(Grant { checkout, items })) => {
+                Receipt::Granted { checkout: *checkout, items: shared(items) }
+            }
+            Ok(Outcome::Returned { was_held }) => Receipt::Returned { was_held: *was_held },
+            other => Receipt::Other(Box::new(other.clone())),
+        }
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Receipt::Granted { checkout, items } => {
+                Ok(Outcome::Granted(Grant { checkout: *checkout, items: items.to_vec() }))
+            }
+            Receipt::Returned { was_held } => Ok(Outcome::Returned { was_held: *was_held }),
+            Receipt::Other(answer) => Answer::clone(answer),
+        }
+    }
+
+    /// Whether the request does not wait any more.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Receipt::Other(answer) if matches!(**answer, Ok(Outcome::Queued { .. })))
+    }
+}
+
+/// Answers by their requests, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answers(Vec<(RequestId, Answer)>);
+pub(crate) struct Answers(Few<(RequestId, Receipt)>);
 
 impl Answers {
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &Answer)> {
-        self.0.iter().map(|(request, answer)| (*request, answer))
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (RequestId, &Receipt)> {
+        self.0.iter().map(|(request, receipt)| (*request, receipt))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Receipt> {
+        self.0.iter_mut().map(|(_, receipt)| receipt)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn get(&self, request: RequestId) -> Option<&Answer> {
+    pub(crate) fn get(&self, request: RequestId) -> Option<&Receipt> {
         self.place(request).ok().map(|place| &self.0[place].1)
     }
 
     /// Adds an answer, or puts it in the place of the one there was.
-    pub(crate) fn insert(&mut self, request: RequestId, answer: Answer) {
+    pub(crate) fn insert(&mut self, request: RequestId, receipt: Receipt) {
         match self.place(request) {
-            Ok(place) => self.0[place].1 = answer,
-            Err(place) => {
-                if self.0.is_empty() {
-                    self.0.reserve_exact(1);
-                }
-                self.0.insert(place, (request, answer));
-            }
+            Ok(place) => self.0[place].1 = receipt,
+            Err(place) => self.0.insert(place, (request, receipt)),
         }
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(RequestId, &Answer) -> bool) {
-        self.0.retain(|(request, answer)| keep(*request, answer));
+    pub(crate) fn retain(&mut self, keep: impl Fn(RequestId, &Receipt) -> bool) {
+        self.0.retain_mut(|(request, receipt)| keep(*request, receipt));
     }
 
     /// Where it is, or belongs.

@@ -21,7 +21,7 @@ use crate::names::{FeatureName, Label, LicenseId, PoolId, RequestId, SessionId};
 use crate::pools::{Pool, PoolKey};
 use crate::rights::{About, LICENSES_MAX, LINES_MAX, License, Line, Terms};
 use crate::rules::RULES_MIN;
-use crate::sessions::{Receipts, Session};
+use crate::sessions::{Receipt, Receipts, Session};
 
 /// What all lines of all licenses together can give one pool. So sums over
 /// pools stay far from the end of u64.
@@ -324,10 +324,10 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
     w.number(3, session.opened_ms);
     w.number(4, session.receipts.answered_through);
     if !mutation::is_on(Mutation::ReceiptsNotRecorded) {
-        for (request, answer) in session.receipts.answers.iter() {
+        for (request, receipt) in session.receipts.answers.iter() {
             w.message(5, |w| {
                 w.number(1, request.0);
-                w.message(2, |w| w.answer(answer));
+                w.message(2, |w| w.receipt(receipt));
             });
         }
     }
@@ -342,9 +342,9 @@ pub(crate) fn encode_session(session: &Session) -> Vec<u8> {
 /// What [`encode_session`] is to write.
 #[cfg(debug_assertions)]
 fn session_by_message(session: &Session) -> Vec<u8> {
-    let receipt = |(request, answer): (RequestId, &crate::command::Answer)| ReceiptMessage {
+    let message = |(request, receipt): (RequestId, &Receipt)| ReceiptMessage {
         request: request.0,
-        answer: Some(answer.into()),
+        answer: Some((&receipt.answer()).into()),
     };
     let m = SessionRecord {
         holder: Some((&*session.holder).into()),
@@ -353,7 +353,7 @@ fn session_by_message(session: &Session) -> Vec<u8> {
         answered_through: session.receipts.answered_through,
         receipts: match mutation::is_on(Mutation::ReceiptsNotRecorded) {
             true => Vec::new(),
-            false => session.receipts.answers.iter().map(receipt).collect(),
+            false => session.receipts.answers.iter().map(message).collect(),
         },
         idle_since_ms: session.idle_since_ms,
         silent_since_ms: session.silent_since_ms,
@@ -364,9 +364,10 @@ fn session_by_message(session: &Session) -> Vec<u8> {
 pub(crate) fn decode_session(bytes: &[u8]) -> Result<Session> {
     let m = SessionRecord::decode(bytes)?;
     let mut receipts = Receipts { answered_through: m.answered_through, ..Receipts::default() };
-    for receipt in m.receipts {
-        let answer = receipt.answer.ok_or(CodecError::Unknown("receipt"))?.try_into()?;
-        receipts.answers.insert(RequestId(receipt.request), answer);
+    for m in m.receipts {
+        let answer = m.answer.ok_or(CodecError::Unknown("receipt"))?.try_into()?;
+        let receipt = Receipt::of(&answer, |items| items.into());
+        receipts.answers.insert(RequestId(m.request), receipt);
     }
     Ok(Session {
         holder: Arc::new(m.holder.unwrap_or_default().try_into()?),
@@ -466,7 +467,7 @@ fn checkout_by_message(checkout: &Checkout) -> Vec<u8> {
 
 pub(crate) fn decode_checkout(bytes: &[u8]) -> Result<Checkout> {
     let m = CheckoutRecord::decode(bytes)?;
-    let (session, items) = (session(&m.session)?, unlist(m.items)?);
+    let (session, items) = (session(&m.session)?, unlist(m.items)?.into());
     let (holder, stay) = match m.away {
         None => (Holder::default(), Stay::Live),
         Some(away) => {

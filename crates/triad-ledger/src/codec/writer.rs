@@ -12,6 +12,7 @@ use super::answers::AnswerMessage;
 use crate::command::{Answer, At, GrantedItem, GrantedTokens, Holder, Outcome};
 use crate::events::PoolUse;
 use crate::names::{CheckoutId, SessionId};
+use crate::sessions::Receipt;
 
 /// Fields of one message, in the order of their tags.
 pub(super) struct Writer(Vec<u8>);
@@ -146,12 +147,25 @@ impl Writer {
 
     pub(super) fn answer(&mut self, answer: &Answer) {
         match answer {
-            Ok(Outcome::Granted(grant)) => self.message(1, |w| {
-                w.number(1, grant.checkout.0);
-                w.granted_items(2, &grant.items);
-            }),
+            Ok(Outcome::Granted(grant)) => self.grant(grant.checkout, &grant.items),
             Ok(Outcome::Returned { was_held }) => self.some_number(3, Some((*was_held).into())),
             other => AnswerMessage::from(other).encode_raw(&mut self.0),
         }
+    }
+
+    /// The same of an answer that is kept.
+    pub(super) fn receipt(&mut self, receipt: &Receipt) {
+        match receipt {
+            Receipt::Granted { checkout, items } => self.grant(*checkout, items),
+            Receipt::Returned { was_held } => self.some_number(3, Some((*was_held).into())),
+            Receipt::Other(answer) => self.answer(answer),
+        }
+    }
+
+    fn grant(&mut self, checkout: CheckoutId, items: &[GrantedItem]) {
+        self.message(1, |w| {
+            w.number(1, checkout.0);
+            w.granted_items(2, items);
+        });
     }
 }

@@ -121,8 +121,7 @@ impl Ledger {
     /// waited there only is asked again by its client, and is new then.
     fn forget_settled(&mut self, id: SessionId) {
         let open = &self.sessions[&id];
-        let is_queued = |answer: &Answer| matches!(answer, Ok(Outcome::Queued { .. }));
-        let final_answers = open.receipts.answers.iter().filter(|(_, answer)| !is_queued(answer));
+        let final_answers = open.receipts.answers.iter().filter(|(_, receipt)| receipt.is_final());
         let settled: Vec<u64> =
             final_answers.filter_map(|(request, _)| self.queue.ticket(id, request)).collect();
         for ticket in settled {
@@ -134,7 +133,7 @@ impl Ledger {
         let open = self.sessions.get_mut(&id).expect("it is open");
         open.receipts
             .answers
-            .retain(|request, answer| !is_queued(answer) || queue.ticket(id, request).is_some());
+            .retain(|request, receipt| receipt.is_final() || queue.ticket(id, request).is_some());
     }
 
     /// Whether it was not here and is now.

@@ -14,6 +14,7 @@ use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, RequestId, SessionId};
 use crate::queue::{Place, Waiting};
 use crate::record::RecordKey;
+use crate::sessions::Receipt;
 
 /// What came of looking at one who waits.
 enum Verdict {
@@ -233,7 +234,8 @@ impl Ledger {
         }
         let open = self.sessions.get_mut(&session).expect("who waits has a session");
         if !mutation::is_on(Mutation::LateAnswerForgotten) {
-            open.receipts.remember(request, answer.clone());
+            let receipt = Receipt::of(&answer, |items| self.pools.shared(items));
+            open.receipts.remember(request, receipt);
         }
         let holder = open.holder.clone();
         self.records.touch(RecordKey::Session(session));

@@ -129,8 +129,8 @@ impl Ledger {
 
     /// The answer that the session was given, or is owed, to a request that it
     /// has not acknowledged.
-    pub fn answer(&self, session: SessionId, request: RequestId) -> Option<&Answer> {
-        self.sessions.get(&session)?.receipts.answers.get(request)
+    pub fn answer(&self, session: SessionId, request: RequestId) -> Option<Answer> {
+        self.sessions.get(&session)?.receipts.answers.get(request).map(Receipt::answer)
     }
 
     /// What is kept of a pool: by which rule, for whom, how many seats, and how

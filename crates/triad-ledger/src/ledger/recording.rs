@@ -192,6 +192,9 @@ impl Ledger {
             self.remember_stay(*id, checkout);
         }
         self.checkouts = checkouts;
+        for (_, open) in self.sessions.iter_mut() {
+            open.receipts.share(|items| self.pools.shared(items));
+        }
         Ok(())
     }
 

@@ -204,7 +204,7 @@ impl Ledger {
         }
         let mut after = before.clone();
         let mut keep = stays.iter();
-        after.items.retain(|_| *keep.next().expect("one for each"));
+        after.items.retain_mut(|_| *keep.next().expect("one for each"));
         after.stay = Stay::Lingering { until_ms };
         // Claims are numbered by their items, of which some are gone.
         if after.items.len() < before.items.len() {
