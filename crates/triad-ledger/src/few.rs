@@ -60,9 +60,8 @@ impl<T> Few<T> {
     fn settle(&mut self) {
         if let Inner::Other(list) = &mut self.0
             && list.len() == 1
-            && let Some(one) = list.pop()
         {
-            self.0 = Inner::One(one);
+            *self = Few::from(mem::take(list));
         }
     }
 }
@@ -74,10 +73,14 @@ impl<T> Default for Few<T> {
 }
 
 impl<T> From<Vec<T>> for Few<T> {
-    fn from(list: Vec<T>) -> Self {
-        let mut few = Few(Inner::Other(list));
-        few.settle();
-        few
+    fn from(mut list: Vec<T>) -> Self {
+        if list.len() == 1
+            && let Some(one) = list.pop()
+        {
+            return Few(Inner::One(one));
+        }
+        list.shrink_to_fit();
+        Few(Inner::Other(list))
     }
 }
 

@@ -58,13 +58,14 @@ fn bounded(text: &str, max: usize) -> Result<(), NameError> {
 
 fn name(text: &str) -> Result<Arc<str>, NameError> {
     bounded(text, NAME_BYTES_MAX)?;
-    for (at, character) in text.char_indices() {
-        if !(character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.')) {
-            let allowed = "letters, digits, '_', '-' and '.'";
-            return Err(NameError::Character { character, at, allowed });
-        }
-    }
-    Ok(Arc::from(text))
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let Some(at) = text.bytes().position(|byte| !is_plain(byte)) else {
+        return Ok(Arc::from(text));
+    };
+    // What stands before it is one byte each.
+    let character = text.chars().nth(at).unwrap_or_default();
+    let allowed = "letters, digits, '_', '-' and '.'";
+    Err(NameError::Character { character, at, allowed })
 }
 
 /// The name of a licensed feature: 1 to 64 letters, digits, `_`, `-`, `.`.
@@ -276,6 +277,10 @@ mod tests {
         assert_eq!(FeatureName::parse(""), Err(NameError::Empty));
         assert!(matches!(FeatureName::parse(&"x".repeat(1 << 20)), Err(NameError::TooLong { .. })));
         assert!(matches!(FeatureName::parse("a b"), Err(NameError::Character { at: 1, .. })));
+        assert!(matches!(
+            FeatureName::parse("häuser"),
+            Err(NameError::Character { at: 1, character: 'ä', .. })
+        ));
     }
 
     #[test]

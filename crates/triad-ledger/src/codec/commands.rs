@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use prost::Message;
 
-use super::parts::{HolderMessage, ItemMessage, list, session, silence, silence_code, unlist};
+use super::parts::{
+    HolderMessage, ItemMessage, list, session, silence, silence_code, unlist_tight,
+};
 use super::policies::PolicyMessage;
 use super::records::{
     LicenseMessage, decode_checkout, decode_session, encode_checkout, encode_session,
@@ -395,7 +397,7 @@ fn assert_readable(command: &Command) {
 /// Bytes that are no such list, a command that this version does not know, or
 /// one that is beyond its bounds.
 pub fn decode_commands(bytes: &[u8]) -> Result<Vec<Command>> {
-    unlist(BatchMessage::decode(bytes)?.commands)
+    unlist_tight(BatchMessage::decode(bytes)?.commands)
 }
 
 impl From<&Command> for CommandMessage {
@@ -520,7 +522,7 @@ impl TryFrom<CommandMessage> for Command {
                     session: session(&m.session)?,
                     request: RequestId(m.request),
                     answered_through: RequestId(m.answered_through),
-                    items: unlist(m.items)?,
+                    items: unlist_tight(m.items)?,
                     wait: m.wait.map(|wait| QueueWait {
                         priority: wait.priority,
                         timeout_ms: wait.timeout_ms,
@@ -536,7 +538,7 @@ impl TryFrom<CommandMessage> for Command {
                     session: session(&m.session)?,
                     request: RequestId(m.request),
                     answered_through: RequestId(m.answered_through),
-                    items: unlist(m.items)?,
+                    items: unlist_tight(m.items)?,
                     until_ms,
                 }
             }

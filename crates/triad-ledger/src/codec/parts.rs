@@ -243,11 +243,16 @@ pub(super) fn list<'a, T: 'a, M: From<&'a T>>(things: &'a [T]) -> Vec<M> {
 }
 
 pub(super) fn unlist<M, T: TryFrom<M, Error = CodecError>>(messages: Vec<M>) -> Result<Vec<T>> {
-    // Collecting would reuse the memory of the messages, which is several times as much.
-    let mut things = Vec::with_capacity(messages.len());
-    for message in messages {
-        things.push(message.try_into()?);
-    }
+    messages.into_iter().map(T::try_from).collect()
+}
+
+/// [`unlist`] for what is kept for long. Things are made in the memory of their messages,
+/// which may be several times as much.
+pub(super) fn unlist_tight<M, T: TryFrom<M, Error = CodecError>>(
+    messages: Vec<M>,
+) -> Result<Vec<T>> {
+    let mut things = unlist(messages)?;
+    things.shrink_to_fit();
     Ok(things)
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use prost::Message;
 
-use super::parts::{ItemMessage, list, seats, session, unlist, version};
+use super::parts::{ItemMessage, list, seats, session, unlist, unlist_tight, version};
 use super::{CodecError, Result, counted};
 use crate::command::ITEMS_MAX;
 use crate::ledger::Block;
@@ -280,7 +280,7 @@ pub(crate) fn decode_waiting(bytes: &[u8]) -> Result<Waiting> {
     Ok(Waiting {
         session: session(&m.session)?,
         request: RequestId(m.request),
-        items: unlist(m.items)?,
+        items: unlist_tight(m.items)?,
         priority: m.priority,
         since_ms: m.since_ms,
         until_ms: m.until_ms,
