@@ -31,6 +31,7 @@ use crate::denial::{Bound, Denial};
 use crate::ended::EndedSessions;
 use crate::events::{ChainHash, EndReason, Event, Happening, PoolUse};
 use crate::few::Few;
+use crate::labels::KnownLabels;
 use crate::mutation::{self, Mutation};
 use crate::names::{
     CheckoutId, FeatureName, LicenseId, PoolId, RequestId, Seats, SessionId, Version,
@@ -130,6 +131,7 @@ pub struct Ledger {
     checkouts: Table<CheckoutId, Checkout>,
     rules: Rulebook,
     queue: Queue,
+    labels: KnownLabels,
     freed: Freed,
     stays: Stays,
     /// When the next right begins or ends; derived from the pools.
@@ -320,8 +322,10 @@ impl Ledger {
             return Err(Denial::LimitReached { what: Bound::Sessions, max: SESSIONS_MAX as u64 });
         }
         let lease_ms = self.rules.lease_ms(holder, lease_ms);
+        let mut own = holder.clone();
+        self.labels.share(&mut own);
         let session = Session {
-            holder: Arc::new(holder.clone()),
+            holder: Arc::new(own),
             lease_ms,
             opened_ms: self.meta.at.date_ms,
             checkouts: Default::default(),

@@ -24,6 +24,7 @@ mod denial;
 mod ended;
 mod events;
 mod few;
+mod labels;
 mod ledger;
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]
 mod mutation;

@@ -96,7 +96,8 @@ impl Ledger {
                 }
                 RecordKey::Pool(id) => ledger.pools.restore(*id, codec::decode_pool(&value)?),
                 RecordKey::Session(id) => {
-                    let session = codec::decode_session(&value)?;
+                    let mut session = codec::decode_session(&value)?;
+                    ledger.labels.share(Arc::make_mut(&mut session.holder));
                     if session.silent_since_ms.is_some() {
                         ledger.suspects.insert(*id);
                     }
