@@ -4,14 +4,15 @@
 //! copy of its opening and of its first checkout would be granted a seat that
 //! no client knows of, and that is lent to nobody until the lease has passed.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 
 use crate::names::SessionId;
+use crate::table::{RecordHash, Table};
 
 /// How many ended sessions are remembered; the oldest is forgotten for the
 /// next. A copy is late by the patience of a client or the repair of a network:
 /// minutes. So many ends are ten minutes at 160 ends a second, and days at most
-/// sites, for some 15 MB of memory and 4 MB of a snapshot. Counted, not timed:
+/// sites, for some 12 MB of memory and 4 MB of a snapshot. Counted, not timed:
 /// a time would be no bound.
 pub const ENDED_SESSIONS_MAX: usize = 100_000;
 
@@ -20,7 +21,7 @@ pub const ENDED_SESSIONS_MAX: usize = 100_000;
 /// are remembered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EndedSessions {
-    in_order: BTreeMap<u64, SessionId>,
+    in_order: Table<u64, SessionId>,
     ids: BTreeSet<SessionId>,
 }
 
@@ -44,13 +45,14 @@ impl EndedSessions {
     pub(crate) fn remember(&mut self, id: SessionId) -> (u64, Option<u64>) {
         // Only a new end makes an old one forgotten, so the last number stays
         // until a higher one is there.
-        let number = self.in_order.last_key_value().map_or(1, |(last, _)| last + 1);
+        let number = self.in_order.keys().next_back().map_or(1, |last| last + 1);
         self.in_order.insert(number, id);
         self.ids.insert(id);
         if self.in_order.len() <= ENDED_SESSIONS_MAX {
             return (number, None);
         }
-        let (forgotten, id) = self.in_order.pop_first().expect("more than the bound is some");
+        let forgotten = *self.in_order.keys().next().expect("more than the bound is some");
+        let id = self.in_order.remove(&forgotten).expect("it is the first");
         self.ids.remove(&id);
         (number, Some(forgotten))
     }
@@ -68,7 +70,21 @@ impl EndedSessions {
 
     /// Puts an end back as it was recorded; `false` if it is there already.
     pub(crate) fn restore(&mut self, number: u64, id: SessionId) -> bool {
-        self.ids.insert(id) && self.in_order.insert(number, id).is_none()
+        let is_new = self.ids.insert(id) && !self.in_order.contains_key(&number);
+        if is_new {
+            self.in_order.insert(number, id);
+        }
+        is_new
+    }
+
+    /// [`Table::hash_mut`].
+    pub(crate) fn hash_mut(&mut self, number: u64) -> Option<&mut RecordHash> {
+        self.in_order.hash_mut(&number)
+    }
+
+    /// [`Table::take_removed`].
+    pub(crate) fn take_removed(&mut self) -> u128 {
+        self.in_order.take_removed()
     }
 }
 

@@ -75,7 +75,7 @@ impl<K: Ord, V> Table<K, V> {
         mem::take(&mut self.removed)
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+    pub(crate) fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.entries.keys()
     }
 

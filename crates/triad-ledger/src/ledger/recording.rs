@@ -20,6 +20,7 @@ impl Ledger {
         self.meta.last_pool = self.pools.last_id;
         records.forget(self.sessions.take_removed());
         records.forget(self.checkouts.take_removed());
+        records.forget(self.ended.take_removed());
         let changes = records.drain(self, Self::encode, Self::hash_mut);
         self.records = records;
         changes
@@ -29,6 +30,7 @@ impl Ledger {
         match key {
             RecordKey::Session(id) => self.sessions.hash_mut(id),
             RecordKey::Checkout(id) => self.checkouts.hash_mut(id),
+            RecordKey::Ended(number) => self.ended.hash_mut(*number),
             _ => None,
         }
     }
