@@ -183,6 +183,13 @@ async fn one_grows_to_three_and_back() {
     let mut answer = cluster.admin(leader).change_members(request).await.unwrap().into_inner();
     let refusal = Refusal::from_status(&answer.message().await.expect_err("it is refused"));
     assert!(refusal.message.contains("the next one is 4"), "{}", refusal.message);
+
+    // One that was to join and never came is removed like any other.
+    let late = cluster.triad(&format!("node add {place} --dir {directory} --wait 1s")).await;
+    assert_eq!(late.code(), 5, "{}{}", late.stdout, late.stderr);
+    let removed = cluster.triad("node remove d --yes --force").await;
+    assert_eq!(removed.code(), 0, "{}{}", removed.stdout, removed.stderr);
+    is_whole(&cluster, 1).await;
 }
 
 /// Leaders that die while a node joins change nothing: the next one goes on.

@@ -427,6 +427,10 @@ impl Session {
                 lease.leader_is_gone();
             }
         }
+        if reason == Reason::SessionUnknown {
+            // Somebody leads, and answers: what comes next is another session, and soon.
+            self.search_pause = SEARCH_PAUSE_FIRST;
+        }
         self.search_again_later(now);
         if reason == Reason::SessionUnknown {
             if self.lease.is_some() {

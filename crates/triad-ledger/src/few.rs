@@ -58,10 +58,12 @@ impl<T> Few<T> {
 
     /// One that is left stands by itself.
     fn settle(&mut self) {
-        if let Inner::Other(list) = &mut self.0
-            && list.len() == 1
-        {
-            *self = Few::from(mem::take(list));
+        if let Inner::Other(list) = &mut self.0 {
+            match list.len() {
+                0 | 1 => *self = Few::from(mem::take(list)),
+                few if few < list.capacity() / 4 => list.shrink_to(few * 2),
+                _ => {}
+            }
         }
     }
 }

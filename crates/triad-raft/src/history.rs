@@ -266,10 +266,16 @@ impl History {
     /// What another node is sent that has a gap after this number: the events,
     /// and if they begin later than wanted, the chain's head before the first.
     pub(crate) fn part(&self, after: u64, count: usize) -> Result<Part, ImageError> {
-        let Bounds { first, before, last, gap, .. } = self.store.bounds();
-        if gap.is_some() || last == 0 {
+        let Bounds { first, before, last, gap, after_gap, .. } = self.store.bounds();
+        if last == 0 {
             return Ok(Part::default());
         }
+        // Who has a gap of his own is of no help with what he lacks himself.
+        let (first, before) = match gap {
+            None => (first, before),
+            Some((_, to)) if after >= to => (to + 1, after_gap),
+            Some(_) => return Ok(Part::default()),
+        };
         // What is only in memory yet is as good.
         let events = self.read(after.max(first - 1), count)?;
         Ok(Part { first, before, events })

@@ -124,7 +124,7 @@ impl Shared {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this node's ledger differs from that of the others at log index {index} ({own} here, \
-     {agreed} there): it stops rather than serve; replace it, see \
+     {agreed} there): it stops rather than serve; keep its data, and see \
      docs/how-to/replace-a-node.md"
 )]
 pub(crate) struct Diverged {
@@ -404,6 +404,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
             offset += frame.len() as u64;
         }
         file.sync_data()?;
+        // Its name too, or the name of an earlier try could be what is renamed.
+        self.disk.sync_dir(&self.folder)?;
         self.disk.rename(&incoming, &pending)?;
         self.disk.sync_dir(&self.folder)?;
 

@@ -141,6 +141,13 @@ impl Consensus {
                 }
             }
             let leaves = |member: &MemberView| Some(member.node_id) == change.remove;
+            let learner = view.members.iter().find(|m| leaves(m) && !m.is_voter);
+            if let Some(learner) = learner
+                && !is_joint(raft)
+            {
+                self.forget_learner(learner.node_id).await?;
+                continue;
+            }
             let staying = view.members.iter().filter(|member| !leaves(member));
             if highest_id(staying) < highest_id(&view.members) {
                 self.keep_ids(&view).await?;
@@ -165,7 +172,7 @@ impl Consensus {
         let own = own.ok_or(ChangeError::NotLeader)?;
         let member = Member { ids_through: highest_id(&view.members), ..own.member.clone() };
         let change = ChangeMembers::SetNodes(BTreeMap::from([(own.node_id, member)]));
-        completed(self.raft().change_membership(change, true)).await
+        completed(self.raft().change_membership(change, false)).await
     }
 
     /// Whether there is anything to do for a change, and nothing against it.

@@ -111,8 +111,8 @@ impl SledEvents {
             let is_kept = |(from, _)| bounds.first < from;
             let kept_none = bounds.first > bounds.last || !bounds.gap.is_none_or(is_kept);
             let from = match bounds.gap {
+                _ if kept_none => 1,
                 Some((from, _)) => from,
-                None if kept_none => 1,
                 None => bounds.last + 1,
             };
             if kept_none {

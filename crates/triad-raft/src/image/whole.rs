@@ -65,6 +65,8 @@ impl WholeImage {
         let file = self.disk.create(&unfinished)?;
         file.write_at(&bytes, 0)?;
         file.sync_data()?;
+        // Its name too, or the name of an earlier try could be what is renamed.
+        self.disk.sync_dir(&self.folder)?;
         self.disk.rename(&unfinished, &self.folder.join(CURRENT))?;
         self.disk.sync_dir(&self.folder)
     }
