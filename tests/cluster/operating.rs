@@ -469,16 +469,16 @@ async fn a_saved_ledger_begins_anew() {
     let denied = client.checkout(LENT, "", 1).await.unwrap_err();
     assert_eq!(denied.reason(), Some(Reason::LicensesExhausted), "{denied:?}");
 
-    // The others join anew, and all three have one ledger.
+    // The others join anew, with ids of their own, and all three have one ledger.
     let directory = cluster.folder().display().to_string();
-    for (id, name) in [(2, "d"), (3, "e")] {
+    for (place_of, id, name) in [(1, 4, "d"), (2, 5, "e")] {
         let place = cluster.spare_place(name);
         let adding = spawned(&cluster, &format!("node add {place} --dir {directory}"));
         let new = made(&cluster, &format!("{name}-{id}")).await;
-        let new = cluster.adopt(&new, Some(id - 1));
+        let new = cluster.adopt(&new, Some(place_of));
         cluster.nodes[new].start();
         done(adding).await;
-        is_whole(&cluster, id).await;
+        is_whole(&cluster, place_of + 1).await;
     }
     cluster.equal_ledgers().await;
     let row = cluster.checkouts().await.remove(&lent.checkout_id).expect("it is out");
