@@ -119,7 +119,14 @@ impl Consensus {
                 return Err(ChangeError::NotLeader);
             }
             let view = self.view();
-            let Some(voters) = self.voters_after(change, &view)? else { return Ok(()) };
+            let Some(voters) = self.voters_after(change, &view)? else {
+                // It is in this node's log. It counts when it is in those of most.
+                if members_are_agreed(raft) {
+                    return Ok(());
+                }
+                sleep(LOOK_INTERVAL).await;
+                continue;
+            };
             if let Some((id, member)) = &change.add {
                 let known = view.members.iter().find(|m| m.node_id == *id);
                 match known {
@@ -377,6 +384,14 @@ fn is_joint(raft: &Raft) -> bool {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
     metrics.membership_config.membership().get_joint_config().len() > 1
+}
+
+/// Whether the entry that says who takes part is applied, and so in the logs of a majority.
+fn members_are_agreed(raft: &Raft) -> bool {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let said = metrics.membership_config.log_id().as_ref().map_or(0, |id| id.index());
+    metrics.last_applied.as_ref().is_some_and(|id| id.index() >= said)
 }
 
 /// Completes what an earlier leader began: between the two steps of a change a quorum of the old
