@@ -106,6 +106,8 @@ pub struct Sessions {
     last_tick: Instant,
     /// How long this process was held up, all in all.
     stalled: Duration,
+    /// How often [`Sessions::tick`] is called.
+    interval: Duration,
 }
 
 #[derive(Debug)]
@@ -208,6 +210,8 @@ impl Sessions {
             due: BTreeSet::new(),
             crowds: HashMap::new(),
             last_tick: now,
+            // Until it is called for the first time.
+            interval: Duration::MAX,
             stalled: Duration::ZERO,
         };
         for Known { id, lease, beat, address, silent } in open {
@@ -268,6 +272,7 @@ impl Sessions {
         address: Option<IpAddr>,
         now: Instant,
     ) -> Heard {
+        self.notice_stall(now);
         let stalled = self.stalled;
         let Some(entry) = self.entries.get_mut(&id) else {
             let address = address.map(block_of);
@@ -299,6 +304,7 @@ impl Sessions {
     /// session that was opened by a proposal of an earlier term is met here for
     /// the first time.
     pub fn opened(&mut self, id: SessionId, (lease, beat): (Duration, Duration), now: Instant) {
+        self.notice_stall(now);
         let stalled = self.stalled;
         let new = || Entry::new(lease, beat, now, stalled);
         let entry = self.entries.entry(id).or_insert_with(new);
@@ -347,6 +353,7 @@ impl Sessions {
 
     /// A heartbeat arrived.
     pub fn heard(&mut self, id: SessionId, now: Instant) -> Heard {
+        self.notice_stall(now);
         match self.entries.get_mut(&id) {
             _ if mutation::is_on(Mutation::LateHeartbeatRevives) => Heard::Kept,
             None => Heard::Unknown,
@@ -379,6 +386,7 @@ impl Sessions {
     /// is what it does when the process dies. A timeout is no such sign, and a
     /// session that has another stream is not dead.
     pub fn detach(&mut self, id: SessionId, stream: StreamId, closed: bool, now: Instant) {
+        self.notice_stall(now);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let open = entry.streams.len();
         entry.streams.retain(|other| *other != stream);
@@ -416,11 +424,19 @@ impl Sessions {
     /// Looks at the time. Call it every `interval`; a call that comes late
     /// means that this process was held up, and everybody is forgiven that.
     pub fn tick(&mut self, interval: Duration, now: Instant) {
-        let late = (now - self.last_tick).saturating_sub(interval);
+        self.interval = interval;
+        self.notice_stall(now);
         self.last_tick = now;
+    }
+
+    /// Forgives what held this process up until now. What is heard after it must not be taken for
+    /// something that came before: it would be forgiven a time in which it was not silent.
+    fn notice_stall(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.last_tick).saturating_sub(self.interval);
         if late < STALL_MIN || mutation::is_on(Mutation::NoStallForgiveness) {
             return;
         }
+        self.last_tick = now;
         self.stalled += late;
         // A close that was seen before the stall gets its grace anew.
         for entry in self.entries.values_mut() {
@@ -651,6 +667,29 @@ mod tests {
         assert!(matches!(sessions.heard(id(1), at(t, 2.0)), Heard::Kept));
         assert_eq!(sessions.fallen(at(t, 20.0)).ended, []);
         assert_eq!(sessions.fallen(at(t, 40.0)).ended, [(id(1), Silence::Lease)]);
+    }
+
+    /// P13: a session that is heard when this process goes on, and before it has looked at the time,
+    /// is given one lease from there, and not the time in which nobody could be heard on top.
+    #[test]
+    fn a_stall_is_forgiven_to_those_who_were_heard_before_it_and_not_after() {
+        let t = Instant::now();
+        let tick = Duration::from_millis(100);
+        let mut sessions = empty(t);
+        for n in 1..=3 {
+            sessions.opening(id(n), TIMES, None, t);
+            sessions.opened(id(n), TIMES, t);
+            sessions.attach(id(n), STREAM);
+        }
+        sessions.tick(tick, at(t, 0.1));
+        assert!(matches!(sessions.heard(id(1), at(t, 60.1)), Heard::Kept));
+        sessions.detach(id(2), STREAM, true, at(t, 60.1));
+        sessions.tick(tick, at(t, 60.2));
+        assert_eq!(sessions.fallen(at(t, 63.5)).ended, [(id(2), Silence::Disconnect)]);
+        sessions.ended(id(2));
+        assert_eq!(sessions.fallen(at(t, 89.9)).ended, []);
+        let ended = sessions.fallen(at(t, 90.9)).ended;
+        assert_eq!(ended, [(id(1), Silence::Lease), (id(3), Silence::Lease)]);
     }
 
     /// P15: sessions of one address are bounded, and nobody else is in their way.
