@@ -689,7 +689,7 @@ mod tests {
         sessions.ended(id(2));
         assert_eq!(sessions.fallen(at(t, 89.9)).ended, []);
         let ended = sessions.fallen(at(t, 90.9)).ended;
-        assert_eq!(ended, [(id(1), Silence::Lease), (id(3), Silence::Lease)]);
+        assert_eq!(ended, [(id(3), Silence::Lease), (id(1), Silence::Lease)]);
     }
 
     /// P15: sessions of one address are bounded, and nobody else is in their way.
