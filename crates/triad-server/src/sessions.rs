@@ -103,11 +103,13 @@ pub struct Sessions {
     due: BTreeSet<(Instant, SessionId)>,
     /// How many sessions each address has.
     crowds: HashMap<IpAddr, u32>,
-    last_tick: Instant,
+    began: Instant,
     /// How long this process was held up, all in all.
     stalled: Duration,
     /// How often [`Sessions::tick`] is called.
     interval: Duration,
+    /// A call from then on is late. `None` before the first tick.
+    on_time_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -209,9 +211,9 @@ impl Sessions {
             entries: HashMap::new(),
             due: BTreeSet::new(),
             crowds: HashMap::new(),
-            last_tick: now,
-            // Until it is called for the first time.
-            interval: Duration::MAX,
+            began: now,
+            interval: Duration::ZERO,
+            on_time_until: None,
             stalled: Duration::ZERO,
         };
         for Known { id, lease, beat, address, silent } in open {
@@ -425,18 +427,20 @@ impl Sessions {
     /// means that this process was held up, and everybody is forgiven that.
     pub fn tick(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
+        self.on_time_until.get_or_insert(self.began + interval + STALL_MIN);
         self.notice_stall(now);
-        self.last_tick = now;
+        self.on_time_until = Some(now + interval + STALL_MIN);
     }
 
     /// Forgives what held this process up until now. What is heard after it must not be taken for
     /// something that came before: it would be forgiven a time in which it was not silent.
     fn notice_stall(&mut self, now: Instant) {
-        let late = now.saturating_duration_since(self.last_tick).saturating_sub(self.interval);
-        if late < STALL_MIN || mutation::is_on(Mutation::NoStallForgiveness) {
+        let Some(until) = self.on_time_until.filter(|until| now >= *until) else { return };
+        if mutation::is_on(Mutation::NoStallForgiveness) {
             return;
         }
-        self.last_tick = now;
+        let late = (now - until) + STALL_MIN;
+        self.on_time_until = Some(now + self.interval + STALL_MIN);
         self.stalled += late;
         // A close that was seen before the stall gets its grace anew.
         for entry in self.entries.values_mut() {
