@@ -526,36 +526,17 @@ impl From<Silence> for EndReason {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
     use std::vec;
 
     use super::*;
-    use crate::names::{FeatureName, Label};
-    use crate::rights::{About, Line, Terms};
+    use crate::names::FeatureName;
 
     const ANN: SessionId = SessionId([1; 16]);
 
     /// Two seats of cad, one of them held as checkout 1.
     fn one_of_two_held() -> Ledger {
         let feature = FeatureName::parse("cad").expect("good");
-        let line = Line {
-            feature: feature.clone(),
-            version: Version::default(),
-            seats: 2,
-            overdraft: 0,
-            starts_ms: None,
-            expires_ms: None,
-            vendor_string: Label::default(),
-            terms: Terms::default(),
-            about: About::default(),
-        };
-        let license = License {
-            id: LicenseId::parse("acme").expect("good"),
-            publisher: Label::default(),
-            serial: 1,
-            text: String::new(),
-            lines: vec![line],
-        };
+        let license = License::of_two("cad");
         let holder = Holder::default();
         let items = vec![Item { feature, version: Version::default(), seats: Seats::MIN }];
         let (request, answered_through) = (RequestId(1), RequestId(0));

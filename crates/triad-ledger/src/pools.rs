@@ -454,34 +454,12 @@ impl Terms {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
-    use alloc::vec;
-
     use super::*;
-    use crate::names::LicenseId;
-    use crate::rights::About;
-
-    fn license(feature: &str) -> License {
-        let line = Line {
-            feature: FeatureName::parse(feature).expect("good"),
-            version: Version::default(),
-            seats: 2,
-            overdraft: 0,
-            starts_ms: None,
-            expires_ms: None,
-            vendor_string: Label::default(),
-            terms: Terms::default(),
-            about: About::default(),
-        };
-        let id = LicenseId::parse("acme").expect("good");
-        let (publisher, text) = (Label::default(), String::new());
-        License { id, publisher, serial: 1, text, lines: vec![line] }
-    }
 
     #[test]
     fn equal_items_are_kept_once_while_their_pool_exists() {
         let mut pools = Pools::default();
-        pools.rebuild([&license("cad")].into_iter(), 0);
+        pools.rebuild([&License::of_two("cad")].into_iter(), 0);
         let items = |seats| {
             [GrantedItem {
                 pool: PoolId(1),
@@ -497,7 +475,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &pools.shared(&items(1))));
         let other = pools.shared(&items(2));
         assert_eq!((&*first, &*other), (&items(1)[..], &items(2)[..]));
-        pools.rebuild([&license("cam")].into_iter(), 0);
+        pools.rebuild([&License::of_two("cam")].into_iter(), 0);
         assert_eq!(pools.pool(PoolId(1)), None);
         assert_eq!(Arc::strong_count(&other), 1, "nothing is kept of a pool that is gone");
         assert_eq!(*pools.shared(&items(2)), items(2));

@@ -29,6 +29,31 @@ pub struct License {
     pub lines: Vec<Line>,
 }
 
+#[cfg(test)]
+impl License {
+    /// Two seats of a feature, for good.
+    pub(crate) fn of_two(feature: &str) -> License {
+        let line = Line {
+            feature: FeatureName::parse(feature).expect("good"),
+            version: Version::default(),
+            seats: 2,
+            overdraft: 0,
+            starts_ms: None,
+            expires_ms: None,
+            vendor_string: Label::default(),
+            terms: Terms::default(),
+            about: About::default(),
+        };
+        License {
+            id: LicenseId::parse("acme").expect("good"),
+            publisher: Label::default(),
+            serial: 1,
+            text: String::new(),
+            lines: alloc::vec![line],
+        }
+    }
+}
+
 /// Seats of one feature. Lines that differ only in their count are counted
 /// together, as one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]

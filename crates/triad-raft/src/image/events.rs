@@ -324,6 +324,11 @@ mod tests {
         }
     }
 
+    /// A snapshot of the ledger after this event.
+    fn snapshot(through: u64) -> ImageBatch {
+        ImageBatch { events: Vec::new(), ..batch(1..=through) }
+    }
+
     fn image(retention: Retention) -> (tempfile::TempDir, SledImage) {
         let folder = tempfile::tempdir().expect("a folder");
         let image = SledImage::open(folder.path(), "tc-1", retention).expect("opens");
@@ -392,9 +397,7 @@ mod tests {
             if older > 0 {
                 image.write(&batch(1..=older)).expect("written");
             }
-            let mut snapshot = batch(1..=12);
-            snapshot.events.clear();
-            image.replace(&snapshot).expect("replaced");
+            image.replace(&snapshot(12)).expect("replaced");
             assert_eq!(image.events().bounds().gap, Some((older + 1, 12)));
             image.write(&batch(13..=15)).expect("written");
             fill(&mut image, &sender);
@@ -414,18 +417,11 @@ mod tests {
             if older > 0 {
                 image.write(&batch(1..=older)).expect("written");
             }
-            let mut snapshot = batch(1..=12);
-            snapshot.events.clear();
-            image.replace(&snapshot).expect("replaced");
+            image.replace(&snapshot(12)).expect("replaced");
             image.write(&batch(13..=15)).expect("written");
             fill(&mut image, &sender);
             assert_eq!(kept(&image), (first_kept..=15).collect::<Vec<_>>(), "{older}");
         }
-    }
-
-    /// A snapshot of the ledger after this event.
-    fn snapshot(through: u64) -> ImageBatch {
-        ImageBatch { events: Vec::new(), ..batch(1..=through) }
     }
 
     #[test]
