@@ -133,6 +133,8 @@ impl ImageError {
 /// A place to keep an image. sled in production; something that can forget in
 /// simulation.
 pub(crate) trait Image: Send + 'static {
+    /// Its folder.
+    fn path(&self) -> &Path;
     /// Reads everything, checking every record.
     fn load(&mut self) -> Result<Loaded, ImageError>;
     /// Adds a batch; durable when this returns.
@@ -318,6 +320,10 @@ fn failed(path: PathBuf, source: io::Error) -> ImageError {
 }
 
 impl Image for SledImage {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn load(&mut self) -> Result<Loaded, ImageError> {
         let Some(meta) = self.db()?.get(META).map_err(|e| self.store(e))? else {
             return match self.db()?.is_empty().map_err(|e| self.store(e))? {
@@ -349,14 +355,19 @@ impl Image for SledImage {
 
     fn write(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
         let mut out = self.batch(batch);
+        let new: usize = batch.events.iter().map(|(_, event)| event.len()).sum();
+        let with_all = self.events.bounds().bytes + new as u64;
         let bounds = self.events.add(self.db()?, &mut out, batch, self.retention)?;
         self.commit(out)?;
         self.events.are_now(bounds);
+        // sled keeps the leaves that events were trimmed from, too.
+        let trimmed = with_all.saturating_sub(bounds.bytes) as usize;
         let sizes = batch
             .changes
             .iter()
             .map(|change| change.key.len() + change.value.as_ref().map_or(0, |value| value.len()));
-        self.wrote(sizes.chain(batch.events.iter().map(|(_, event)| event.len())))
+        let events = batch.events.iter().map(|(_, event)| event.len());
+        self.wrote(sizes.chain(events).chain([trimmed]))
     }
 
     fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
@@ -520,12 +531,17 @@ struct Work<I> {
 impl<I: Image> Work<I> {
     /// Does one job; false if it failed.
     fn take(&mut self, job: Job) -> bool {
-        let (result, done) = match job {
+        // sled panics on some damage where it should report. Nothing of it is used afterwards.
+        let work = std::panic::AssertUnwindSafe(|| match job {
             Job::Write(batch) => (self.image.write(&batch), None),
             Job::Replace(batch, done) => (self.image.replace(&batch), Some(done)),
             Job::Fill(part, done) => (self.image.fill(&part), Some(done)),
             Job::Settle(done) => (Ok(()), Some(done)),
-        };
+        });
+        let (result, done) = std::panic::catch_unwind(work).unwrap_or_else(|_| {
+            let what = "the store does not understand what it finds".to_owned();
+            (Err(ImageError::Damaged { path: self.image.path().to_owned(), what }), None)
+        });
         if let Err(error) = result {
             // A write that failed once is not tried again: what the disk did
             // with it is unknown.
@@ -605,6 +621,46 @@ mod tests {
             SledImage::open(folder.path(), "tc-2", Retention::default()).expect("opens");
         let error = image.load().expect_err("it is not ours").to_string();
         assert!(error.contains("belongs to cluster tc-1, this node to cluster tc-2"), "{error}");
+    }
+
+    /// A store that panics on what it finds, as sled does on some damage.
+    struct Panicking(SledImage);
+
+    impl Image for Panicking {
+        fn path(&self) -> &Path {
+            self.0.path()
+        }
+
+        fn load(&mut self) -> Result<Loaded, ImageError> {
+            self.0.load()
+        }
+
+        fn write(&mut self, _batch: &ImageBatch) -> Result<(), ImageError> {
+            panic!("this is what a damaged store does");
+        }
+
+        fn replace(&mut self, batch: &ImageBatch) -> Result<(), ImageError> {
+            self.0.replace(batch)
+        }
+
+        fn events(&self) -> Arc<dyn EventStore> {
+            self.0.events()
+        }
+
+        fn fill(&mut self, part: &Part) -> Result<(), ImageError> {
+            self.0.fill(part)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_panics_has_failed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = SledImage::open(folder.path(), "tc-1", Retention::default()).expect("opens");
+        let writer = ImageWriter::start(Panicking(image), false).expect("started");
+        writer.write(batch(1, &[])).await.expect("handed over");
+        let error = writer.failure().await.to_string();
+        assert!(error.contains(&folder.path().display().to_string()), "{error}");
+        writer.settle().await.expect_err("nothing is durable any more");
     }
 
     /// Many more records than are kept in memory, changed and removed at random: they are as they

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Instant as _};
+use openraft::{ChangeMembers, Instant as _, Precondition};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use triad_ledger::Ledger;
@@ -157,7 +157,7 @@ impl Consensus {
             }
             let staying = view.members.iter().filter(|member| !leaves(member));
             if highest_id(staying) < highest_id(&view.members) {
-                self.keep_ids(&view).await?;
+                self.keep_ids().await?;
                 continue;
             }
             tell(JoinProgress::Voting);
@@ -173,13 +173,21 @@ impl Consensus {
         }
     }
 
-    /// Writes down, with this node, that ids as high as that of the node which leaves were given.
-    async fn keep_ids(&self, view: &ClusterView) -> Result<(), ChangeError> {
-        let own = view.members.iter().find(|member| member.node_id == self.node_id());
-        let own = own.ok_or(ChangeError::NotLeader)?;
-        let member = Member { ids_through: highest_id(&view.members), ..own.member.clone() };
-        let change = ChangeMembers::SetNodes(BTreeMap::from([(own.node_id, member)]));
-        completed(self.raft().change_membership(change, false)).await
+    /// Writes down, with this node, that ids as high as that of the node which leaves were given;
+    /// only while who takes part is what this node goes by.
+    async fn keep_ids(&self) -> Result<(), ChangeError> {
+        let (seen, own, ids_through) = {
+            let metrics = self.raft().server_metrics();
+            let metrics = metrics.borrow_watched();
+            let members = &metrics.membership_config;
+            let own = members.membership().get_node(&self.node_id()).cloned();
+            let ids = members.membership().nodes().map(|(id, member)| member.highest_id(*id));
+            (*members.log_id(), own, ids.max().unwrap_or(0))
+        };
+        let member = Member { ids_through, ..own.ok_or(ChangeError::NotLeader)? };
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(self.node_id(), member)]));
+        let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: seen };
+        completed(self.raft().change_membership_if(change, false, [unchanged])).await
     }
 
     /// Whether there is anything to do for a change, and nothing against it.
@@ -314,7 +322,7 @@ impl ClusterView {
 
 /// The highest id that any of these has, or knows of.
 fn highest_id<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> u64 {
-    let ids = members.into_iter().map(|m| m.node_id.max(m.member.ids_through));
+    let ids = members.into_iter().map(|m| m.member.highest_id(m.node_id));
     ids.max().unwrap_or(0)
 }
 

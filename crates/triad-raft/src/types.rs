@@ -125,6 +125,11 @@ impl Member {
         (&self.name, &self.peer_address, &self.client_address)
             == (&other.name, &other.peer_address, &other.client_address)
     }
+
+    /// The highest id that was ever given, as far as the member of this id knows.
+    pub(crate) fn highest_id(&self, own: u64) -> u64 {
+        own.max(self.ids_through)
+    }
 }
 
 /// Bytes that are no entry, vote or log id of ours.

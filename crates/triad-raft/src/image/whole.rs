@@ -91,6 +91,10 @@ impl WholeImage {
 }
 
 impl Image for WholeImage {
+    fn path(&self) -> &Path {
+        &self.folder
+    }
+
     fn load(&mut self) -> Result<Loaded, ImageError> {
         let names = self.disk.list(&self.folder).map_err(|error| self.store(error))?;
         if !names.iter().any(|name| name == CURRENT) {
