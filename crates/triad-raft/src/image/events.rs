@@ -1,18 +1,22 @@
-//! The events in the image: one record each, and one that says what is there.
+//! The events in the image: in files beside the store, and in the store what is there.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use triad_ledger::{ChainHash, decode_event};
 
-use super::{Db, Handle, ImageBatch, ImageError, failed, opened, prefixed, seal, unseal};
+use super::segments::{Addition, Segments};
+use super::{Db, ImageBatch, ImageError, failed, seal, unseal};
 use crate::history::{Bounds, EventStore, Kept, Part, Retention};
 
-const EVENT: u8 = b'e';
 const BOUNDS: &[u8] = b"h";
+const FOLDER: &str = "history";
 /// Events trimmed with one batch, beyond as many as it adds: old ones go, but
 /// not all at once.
 const TRIM_MAX: usize = 1_024;
+/// Events that are looked at in one go when some are to go.
+const TRIM_PAGE: usize = 256;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct BoundsMessage {
@@ -32,16 +36,28 @@ struct BoundsMessage {
     after_gap: Vec<u8>,
 }
 
-/// The events of a sled image.
-pub(super) struct SledEvents {
+/// The events of an image.
+pub(super) struct Events {
     path: PathBuf,
-    /// For readers, who take turns.
-    db: Mutex<Handle>,
-    bounds: Mutex<Bounds>,
+    folder: PathBuf,
+    /// Readers and the one that writes take turns; nobody writes to a file meanwhile.
+    kept: Mutex<State>,
 }
 
-impl SledEvents {
-    pub(super) fn open(path: PathBuf, db: Db) -> Result<Self, ImageError> {
+/// What is there, durably.
+struct State {
+    bounds: Bounds,
+    segments: Segments,
+}
+
+/// What is added with a batch: in the files already, and there once the batch is in the store.
+pub(super) struct Pending {
+    bounds: Bounds,
+    addition: Addition,
+}
+
+impl Events {
+    pub(super) fn open(path: PathBuf, cluster_id: &str, db: &Db) -> Result<Self, ImageError> {
         let found = db.get(BOUNDS).map_err(|error| failed(path.clone(), error))?;
         let bounds = match found {
             None => Bounds { first: 1, ..Bounds::default() },
@@ -68,33 +84,47 @@ impl SledEvents {
                 }
             }
         };
-        Ok(SledEvents { path, db: Mutex::new(Some(db)), bounds: Mutex::new(bounds) })
+        let folder = path.join(FOLDER);
+        let segments = Segments::open(folder.clone(), cluster_id, &bounds)?;
+        Ok(Events { path, folder, kept: Mutex::new(State { bounds, segments }) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bounds> {
-        self.bounds.lock().expect("no panic while held")
-    }
-
-    /// The readers' handle. None of them reads while it is held.
-    pub(super) fn handle(&self) -> MutexGuard<'_, Handle> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // One that panicked has changed nothing.
-        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was written is durable.
-    pub(super) fn are_now(&self, bounds: Bounds) {
-        *self.lock() = bounds;
+    fn unwritten(&self, source: io::Error) -> ImageError {
+        ImageError::Store { path: self.folder.clone(), source }
+    }
+
+    fn begin(&self) -> Pending {
+        let state = self.lock();
+        Pending { bounds: state.bounds, addition: state.segments.addition() }
+    }
+
+    fn finish(&self, out: &mut sled::Batch, mut pending: Pending) -> Result<Pending, ImageError> {
+        pending.addition.write(&self.folder)?;
+        write(out, &pending.bounds);
+        Ok(pending)
+    }
+
+    /// The batch is in the store.
+    pub(super) fn are_now(&self, pending: Pending) {
+        let mut state = self.lock();
+        state.bounds = pending.bounds;
+        state.segments.are_now(pending.addition, &pending.bounds);
     }
 
     /// Adds the events of a batch, and removes what is too old or too much.
     pub(super) fn add(
         &self,
-        db: &Db,
         out: &mut sled::Batch,
         batch: &ImageBatch,
         retention: Retention,
-    ) -> Result<Bounds, ImageError> {
-        let mut bounds = *self.lock();
+    ) -> Result<Pending, ImageError> {
+        let mut pending = self.begin();
+        let bounds = &mut pending.bounds;
         let (ledgers_last, ledgers_chain) = batch.last_event;
         // A snapshot: what happened between is not here.
         let comes_first = batch.events.first().map_or(ledgers_last + 1, |(first, _)| *first);
@@ -106,7 +136,7 @@ impl SledEvents {
             if let Some((_, to)) = bounds.gap {
                 // What lies between two gaps is asked for again with them.
                 let between = (to.max(bounds.first - 1), bounds.last);
-                self.forget(db, out, &mut bounds, between)?;
+                self.forget(bounds, between)?;
             }
             let is_kept = |(from, _)| bounds.first < from;
             let kept_none = bounds.first > bounds.last || !bounds.gap.is_none_or(is_kept);
@@ -124,24 +154,16 @@ impl SledEvents {
         }
         let known = bounds.last;
         for (number, event) in batch.events.iter().filter(|(number, _)| *number > known) {
-            self.insert(out, &mut bounds, *number, event);
+            pending.addition.append(*number, event).map_err(|error| self.unwritten(error))?;
+            bounds.bytes += event.len() as u64;
             bounds.last = *number;
         }
-        self.trim(db, out, &mut bounds, batch, retention)?;
-        write(out, &bounds);
-        Ok(bounds)
-    }
-
-    fn insert(&self, out: &mut sled::Batch, bounds: &mut Bounds, number: u64, event: &[u8]) {
-        let key = key(number);
-        out.insert(key.as_slice(), seal(&key, event));
-        bounds.bytes += event.len() as u64;
+        self.trim(bounds, batch, retention)?;
+        self.finish(out, pending)
     }
 
     fn trim(
         &self,
-        db: &Db,
-        out: &mut sled::Batch,
         bounds: &mut Bounds,
         batch: &ImageBatch,
         retention: Retention,
@@ -149,58 +171,58 @@ impl SledEvents {
         let Some((_, newest)) = batch.events.last() else { return Ok(()) };
         let date = |event: &[u8]| decode_event(event).map_or(0, |event| event.at.date_ms);
         let oldest_ms = retention.max_age_ms.map(|age| date(newest).saturating_sub(age));
-        for _ in 0..batch.events.len() + TRIM_MAX {
-            // What this batch adds is not on disk yet, and stays.
+        let mut left = batch.events.len() + TRIM_MAX;
+        while left > 0 {
+            // What this batch adds is not there for readers yet, and stays.
             let next = match bounds.gap {
                 Some((from, to)) if from == bounds.first => to + 1,
                 _ => bounds.first,
             };
-            let oldest = self.read_from(db, next - 1, next, 1)?.pop();
-            let Some((number, event)) = oldest else { return Ok(()) };
-            let too_much = retention.max_bytes.is_some_and(|max| bounds.bytes > max);
-            let too_old = oldest_ms.is_some_and(|oldest_ms| date(&event) < oldest_ms);
-            if !too_much && !too_old {
+            let oldest = self.lock().segments.read(next..=bounds.last, left.min(TRIM_PAGE))?;
+            if oldest.is_empty() {
                 return Ok(());
             }
-            out.remove(key(number).as_slice());
-            if number > bounds.first {
-                // Nobody had what was missing before it.
-                bounds.before = bounds.after_gap;
+            for (number, event) in oldest {
+                let too_much = retention.max_bytes.is_some_and(|max| bounds.bytes > max);
+                let too_old = oldest_ms.is_some_and(|oldest_ms| date(&event) < oldest_ms);
+                if !too_much && !too_old {
+                    return Ok(());
+                }
+                if number > bounds.first {
+                    // Nobody had what was missing before it.
+                    bounds.before = bounds.after_gap;
+                }
+                bounds.gap = bounds.gap.filter(|(_, to)| *to > number);
+                bounds.first = number + 1;
+                bounds.before = bounds.before.extend(&event);
+                bounds.bytes = bounds.bytes.saturating_sub(event.len() as u64);
+                left -= 1;
             }
-            bounds.gap = bounds.gap.filter(|(_, to)| *to > number);
-            bounds.first = number + 1;
-            bounds.before = bounds.before.extend(&event);
-            bounds.bytes = bounds.bytes.saturating_sub(event.len() as u64);
         }
         Ok(())
     }
 
     /// Adds a part of what is missing.
-    pub(super) fn fill(
-        &self,
-        db: &Db,
-        out: &mut sled::Batch,
-        part: &Part,
-    ) -> Result<Bounds, ImageError> {
-        let mut bounds = *self.lock();
-        let Some((from, to)) = bounds.gap else { return Ok(bounds) };
+    pub(super) fn fill(&self, out: &mut sled::Batch, part: &Part) -> Result<Pending, ImageError> {
+        let mut pending = self.begin();
+        let bounds = &mut pending.bounds;
+        let Some((from, to)) = bounds.gap else { return self.finish(out, pending) };
         let kept_none = bounds.first > to;
         if part.first > to {
             // Nobody keeps them any more. What is older here is connected to
             // nothing; what comes after is, from where the sender's begins.
             if !kept_none {
                 let older = (bounds.first - 1, part.first - 1);
-                self.forget(db, out, &mut bounds, older)?;
+                self.forget(bounds, older)?;
                 (bounds.first, bounds.before) = (part.first, part.before);
             }
             bounds.gap = None;
-            write(out, &bounds);
-            return Ok(bounds);
+            return self.finish(out, pending);
         }
         if part.first > from && !kept_none {
             // What was here is older than what anybody else keeps.
             let older = (bounds.first - 1, from - 1);
-            self.forget(db, out, &mut bounds, older)?;
+            self.forget(bounds, older)?;
         }
         if part.first > from || kept_none {
             (bounds.first, bounds.before) = (part.first.max(from), part.before);
@@ -208,70 +230,49 @@ impl SledEvents {
         let mut next = bounds.first.max(from);
         for (number, event) in part.events.iter().filter(|(number, _)| *number <= to) {
             if *number == next {
-                self.insert(out, &mut bounds, *number, event);
+                pending.addition.append(*number, event).map_err(|error| self.unwritten(error))?;
+                bounds.bytes += event.len() as u64;
                 next += 1;
             }
         }
         bounds.gap = (next <= to).then_some((next, to));
-        write(out, &bounds);
-        Ok(bounds)
+        self.finish(out, pending)
     }
 
-    fn forget(
-        &self,
-        db: &Db,
-        out: &mut sled::Batch,
-        bounds: &mut Bounds,
-        (mut after, through): (u64, u64),
-    ) -> Result<(), ImageError> {
-        while let Some((number, event)) = self.read_from(db, after, through, 1)?.pop() {
-            out.remove(key(number).as_slice());
-            bounds.bytes = bounds.bytes.saturating_sub(event.len() as u64);
-            after = number;
+    /// Events that count no more: their files go when what is there now is written down.
+    fn forget(&self, bounds: &mut Bounds, (after, through): (u64, u64)) -> Result<(), ImageError> {
+        let mut next = after + 1;
+        while next <= through {
+            let page = self.lock().segments.read(next..=through, TRIM_PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            next = last + 1;
+            let bytes: usize = page.iter().map(|(_, event)| event.len()).sum();
+            bounds.bytes = bounds.bytes.saturating_sub(bytes as u64);
         }
         Ok(())
     }
 }
 
-impl SledEvents {
-    fn read_from(
-        &self,
-        db: &Db,
-        after: u64,
-        through: u64,
-        count: usize,
-    ) -> Result<Vec<Kept>, ImageError> {
-        let mut events = Vec::new();
-        if after >= through {
-            return Ok(events);
-        }
-        let (from, to) = (key(after + 1), key(through));
-        for found in db.range(from..=to).take(count) {
-            let (key, value) = found.map_err(|error| failed(self.path.clone(), error))?;
-            let number = key.get(1..).and_then(|number| number.try_into().ok());
-            let number = u64::from_be_bytes(number.ok_or_else(|| ImageError::Damaged {
-                path: self.path.clone(),
-                what: "the number of an event".to_owned(),
-            })?);
-            events.push((number, unseal(&self.path, &key, &value)?.into()));
-        }
-        Ok(events)
+#[cfg(all(feature = "seeded-bugs", debug_assertions))]
+impl Events {
+    /// Makes another event of one, with a checksum that is right.
+    pub(super) fn rewrite(&self, number: u64, event: &[u8]) -> Result<(), ImageError> {
+        self.lock().segments.rewrite(number, event)
     }
 }
 
-impl EventStore for SledEvents {
+impl EventStore for Events {
     fn bounds(&self) -> Bounds {
-        *self.lock()
+        self.lock().bounds
     }
 
     fn read(&self, after: u64, through: u64, count: usize) -> Result<Vec<Kept>, ImageError> {
-        let handle = self.handle();
-        self.read_from(opened(&handle, &self.path)?, after, through, count)
+        let mut state = self.lock();
+        let Bounds { first, last, .. } = state.bounds;
+        let from = after.saturating_add(1).max(first);
+        let through = through.min(last);
+        if from > through { Ok(Vec::new()) } else { state.segments.read(from..=through, count) }
     }
-}
-
-pub(super) fn key(number: u64) -> Vec<u8> {
-    prefixed(EVENT, &number.to_be_bytes())
 }
 
 fn write(out: &mut sled::Batch, bounds: &Bounds) {
@@ -463,5 +464,118 @@ mod tests {
             assert_eq!(image.events().bounds().gap, None);
             assert_eq!(kept(&image), (30..=40).collect::<Vec<_>>());
         }
+    }
+
+    /// The names of the files of events.
+    fn files(folder: &tempfile::TempDir) -> Vec<String> {
+        let listed = std::fs::read_dir(folder.path().join(FOLDER)).expect("a folder");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.expect("listed").file_name().into_string().expect("a name")
+        };
+        let mut names: Vec<String> = listed.map(name).collect();
+        names.sort();
+        names
+    }
+
+    fn file(folder: &tempfile::TempDir, first: u64) -> PathBuf {
+        folder.path().join(FOLDER).join(format!("{first:020}.events"))
+    }
+
+    /// A machine that lost power between the files and the store has more in the files.
+    #[test]
+    fn what_was_never_agreed_on_is_written_anew() {
+        let (folder, mut image) = image(KEEP_ALL);
+        image.write(&batch(1..=5)).expect("written");
+        drop(image);
+        let more = std::fs::read(file(&folder, 1)).expect("readable");
+        std::fs::write(file(&folder, 1), [&more[..], b"half of an event"].concat()).expect("more");
+        std::fs::write(file(&folder, 6), b"TRIA").expect("more");
+        std::fs::write(file(&folder, 9), &more).expect("more");
+        let mut image = SledImage::open(folder.path(), "tc-1", KEEP_ALL).expect("opens");
+        assert_eq!(files(&folder).len(), 1);
+        assert_eq!(kept(&image), (1..=5).collect::<Vec<_>>());
+        image.write(&batch(6..=8)).expect("written");
+        drop(image);
+        let image = SledImage::open(folder.path(), "tc-1", KEEP_ALL).expect("opens");
+        assert_eq!(kept(&image), (1..=8).collect::<Vec<_>>());
+        assert_eq!(files(&folder).len(), 2);
+    }
+
+    /// Damage is never read as events, and the error names the file.
+    #[test]
+    fn a_damaged_file_of_events_is_named() {
+        let (folder, mut image) = image(KEEP_ALL);
+        image.write(&batch(1..=50)).expect("written");
+        let bounds = image.events().bounds();
+        drop(image);
+        let path = file(&folder, 1);
+        let whole = std::fs::read(&path).expect("readable");
+        let named = |error: ImageError| {
+            assert!(matches!(error, ImageError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        };
+        let read = || {
+            let mut segments = Segments::open(folder.path().join(FOLDER), "tc-1", &bounds)?;
+            segments.read(1..=50, 50)
+        };
+        assert_eq!(read().expect("whole").len(), 50);
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&path, &bytes).expect("altered");
+            named(read().expect_err("it is altered"));
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("cut");
+            named(read().expect_err("it is cut"));
+        }
+        std::fs::remove_file(&path).expect("removed");
+        named(SledImage::open(folder.path(), "tc-1", KEEP_ALL).err().expect("it is missing"));
+    }
+
+    /// Another cluster's file of the same numbers is no part of this history.
+    #[test]
+    fn events_of_another_cluster_are_refused() {
+        let (folder, mut image) = image(KEEP_ALL);
+        image.write(&batch(1..=5)).expect("written");
+        let others = tempfile::tempdir().expect("a folder");
+        let mut other = SledImage::open(others.path(), "tc-2", KEEP_ALL).expect("opens");
+        other.write(&batch(1..=5)).expect("written");
+        std::fs::copy(file(&others, 1), file(&folder, 1)).expect("copied");
+        image.events().read(0, 5, 5).expect_err("of another cluster");
+    }
+
+    /// What is trimmed leaves the disk, by whole files.
+    #[test]
+    fn files_whose_events_are_trimmed_are_removed() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt, SeedableRng};
+        const MAX: u64 = 8 << 20;
+        let mut dice = StdRng::seed_from_u64(7);
+        let (folder, mut image) = image(Retention { max_age_ms: None, max_bytes: Some(MAX) });
+        let mut most = 0;
+        for index in 1..=100 {
+            let last = index * 1_000;
+            let mut event = || (0..1_000).map(|_| dice.random::<u8>()).collect::<Vec<_>>().into();
+            let events = (last - 999..=last).map(|n| (n, event()));
+            let batch = ImageBatch { events: events.collect(), ..snapshot_at(last) };
+            image.write(&batch).expect("written");
+            let length = |name: &String| {
+                std::fs::metadata(folder.path().join(FOLDER).join(name)).expect("there").len()
+            };
+            most = most.max(files(&folder).iter().map(length).sum());
+        }
+        assert!((MAX..MAX * 2).contains(&most), "{most}");
+        let Bounds { first, last, bytes, .. } = image.events().bounds();
+        assert_eq!((last, bytes), (100_000, (last + 1 - first) * 1_000));
+        assert!(bytes <= MAX && bytes + 1_000 > MAX);
+        drop(image);
+        let image = SledImage::open(folder.path(), "tc-1", KEEP_ALL).expect("opens");
+        let events = image.events().read(0, last, usize::MAX).expect("readable");
+        assert!(events.iter().map(|(number, _)| *number).eq(first..=last));
+    }
+
+    fn snapshot_at(index: u64) -> ImageBatch {
+        ImageBatch { last_event: (index, ChainHash::default()), ..batch(1..=1) }
     }
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use triad_ledger::{Command, Event, Ledger, decode_event, encode_event};
 
-use super::events;
-use super::{Image, ImageBatch, ImageError, SledImage, seal};
+use super::{Image, ImageBatch, ImageError, SledImage};
 use crate::history::{EventStore, Retention};
 
 /// Rewrites one event in the image of a node that does not run: the first of
@@ -27,10 +26,7 @@ pub fn forge_event(
     for (number, encoded) in image.events.read(0, bounds.last, usize::MAX)? {
         let event = decode_event(&encoded).map_err(|error| image.damaged(error))?;
         let Some(forged) = forge(&event) else { continue };
-        let key = events::key(number);
-        let mut batch = sled::Batch::default();
-        batch.insert(key.as_slice(), seal(&key, &encode_event(&forged)));
-        image.commit(batch)?;
+        image.events.rewrite(number, &encode_event(&forged))?;
         return Ok(Some(number));
     }
     Ok(None)
