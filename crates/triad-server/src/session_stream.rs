@@ -12,10 +12,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::FuturesOrdered;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tonic::{Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
 use triad_ledger::{Answer, Command, Denial, Outcome};
@@ -53,13 +53,13 @@ pub(crate) struct SessionStream {
     is_known: bool,
     news: mpsc::Receiver<News>,
     news_sender: mpsc::Sender<News>,
+    /// What ends the stream from outside. Polled only when one of them is awake: most
+    /// of the time there is a call to look at, and none of these.
+    endings: FuturesUnordered<Pin<Box<dyn Future<Output = Ending> + Send>>>,
     leadership: watch::Receiver<Leadership>,
-    stopping: watch::Receiver<bool>,
     closed: Option<Arc<PeerClosed>>,
     /// Where the connection came from.
     address: Option<IpAddr>,
-    /// When a session has to be open.
-    opens_by: Instant,
     /// What is left to say before the end.
     farewell: Option<Status>,
     hung_up: bool,
@@ -69,7 +69,14 @@ pub(crate) struct SessionStream {
 struct OpenSession {
     id: SessionId,
     stream: StreamId,
-    term: u64,
+}
+
+/// Why a stream ends that nobody has closed.
+enum Ending {
+    /// The leadership under which the session was opened is over, or the node stops.
+    NotLeader,
+    /// Time is up for whoever has opened nothing.
+    NotOpened,
 }
 
 impl SessionStream {
@@ -80,7 +87,10 @@ impl SessionStream {
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_WAITING_MAX);
         let leadership = node.consensus.watch_leadership();
-        let stopping = node.watch_stopping();
+        let endings = FuturesUnordered::new();
+        endings.push(told_to_stop(node.watch_stopping()).boxed());
+        // Else a stream without a session would cost a place for ever.
+        endings.push(sleep(ARRIVAL_TIMEOUT).map(|()| Ending::NotOpened).boxed());
         SessionStream {
             node,
             calls,
@@ -90,11 +100,10 @@ impl SessionStream {
             is_known: false,
             news,
             news_sender,
+            endings,
             leadership,
-            stopping,
             closed: connection.map(|info| info.closed.clone()),
             address: connection.map(|info| info.peer.ip()),
-            opens_by: Instant::now() + ARRIVAL_TIMEOUT,
             farewell: None,
             hung_up: false,
             over: false,
@@ -156,17 +165,14 @@ impl SessionStream {
                     self.take_call(Some(call), out).await?;
                 }
             }
-            () = leadership_lost(&mut self.leadership, self.open.as_ref().map(|o| o.term)) => {
-                return Err(self.node.not_leader());
-            }
-            () = told_to_stop(&mut self.stopping) => {
-                return Err(self.node.not_leader());
-            }
-            // Else a stream without a session would cost a place for ever.
-            () = sleep_until(self.opens_by), if self.open.is_none() => {
-                let message = format!("no `open` within {ARRIVAL_TIMEOUT:?}");
-                return Err(Refusal::because(Reason::InvalidRequest, message));
-            }
+            Some(ending) = self.endings.next() => match ending {
+                Ending::NotLeader => return Err(self.node.not_leader()),
+                Ending::NotOpened if self.open.is_none() => {
+                    let message = format!("no `open` within {ARRIVAL_TIMEOUT:?}");
+                    return Err(Refusal::because(Reason::InvalidRequest, message));
+                }
+                Ending::NotOpened => {}
+            },
         }
         Ok(())
     }
@@ -251,7 +257,8 @@ impl SessionStream {
         let lease = Duration::from_millis(lease_ms);
         self.node.opened(session, lease, suspicion);
         let stream = self.node.attach(session, self.news_sender.clone());
-        self.open = Some(OpenSession { id: session, stream, term });
+        self.open = Some(OpenSession { id: session, stream });
+        self.endings.push(leadership_lost(self.leadership.clone(), term).boxed());
         // Asked after attaching: what ends from now on is told as news.
         let checkouts = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
@@ -493,14 +500,15 @@ async fn next_call(
 }
 
 /// Resolves when the leadership under which a session was opened is over.
-async fn leadership_lost(leadership: &mut watch::Receiver<Leadership>, term: Option<u64>) {
-    let Some(term) = term else { return std::future::pending().await };
+async fn leadership_lost(mut leadership: watch::Receiver<Leadership>, term: u64) -> Ending {
     let over = |now: &Leadership| !now.serving || now.term != term;
     let _ = leadership.wait_for(over).await;
+    Ending::NotLeader
 }
 
-async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+async fn told_to_stop(mut stopping: watch::Receiver<bool>) -> Ending {
     let _ = stopping.wait_for(|stopping| *stopping).await;
+    Ending::NotLeader
 }
 
 fn first(committed: &Committed) -> Result<Answer, Refusal> {
