@@ -96,12 +96,16 @@ impl Segments {
         bounds: &Bounds,
     ) -> Result<Self, ImageError> {
         let failed = |path: &Path, source| ImageError::Store { path: path.to_owned(), source };
-        fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+        let made = fs::create_dir_all(&folder).and_then(|()| match folder.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        });
+        made.map_err(|error| failed(&folder, error))?;
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
-            let name = entry.map_err(|error| failed(&folder, error))?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+            let found = entry.map_err(|error| failed(&folder, error))?.file_name();
+            let number = found.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse().ok());
+            numbers.extend(number.filter(|number| *found == *name(*number)));
         }
         numbers.sort_unstable();
         let seed = crc32c::crc32c(cluster_id.as_bytes());
@@ -135,7 +139,7 @@ impl Segments {
     }
 
     fn path(&self, first: u64) -> PathBuf {
-        self.folder.join(format!("{first:020}{SUFFIX}"))
+        self.folder.join(name(first))
     }
 
     fn check_beginning(&self, path: &Path) -> Result<(), ImageError> {
@@ -376,7 +380,7 @@ impl Addition {
         self.close_block().map_err(failed)?;
         let mut is_new = false;
         for (first, (offset, bytes)) in std::mem::take(&mut self.written) {
-            let path = folder.join(format!("{first:020}{SUFFIX}"));
+            let path = folder.join(name(first));
             let begins = offset == 0;
             is_new |= begins;
             let mut options = File::options();
@@ -393,6 +397,11 @@ impl Addition {
         }
         Ok(())
     }
+}
+
+/// The file that begins with this event.
+fn name(first: u64) -> String {
+    format!("{first:020}{SUFFIX}")
 }
 
 /// The events that count: those before the gap, and those after it.
