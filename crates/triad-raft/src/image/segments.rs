@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 4 << 20;
 const MAGIC: [u8; 8] = *b"TRIADEV1";
 /// A block takes no more events than make this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Events of a kind are much alike: the lowest level makes a third of them.
+/// Events of a kind are much alike: the lowest level does.
 const COMPRESSION_LEVEL: i32 = 1;
 /// What stands before a block: see [`Head`].
 const HEAD_BYTES: usize = 16;
