@@ -181,8 +181,8 @@ impl Consensus {
             let metrics = metrics.borrow_watched();
             let members = &metrics.membership_config;
             let own = members.membership().get_node(&self.node_id()).cloned();
-            let ids = members.membership().nodes().map(|(id, member)| member.highest_id(*id));
-            (*members.log_id(), own, ids.max().unwrap_or(0))
+            let all = members.membership().nodes().map(|(id, member)| (*id, member));
+            (*members.log_id(), own, Member::highest_id(all))
         };
         let member = Member { ids_through, ..own.ok_or(ChangeError::NotLeader)? };
         let change = ChangeMembers::SetNodes(BTreeMap::from([(self.node_id(), member)]));
@@ -322,8 +322,7 @@ impl ClusterView {
 
 /// The highest id that any of these has, or knows of.
 fn highest_id<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> u64 {
-    let ids = members.into_iter().map(|m| m.member.highest_id(m.node_id));
-    ids.max().unwrap_or(0)
+    Member::highest_id(members.into_iter().map(|m| (m.node_id, &m.member)))
 }
 
 fn voters_now(view: &ClusterView) -> BTreeSet<u64> {

@@ -142,8 +142,8 @@ pub fn lay_down(
     check_empty(disk, data_dir, again)?;
     let unreadable = |what: String| RestoreError::Unreadable(what);
     let opened = SnapshotFrames::open(bytes).map_err(|error| unreadable(error.to_string()))?;
-    let ids = opened.membership.membership().nodes().map(|(id, member)| member.highest_id(*id));
-    let member = Member { ids_through: ids.max().unwrap_or(0), ..member };
+    let members = opened.membership.membership().nodes().map(|(id, member)| (*id, member));
+    let member = Member { ids_through: Member::highest_id(members), ..member };
     let alone =
         Membership::new(vec![BTreeSet::from([node_id])], BTreeMap::from([(node_id, member)]));
     let alone = alone.map_err(|error| unreadable(error.to_string()))?;

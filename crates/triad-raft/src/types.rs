@@ -126,9 +126,9 @@ impl Member {
             == (&other.name, &other.peer_address, &other.client_address)
     }
 
-    /// The highest id that was ever given, as far as the member of this id knows.
-    pub(crate) fn highest_id(&self, own: u64) -> u64 {
-        own.max(self.ids_through)
+    /// The highest id that was ever given, as far as these members know. 0: there are none.
+    pub(crate) fn highest_id<'a>(members: impl Iterator<Item = (u64, &'a Member)>) -> u64 {
+        members.map(|(id, member)| id.max(member.ids_through)).max().unwrap_or(0)
     }
 }
 

@@ -618,8 +618,8 @@ mod tests {
 
     use super::*;
     use crate::command::Item;
-    use crate::names::{FeatureName, LicenseId, Seats, SessionId, Version};
-    use crate::rights::{About, License, Line, Terms};
+    use crate::names::{FeatureName, Seats, SessionId, Version};
+    use crate::rights::License;
 
     #[test]
     fn an_unknown_command_is_refused_not_skipped() {
@@ -652,21 +652,9 @@ mod tests {
     }
 
     fn install(lines: usize) -> Command {
-        let line = Line {
-            feature: FeatureName::parse("cad").expect("good"),
-            version: Version::default(),
-            seats: 1,
-            overdraft: 0,
-            starts_ms: None,
-            expires_ms: None,
-            vendor_string: Label::default(),
-            terms: Terms::default(),
-            about: About::default(),
-        };
-        let id = LicenseId::parse("acme").expect("good");
-        let lines = vec![line; lines];
-        let (publisher, text) = (Label::default(), String::new());
-        Command::Install { license: License { id, publisher, serial: 1, text, lines } }
+        let mut license = License::of_two("cad");
+        license.lines = vec![license.lines[0].clone(); lines];
+        Command::Install { license }
     }
 
     /// As another program might have written it.

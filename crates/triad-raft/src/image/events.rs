@@ -1,6 +1,5 @@
 //! The events in the image: in files beside the store, and in the store what is there.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,7 +38,6 @@ struct BoundsMessage {
 /// The events of an image.
 pub(super) struct Events {
     path: PathBuf,
-    folder: PathBuf,
     /// Readers and the one that writes take turns; nobody writes to a file meanwhile.
     kept: Mutex<State>,
 }
@@ -84,18 +82,13 @@ impl Events {
                 }
             }
         };
-        let folder = path.join(FOLDER);
-        let segments = Segments::open(folder.clone(), cluster_id, &bounds)?;
-        Ok(Events { path, folder, kept: Mutex::new(State { bounds, segments }) })
+        let segments = Segments::open(path.join(FOLDER), cluster_id, &bounds)?;
+        Ok(Events { path, kept: Mutex::new(State { bounds, segments }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // One that panicked has changed nothing.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unwritten(&self, source: io::Error) -> ImageError {
-        ImageError::Store { path: self.folder.clone(), source }
     }
 
     fn begin(&self) -> Pending {
@@ -104,7 +97,7 @@ impl Events {
     }
 
     fn finish(&self, out: &mut sled::Batch, mut pending: Pending) -> Result<Pending, ImageError> {
-        pending.addition.write(&self.folder)?;
+        pending.addition.write()?;
         write(out, &pending.bounds);
         Ok(pending)
     }
@@ -154,7 +147,7 @@ impl Events {
         }
         let known = bounds.last;
         for (number, event) in batch.events.iter().filter(|(number, _)| *number > known) {
-            pending.addition.append(*number, event).map_err(|error| self.unwritten(error))?;
+            pending.addition.append(*number, event)?;
             bounds.bytes += event.len() as u64;
             bounds.last = *number;
         }
@@ -230,7 +223,7 @@ impl Events {
         let mut next = bounds.first.max(from);
         for (number, event) in part.events.iter().filter(|(number, _)| *number <= to) {
             if *number == next {
-                pending.addition.append(*number, event).map_err(|error| self.unwritten(error))?;
+                pending.addition.append(*number, event)?;
                 bounds.bytes += event.len() as u64;
                 next += 1;
             }

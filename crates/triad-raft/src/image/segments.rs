@@ -72,6 +72,7 @@ struct Segment {
 
 /// What is to be appended, and the files as they are with it.
 pub(super) struct Addition {
+    folder: PathBuf,
     files: BTreeMap<u64, Segment>,
     /// Bytes, and where in the file with this first event they belong.
     written: BTreeMap<u64, (u64, Vec<u8>)>,
@@ -154,8 +155,8 @@ impl Segments {
 
     /// Begins an addition.
     pub(super) fn addition(&self) -> Addition {
-        let (files, seed) = (self.files.clone(), self.seed);
-        Addition { files, written: BTreeMap::new(), open: None, seed }
+        let (folder, files) = (self.folder.clone(), self.files.clone());
+        Addition { folder, files, written: BTreeMap::new(), open: None, seed: self.seed }
     }
 
     /// The additions are durable, and so is what the store says of them: files in which
@@ -280,9 +281,9 @@ impl Segments {
         let mut addition = Addition { files: BTreeMap::new(), ..self.addition() };
         for (at, kept) in events {
             let event = if at == number { event } else { &kept };
-            addition.append(at, event).expect("it compresses");
+            addition.append(at, event)?;
         }
-        addition.write(&self.folder)
+        addition.write()
     }
 }
 
@@ -310,8 +311,7 @@ impl Head {
 fn unpack(seed: u32, numbers: Range<u64>, block: &[u8]) -> Option<Vec<bytes::Bytes>> {
     let head = Head::of(block)?;
     let packed = &block[HEAD_BYTES..];
-    let unsigned = Head { checksum: 0, ..head };
-    if checksum(seed, numbers.start, &unsigned, packed) != head.checksum {
+    if checksum(seed, numbers.start, &head, packed) != head.checksum {
         return None;
     }
     let raw = zstd::bulk::decompress(packed, head.raw_bytes as usize).ok()?;
@@ -337,7 +337,7 @@ impl OpenBlock {
 
 impl Addition {
     /// Appends an event: to the file that ends before it, or to a new one.
-    pub(super) fn append(&mut self, number: u64, event: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, number: u64, event: &[u8]) -> Result<(), ImageError> {
         let is_full = |open: &OpenBlock| {
             open.raw.len() + event.len() > BLOCK_BYTES
                 || open.first + u64::from(open.events) != number
@@ -364,23 +364,27 @@ impl Addition {
         Ok(())
     }
 
-    fn close_block(&mut self) -> io::Result<()> {
+    fn failed(&self, source: io::Error) -> ImageError {
+        ImageError::Store { path: self.folder.clone(), source }
+    }
+
+    fn close_block(&mut self) -> Result<(), ImageError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        let of = self.files.get_mut(&open.file).expect("found or made");
-        let (_, bytes) = self.written.entry(open.file).or_insert((of.bytes, Vec::new()));
-        let block = open.pack(self.seed)?;
+        let file = open.file;
+        let block = open.pack(self.seed).map_err(|error| self.failed(error))?;
+        let of = self.files.get_mut(&file).expect("found or made");
+        let (_, bytes) = self.written.entry(file).or_insert((of.bytes, Vec::new()));
         of.bytes += block.len() as u64;
         bytes.extend(block);
         Ok(())
     }
 
     /// Writes what was appended; durable when this returns.
-    pub(super) fn write(&mut self, folder: &Path) -> Result<(), ImageError> {
-        let failed = |source| ImageError::Store { path: folder.to_owned(), source };
-        self.close_block().map_err(failed)?;
+    pub(super) fn write(&mut self) -> Result<(), ImageError> {
+        self.close_block()?;
         let mut is_new = false;
         for (first, (offset, bytes)) in std::mem::take(&mut self.written) {
-            let path = folder.join(name(first));
+            let path = self.folder.join(name(first));
             let begins = offset == 0;
             is_new |= begins;
             let mut options = File::options();
@@ -392,8 +396,8 @@ impl Addition {
             written.map_err(|source| ImageError::Store { path, source })?;
         }
         if is_new {
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(failed)?;
+            let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
