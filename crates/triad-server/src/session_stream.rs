@@ -56,7 +56,6 @@ pub(crate) struct SessionStream {
     /// What ends the stream from outside. Polled only when one of them is awake: most
     /// of the time there is a call to look at, and none of these.
     endings: FuturesUnordered<Pin<Box<dyn Future<Output = Ending> + Send>>>,
-    leadership: watch::Receiver<Leadership>,
     closed: Option<Arc<PeerClosed>>,
     /// Where the connection came from.
     address: Option<IpAddr>,
@@ -86,7 +85,6 @@ impl SessionStream {
         connection: Option<&ConnectionInfo>,
     ) -> Self {
         let (news_sender, news) = mpsc::channel(NEWS_WAITING_MAX);
-        let leadership = node.consensus.watch_leadership();
         let endings = FuturesUnordered::new();
         endings.push(told_to_stop(node.watch_stopping()).boxed());
         // Else a stream without a session would cost a place for ever.
@@ -101,7 +99,6 @@ impl SessionStream {
             news,
             news_sender,
             endings,
-            leadership,
             closed: connection.map(|info| info.closed.clone()),
             address: connection.map(|info| info.peer.ip()),
             farewell: None,
@@ -258,7 +255,7 @@ impl SessionStream {
         self.node.opened(session, lease, suspicion);
         let stream = self.node.attach(session, self.news_sender.clone());
         self.open = Some(OpenSession { id: session, stream });
-        self.endings.push(leadership_lost(self.leadership.clone(), term).boxed());
+        self.endings.push(leadership_lost(self.node.consensus.watch_leadership(), term).boxed());
         // Asked after attaching: what ends from now on is told as news.
         let checkouts = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
