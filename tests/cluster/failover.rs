@@ -198,6 +198,54 @@ async fn planned_stop() {
     holders.assert_kept(&cluster).await;
 }
 
+/// P5: nobody who comes while leadership is handed over is sent away without being told where to.
+/// The leader that stops names the next one, and a node that knows of none yet waits until it does.
+#[tokio::test]
+async fn a_handover_sends_nobody_into_the_dark() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    for round in 0..5_u8 {
+        let leader = cluster.settled().await;
+        let held = RawSession::open(cluster.channel(leader), raw::open([round + 1; 16], false));
+        let mut held = held.await.unwrap();
+        let mut askers = JoinSet::new();
+        for n in cluster.others(leader) {
+            let channel = cluster.channel(n);
+            askers.spawn(async move {
+                for try_id in 0..=u64::MAX {
+                    let mut id = [u8::try_from(n).unwrap() + 10; 16];
+                    id[..8].copy_from_slice(&try_id.to_le_bytes());
+                    id[8] = round;
+                    match RawSession::open(channel.clone(), raw::open(id, false)).await {
+                        Ok(_) => return (n, true),
+                        Err(status) => {
+                            let refusal = Refusal::from_status(&status);
+                            assert_eq!(refusal.reason(), Reason::NotLeader, "{refusal:?}");
+                            assert!(!refusal.leader_address.is_empty(), "{refusal:?}");
+                        }
+                    }
+                }
+                (n, false)
+            });
+        }
+        let stopping = cluster.nodes[leader].sigterm();
+        let following = async {
+            loop {
+                if let Err(status) = held.next().await {
+                    return Refusal::from_status(&status);
+                }
+            }
+        };
+        let (status, farewell) = tokio::join!(stopping, following);
+        assert_eq!(status.code(), Some(0), "{status}");
+        assert_eq!(farewell.reason(), Reason::NotLeader, "{farewell:?}");
+        let (next, opened) = askers.join_next().await.unwrap().unwrap();
+        assert!(opened);
+        assert_eq!(farewell.leader_address, cluster.nodes[next].address, "{farewell:?}");
+        askers.shutdown().await;
+        cluster.nodes[leader].start();
+    }
+}
+
 /// P12: leadership cannot be handed to a node that is dead. The command says so,
 /// and of whom, and somebody goes on to lead.
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Application {
     pub network: SharedNetwork,
     pub desk: Arc<Desk>,
     pub witness: Arc<dyn Witness>,
+    /// How many times as long it rests.
+    pub calm: u32,
 }
 
 struct Life {
@@ -48,6 +50,7 @@ struct Life {
     client: Client,
     held: Vec<u64>,
     tickets: Vec<Ticket>,
+    calm: u32,
 }
 
 /// The user of an application.
@@ -77,8 +80,8 @@ impl Application {
                 .expect("the settings are good");
             let (index, desk) = (self.index, self.desk.clone());
             let dice = StdRng::seed_from_u64(dice.random());
-            let (held, tickets) = (Vec::new(), Vec::new());
-            Life { index, desk, dice, client, held, tickets }.live().await;
+            let (held, tickets, calm) = (Vec::new(), Vec::new(), self.calm);
+            Life { index, desk, dice, client, held, tickets, calm }.live().await;
         }
     }
 }
@@ -156,7 +159,13 @@ impl Life {
     }
 
     async fn rest(&mut self, ms: u64) {
-        let mut rest = Duration::from_millis(self.dice.random_range(1..ms));
+        let rest = Duration::from_millis(self.dice.random_range(1..ms));
+        self.pass(rest).await;
+    }
+
+    /// Lets time pass: the more, the calmer the world is.
+    async fn pass(&mut self, time: Duration) {
+        let mut rest = time * self.calm;
         while !rest.is_zero() && self.desk.phase() != Phase::Quiet {
             if self.desk.phase() == Phase::Healed {
                 // Whoever sleeps now does not notice that it is served again.
@@ -192,7 +201,7 @@ impl Life {
 
     async fn took(&mut self, answer: Result<Checkout, Error>, how: &str) {
         if !self.note(answer, how) {
-            sleep(TRY_AGAIN).await;
+            self.pass(TRY_AGAIN).await;
         }
     }
 

@@ -28,6 +28,8 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(4);
 /// In some runs nodes are asked so often that a leader is asked while it does
 /// not know yet that it is none; in the others there is time for other things.
 const PAUSES_MS: [u64; 4] = [24, 60, 150, 250];
+/// Often enough to see within the limits that somebody leads again.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What the auditor and the run tell each other.
 #[derive(Default)]
@@ -60,6 +62,7 @@ pub struct Auditor {
     pub oracle: Arc<Oracle>,
     pub desk: Arc<Desk>,
     pub board: Arc<Blackboard>,
+    pub calm: u32,
 }
 
 type Admin = AdminServiceClient<Channel>;
@@ -69,7 +72,7 @@ impl Auditor {
     pub async fn work(self) {
         let mut dice = StdRng::seed_from_u64(self.seed);
         let pause = *PAUSES_MS.choose(&mut dice).expect("there are some");
-        let pause = Duration::from_millis(pause);
+        let pause = (Duration::from_millis(pause) * self.calm).min(PAUSE_MAX);
         let asking = NODES.map(|node| self.ask(node, pause, StdRng::seed_from_u64(dice.random())));
         let asking = futures::future::join_all(asking);
         let changing = self.change(StdRng::seed_from_u64(dice.random()));
@@ -133,7 +136,7 @@ impl Auditor {
         let mut serial = 1;
         let longest = dice.random_range(1_500..15_000);
         loop {
-            sleep(Duration::from_millis(dice.random_range(500..longest))).await;
+            sleep(Duration::from_millis(dice.random_range(500..longest)) * self.calm).await;
             if self.desk.phase() != Phase::Chaos || !self.board.is_licensed.load(Ordering::Relaxed)
             {
                 continue;

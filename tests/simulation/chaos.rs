@@ -170,7 +170,13 @@ fn ms(dice: &mut StdRng, from: u64, to: u64) -> Duration {
 
 impl Chaos {
     /// The kinds are drawn, unless some are named.
-    pub fn new(mut dice: StdRng, only: &[Fault], with_known: bool, figures: Figures) -> Self {
+    pub fn new(
+        mut dice: StdRng,
+        only: &[Fault],
+        with_known: bool,
+        calm: u32,
+        figures: Figures,
+    ) -> Self {
         let mut kinds = ALL.to_vec();
         kinds.shuffle(&mut dice);
         kinds.truncate(dice.random_range(3..12));
@@ -180,7 +186,7 @@ impl Chaos {
         if with_known {
             kinds.extend(KNOWN);
         }
-        let pause_max = ms(&mut dice, 300, 4_000);
+        let pause_max = ms(&mut dice, 300, 4_000) * calm;
         Chaos {
             dice,
             kinds,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// How long the faults go on, unless told otherwise.
 const CHAOS_DEFAULT: Duration = Duration::from_secs(45);
+/// Calmer than this nothing happens any more.
+const CALM_MAX: u64 = 1_000;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -13,6 +15,9 @@ pub struct Settings {
     /// Runs at a time.
     pub jobs: usize,
     pub chaos: Duration,
+    /// How many times as long everybody rests, and nothing goes wrong: long lives with few
+    /// incidents.
+    pub calm: u32,
     /// The seeded bug to find.
     pub bug: Option<String>,
     /// Run the seed in this process.
@@ -36,6 +41,7 @@ impl Settings {
             seeds: 1,
             jobs: 2,
             chaos: CHAOS_DEFAULT,
+            calm: 1,
             bug: None,
             here: false,
             known: false,
@@ -62,6 +68,7 @@ impl Settings {
                 "--from" => settings.from = number()?,
                 "--jobs" => settings.jobs = number()?.max(1) as usize,
                 "--seconds" => settings.chaos = Duration::from_secs(number()?),
+                "--calm" => settings.calm = number()?.clamp(1, CALM_MAX) as u32,
                 "--only" => settings.only = value.split(',').map(str::to_owned).collect(),
                 "--bug" => settings.bug = Some(value),
                 "--log" => settings.log = Some(value),
@@ -78,6 +85,9 @@ impl Settings {
         let mut line = format!("cargo run -p triad-tests --bin simulate -- --seed {seed}");
         if self.chaos != CHAOS_DEFAULT {
             line += &format!(" --seconds {}", self.chaos.as_secs());
+        }
+        if self.calm != 1 {
+            line += &format!(" --calm {}", self.calm);
         }
         if let Some(bug) = &self.bug {
             line += &format!(" --bug {bug}");

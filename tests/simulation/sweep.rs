@@ -26,7 +26,7 @@ pub fn sweep(settings: &Settings) -> ExitCode {
     let begun = clock::now();
     let earlier = match &settings.after {
         None => None,
-        Some(file) => match earlier(file, settings.chaos) {
+        Some(file) => match earlier(file, settings) {
             Ok(earlier) => Some(earlier),
             Err(problem) => {
                 eprintln!("{}: {problem}", file.display());
@@ -100,17 +100,25 @@ struct Part {
     from_seed: u64,
     seeds: u64,
     chaos_seconds: u64,
+    #[serde(default = "as_ever")]
+    calm: u32,
     failed_seeds: Vec<u64>,
     wall_seconds: u64,
     counts: Counts,
 }
 
+/// How calm the runs were before they could be calmer.
+fn as_ever() -> u32 {
+    1
+}
+
 /// The part before, if what is to follow is of the same kind and the same code.
-fn earlier(file: &Path, chaos: Duration) -> Result<Part, String> {
+fn earlier(file: &Path, settings: &Settings) -> Result<Part, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let part: Part = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    if part.chaos_seconds != chaos.as_secs() {
-        return Err(format!("its runs are of {} s", part.chaos_seconds));
+    if (part.chaos_seconds, part.calm) != (settings.chaos.as_secs(), settings.calm) {
+        let Part { chaos_seconds, calm, .. } = part;
+        return Err(format!("its runs are of {chaos_seconds} s, {calm} times as calm"));
     }
     match is_same_code(&part.commit) {
         true => Ok(part),
@@ -152,13 +160,14 @@ impl Sum {
             self.counts.iter().map(|(name, count)| format!("    \"{name}\": {count}")).collect();
         format!(
             "{{\n  \"commit\": \"{}\",\n  \"from_seed\": {},\n  \"seeds\": {},\n  \
-             \"chaos_seconds\": {},\n  \"simulated_seconds\": {},\n  \"cluster_hours\": {:.2},\n  \
-             \"violations\": {},\n  \"failed_seeds\": [{}],\n  \"wall_seconds\": {},\n  \
+             \"chaos_seconds\": {},\n  \"calm\": {},\n  \"simulated_seconds\": {},\n  \
+             \"cluster_hours\": {:.2},\n  \"violations\": {},\n  \"failed_seeds\": [{}],\n  \"wall_seconds\": {},\n  \
              \"jobs\": {},\n  \"counts\": {{\n{}\n  }}\n}}\n",
             commit(),
             first,
             self.run,
             settings.chaos.as_secs(),
+            settings.calm,
             simulated_ms / 1_000,
             simulated_ms as f64 / 3_600_000.0,
             self.failed.len(),
@@ -182,6 +191,7 @@ fn start(settings: &Settings, seed: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.arg("--here").args(["--seed", &seed.to_string()]);
     command.args(["--seconds", &settings.chaos.as_secs().to_string()]);
+    command.args(["--calm", &settings.calm.to_string()]);
     for (flag, value) in [("--bug", &settings.bug), ("--log", &settings.log)] {
         if let Some(value) = value {
             command.args([flag, value]);

@@ -6,6 +6,7 @@ use triad_ledger::Ledger;
 use triad_proto::v1;
 
 use crate::filling::{part_from_wire, part_to_wire};
+use crate::image::fuzz_block;
 use crate::peers::{append_from_wire, vote_request};
 use crate::snapshot::SnapshotFrames;
 use crate::types::{
@@ -50,4 +51,14 @@ pub fn history_part(message: v1::FetchHistoryResponse) {
     if let Ok(part) = part_from_wire(message.clone()) {
         assert_eq!(part_to_wire(part), message);
     }
+}
+
+/// Reads a block of the history's files whose checksum fits, and what was written of it once more.
+pub fn history_block(first: u64, events: u32, raw_bytes: u32, packed: &[u8]) {
+    fuzz_block(first, events, raw_bytes, packed);
+}
+
+/// Compressed as in a block of the history's files.
+pub fn packed(raw: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(raw, 1).expect("it is in memory")
 }

@@ -23,6 +23,8 @@ use triad_ledger::{ChainHash, Change, StateHash};
 use self::events::Events;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
 pub use self::forgery::{forge_event, forge_ledger};
+#[cfg(fuzzing)]
+pub(crate) use self::segments::fuzz_block;
 pub(crate) use self::whole::WholeImage;
 use crate::history::{EventStore, Kept, Part, Retention};
 use crate::rules::REMEDY;

@@ -1,6 +1,10 @@
 //! Putting a license in force, whether an administrator brings it or the back
 //! office sends it (`by` nobody); and the machines that it may be served on.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use triad_ledger::names::LicenseId;
 use triad_ledger::{Command, Outcome};
 use triad_license::{
     HostId, HostIdKind, LicenseError, SignedResponse, Site, authenticate, check_own_host,
@@ -99,12 +103,50 @@ pub(crate) fn own_hostids(config: &Config) -> Vec<HostId> {
     own
 }
 
-/// The first license in force that this machine must not serve, if any: the data
-/// was brought from another machine.
-pub(crate) fn foreign_to_this_host(node: &Node, own: &[HostId]) -> Option<LicenseError> {
-    let texts: Vec<String> =
-        node.consensus.read(|ledger| ledger.licenses().map(|l| l.text.clone()).collect());
-    let config = node.in_force();
-    let authentic = texts.iter().filter_map(|text| authenticate(text, &config.publishers).ok());
-    authentic.into_iter().find_map(|license| license.check_own_host(own).err())
+/// Which of the licenses in force this machine must not serve: data with such a one was brought
+/// from another machine.
+pub(crate) struct Foreign {
+    own: Vec<HostId>,
+    /// With whose keys they were read.
+    config: Arc<Config>,
+    /// By id and serial; `None` where it may be served here, or is not authentic.
+    known: BTreeMap<(LicenseId, u64), Option<LicenseError>>,
+}
+
+impl Foreign {
+    /// Knows none yet.
+    pub(crate) fn to(config: Arc<Config>) -> Self {
+        Foreign { own: own_hostids(&config), config, known: BTreeMap::new() }
+    }
+
+    /// Reads the licenses that came since. A document of a thousand features takes some
+    /// milliseconds, so this is done when it comes, and not when leadership changes.
+    pub(crate) fn follow(&mut self, node: &Node) {
+        let config = node.in_force();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.known.clear();
+            self.config = config;
+        }
+        let mut before = std::mem::take(&mut self.known);
+        let mut texts = Vec::new();
+        node.consensus.read(|ledger| {
+            for license in ledger.licenses() {
+                let key = (license.id.clone(), license.serial);
+                match before.remove(&key) {
+                    Some(known) => drop(self.known.insert(key, known)),
+                    None => texts.push((key, license.text.clone())),
+                }
+            }
+        });
+        for (key, text) in texts {
+            let authentic = authenticate(&text, &self.config.publishers).ok();
+            let foreign = authentic.and_then(|license| license.check_own_host(&self.own).err());
+            self.known.insert(key, foreign);
+        }
+    }
+
+    /// The first of them, if there is one.
+    pub(crate) fn first(&self) -> Option<&LicenseError> {
+        self.known.values().flatten().next()
+    }
 }

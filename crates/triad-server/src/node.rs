@@ -1,19 +1,20 @@
 //! One node, as its services see it: consensus, the sessions of its leadership,
 //! and how it says no.
 
+use std::future::{Future, pending};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
-use triad_ledger::{Checkout, Command, Denial, Event, Grant, Ledger};
+use triad_ledger::{Checkout, Command, Denial, Event, Grant, Happening, Ledger};
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
-use triad_raft::{Committed, Consensus, ProposeError};
+use triad_raft::{Committed, Consensus, Leadership, ProposeError};
 
 use crate::config::{Config, SessionTimes};
 use crate::convert;
@@ -30,6 +31,9 @@ use crate::vitals::Gauges;
 /// How long a request may take before its outcome is called unknown. Far
 /// longer than a commit, shorter than a client's patience.
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Who asks for a session while it is being decided who leads waits for at most this: less
+/// than what a client that was sent away by another node waits for this one.
+const UNDECIDED_MAX: Duration = Duration::from_millis(150);
 /// Without a leader for this long, a node says that there is no quorum rather
 /// than that it does not lead.
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
@@ -92,10 +96,17 @@ pub(crate) struct Listeners {
     pub(crate) desk: Arc<NewsDesk>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) traces: Arc<Traces>,
+    /// Counts the licenses that came into force.
+    pub(crate) installed: watch::Sender<u64>,
 }
 
 impl Listeners {
     pub(crate) fn report(&self, events: &[Event]) {
+        let is_license = |event: &&Event| matches!(event.what, Happening::Installed { .. });
+        let installed = events.iter().filter(is_license).count() as u64;
+        if installed > 0 {
+            self.installed.send_modify(|count| *count += installed);
+        }
         self.traces.report(events);
         self.meters.report(events);
         self.desk.report(events);
@@ -121,6 +132,9 @@ pub(crate) struct Node {
     /// with a restored ledger.
     pub(crate) longest_lease_ms: OnceLock<u64>,
     next_stream: AtomicU64,
+    /// The term in which this node leads.
+    leads: watch::Sender<Option<u64>>,
+    installed: watch::Sender<u64>,
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
     stopping: watch::Receiver<bool>,
@@ -145,7 +159,7 @@ impl Node {
         pair: Option<Arc<Pair>>,
         telling: Telling,
     ) -> Arc<Self> {
-        let Listeners { desk, meters, traces } = listeners;
+        let Listeners { desk, meters, traces, installed } = listeners;
         let (announce, leaderless) = watch::channel(Some(Instant::now()));
         let node = Arc::new(Node {
             consensus,
@@ -157,6 +171,8 @@ impl Node {
             in_force: RwLock::new(Arc::new(config.clone())),
             longest_lease_ms: OnceLock::new(),
             next_stream: AtomicU64::new(1),
+            leads: watch::channel(None).0,
+            installed,
             leaderless,
             stopping,
             pair,
@@ -214,11 +230,13 @@ impl Node {
     /// Starts a term of leadership.
     pub(crate) fn lead(&self, term: u64, sessions: Sessions) {
         *self.leading() = Some(Leading { term, sessions });
+        self.leads.send_replace(Some(term));
     }
 
     /// Leadership is over: no session of this node counts any more.
     pub(crate) fn follow(&self) {
         *self.leading() = None;
+        self.leads.send_replace(None);
         self.desk.forget_queue();
     }
 
@@ -245,6 +263,47 @@ impl Node {
     /// The term in which this node leads.
     pub(crate) fn leading_term(&self) -> Option<u64> {
         self.leading().as_ref().map(|leading| leading.term)
+    }
+
+    /// The term in which this node leads. While that is being decided this waits, for at most
+    /// [`UNDECIDED_MAX`]: whoever comes in the middle of a failover and is sent away then would
+    /// only come again, later than he could be served.
+    ///
+    /// # Errors
+    ///
+    /// Another node leads, or nobody does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is begun.
+    pub(crate) async fn leading_term_soon(&self) -> Result<u64, Refusal> {
+        let mut leads = self.leads.subscribe();
+        let is_decided = |leads: &Option<u64>| leads.is_some();
+        let led = self.undecided(UNDECIDED_MAX, leads.wait_for(is_decided)).await;
+        led.and_then(|led| *led.ok()?).ok_or_else(|| self.not_leader())
+    }
+
+    /// Why this node does not lead. Names the leader, if there is one within `patience`.
+    pub(crate) async fn not_leader_soon(&self, patience: Duration) -> Refusal {
+        self.undecided(patience, pending::<()>()).await;
+        self.not_leader()
+    }
+
+    /// Waits for something as long as it is not known who leads, or that nobody does.
+    async fn undecided<T>(&self, patience: Duration, hoped: impl Future<Output = T>) -> Option<T> {
+        let own = self.consensus.node_id();
+        let mut leadership = self.consensus.watch_leadership();
+        let other = |now: &Leadership| now.leader.is_some_and(|leader| leader != own);
+        let patience = match self.leaderless.borrow().as_ref() {
+            Some(since) => patience.saturating_sub(since.elapsed()),
+            None => patience,
+        };
+        tokio::select! {
+            biased;
+            it = hoped => Some(it),
+            _ = leadership.wait_for(other) => None,
+            () = sleep(patience) => None,
+        }
     }
 
     /// A heartbeat arrived: extends the lease, if a quorum still follows.
@@ -521,6 +580,11 @@ impl Node {
         let now = Instant::now();
         self.sessions(|sessions| sessions.detach(session, stream, closed, now));
         self.desk.detach(session, stream);
+    }
+
+    /// Follows the licenses that come into force.
+    pub(crate) fn watch_installed(&self) -> watch::Receiver<u64> {
+        self.installed.subscribe()
     }
 
     /// Follows whether this node is stopping.

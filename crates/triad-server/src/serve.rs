@@ -325,7 +325,8 @@ pub async fn serve_until(
     let meters = Arc::new(Meters::new(wall.wall_ms()));
     let (traces, spans) = Traces::new(config.traces.as_ref(), traces_seed(&config)?);
     let traces = Arc::new(traces);
-    let listeners = Listeners { desk, meters, traces: traces.clone() };
+    let (installed, _) = watch::channel(0);
+    let listeners = Listeners { desk, meters, traces: traces.clone(), installed };
     let worked = traces.clone();
     let work: WorkSink = Arc::new(move |began, work| worked.worked(began, work));
     let told = listeners.clone();
@@ -575,15 +576,21 @@ async fn bind(
 /// machines. What is bound to machines is looked at when the data is opened, and
 /// again when this node begins to lead: by then it has read its whole log.
 async fn brought_from_elsewhere(node: &Node) -> LicenseError {
-    let own = licenses::own_hostids(&node.config);
+    let mut foreign = licenses::Foreign::to(node.in_force());
     let mut leadership = node.consensus.watch_leadership();
+    let mut installed = node.watch_installed();
     loop {
-        leadership.borrow_and_update();
-        if let Some(foreign) = licenses::foreign_to_this_host(node, &own) {
-            return foreign;
+        foreign.follow(node);
+        if let Some(foreign) = foreign.first() {
+            return foreign.clone();
         }
-        if leadership.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            tokio::select! {
+                Ok(()) = leadership.changed() => break,
+                Ok(()) = installed.changed() => foreign.follow(node),
+                // The node is going away; so is whoever asks this.
+                else => std::future::pending().await,
+            }
         }
     }
 }

@@ -36,6 +36,9 @@ use crate::traces;
 
 /// Requests of one session under way at once. A client that sends more waits.
 const REQUESTS_UNDER_WAY_MAX: usize = 128;
+/// A leader that is one no more names the next one, where there is one within this: whoever
+/// knows where to go need not ask around. After a planned handover it takes a few milliseconds.
+const NEXT_LEADER_WAIT: Duration = Duration::from_millis(50);
 /// The version of the protocol that this server speaks.
 const PROTOCOL_VERSION: u32 = 1;
 
@@ -129,7 +132,7 @@ impl SessionStream {
                 return Some(Err(status));
             }
             if let Err(refusal) = self.step(&mut out).await {
-                self.say_goodbye(refusal, &mut out);
+                self.say_goodbye(refusal, &mut out).await;
             }
             if self.over && out.is_empty() {
                 return None;
@@ -451,9 +454,12 @@ impl SessionStream {
 
     /// The stream ends with a status. A session that moves is told where to;
     /// one that is no more is told so in an event.
-    fn say_goodbye(&mut self, refusal: Refusal, out: &mut Vec<News>) {
+    async fn say_goodbye(&mut self, mut refusal: Refusal, out: &mut Vec<News>) {
         match refusal.reason() {
             Reason::NotLeader if self.open.is_some() => {
+                if refusal.leader_address.is_empty() {
+                    refusal = self.node.not_leader_soon(NEXT_LEADER_WAIT).await;
+                }
                 out.push(News::Moving(v1::Moving { to_address: refusal.leader_address.clone() }));
             }
             Reason::SessionUnknown => out.push(News::Ended(v1::Ended {

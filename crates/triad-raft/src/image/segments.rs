@@ -21,6 +21,9 @@ const FILE_BYTES: u64 = 4 << 20;
 const MAGIC: [u8; 8] = *b"TRIADEV1";
 /// A block takes no more events than make this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
+/// No block is believed to be longer than this, unpacked: one event may be, but none as long
+/// as several entries of the log.
+const RAW_BYTES_MAX: usize = 16 << 20;
 /// Events of a kind are much alike: the lowest level does.
 const COMPRESSION_LEVEL: i32 = 1;
 /// What stands before a block: see [`Head`].
@@ -311,18 +314,36 @@ impl Head {
 fn unpack(seed: u32, numbers: Range<u64>, block: &[u8]) -> Option<Vec<bytes::Bytes>> {
     let head = Head::of(block)?;
     let packed = &block[HEAD_BYTES..];
-    if checksum(seed, numbers.start, &head, packed) != head.checksum {
+    let raw_bytes = head.raw_bytes as usize;
+    if checksum(seed, numbers.start, &head, packed) != head.checksum || raw_bytes > RAW_BYTES_MAX {
         return None;
     }
-    let raw = zstd::bulk::decompress(packed, head.raw_bytes as usize).ok()?;
+    let raw = zstd::bulk::decompress(packed, raw_bytes).ok()?;
     let mut rest = &raw[..];
-    let mut events = Vec::with_capacity(head.events as usize);
+    let mut events = Vec::new();
     while let Some((size, behind)) = rest.split_first_chunk::<4>() {
         let (event, behind) = behind.split_at_checked(u32::from_le_bytes(*size) as usize)?;
         events.push(bytes::Bytes::copy_from_slice(event));
         rest = behind;
     }
     (events.len() as u64 == numbers.end - numbers.start).then_some(events)
+}
+
+/// A block with this head and a checksum that fits, and what is in it written once more.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_block(first: u64, events: u32, raw_bytes: u32, packed: &[u8]) {
+    let mut head = Head { bytes: packed.len() as u32, events, raw_bytes, checksum: 0 };
+    head.checksum = checksum(0, first, &head, packed);
+    let numbers = first..first.saturating_add(u64::from(events));
+    let block = [&head.to_bytes()[..], packed].concat();
+    let Some(found) = unpack(0, numbers.clone(), &block) else { return };
+    let mut raw = Vec::new();
+    for event in &found {
+        raw.extend_from_slice(&(event.len() as u32).to_le_bytes());
+        raw.extend_from_slice(event);
+    }
+    let again = OpenBlock { file: first, first, events, raw }.pack(0).expect("it is in memory");
+    assert_eq!(unpack(0, numbers, &again), Some(found));
 }
 
 impl OpenBlock {
