@@ -35,6 +35,7 @@ mod lease;
 mod mutation;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
 pub mod mutation;
+mod process;
 mod queue;
 mod requests;
 mod route;

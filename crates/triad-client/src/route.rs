@@ -19,7 +19,8 @@ use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event;
 use triad_proto::v1::{Reason, Refusal};
 
-use crate::connections::{Connected, Connecting, Connections};
+use crate::connections::{Connected, Connections};
+use crate::process::{Lost, Turn};
 
 /// How long one node gets before the next is dialled as well. A dead node
 /// costs a checkout at most this.
@@ -64,22 +65,31 @@ pub(crate) struct NotFound {
     pub(crate) hint: Option<(u64, String)>,
 }
 
-/// Dials `servers` in order, a little apart, and follows hints, until one node
-/// opens the session. `avoid` is not dialled: a stream to it is open already.
-/// Once one node has answered, a silent one gets `straggler_wait` before the
-/// search is called off.
-/// A node whose port refuses the connection is told to `deaths` at once: the
-/// others may take longer to answer than a seat can wait for that.
+/// Whom to ask, and for what.
+pub(crate) struct Search {
+    /// In this order.
+    pub(crate) servers: Vec<String>,
+    /// Is not dialled: a stream to it is open already.
+    pub(crate) avoid: Option<String>,
+    pub(crate) open: v1::Open,
+    /// Once one node has answered, a silent one gets this before the search is called off.
+    pub(crate) straggler_wait: Duration,
+    /// Is told at once of a node whose port refuses: the others may take longer to answer than a
+    /// seat can wait for that.
+    pub(crate) deaths: mpsc::Sender<String>,
+    /// The leader whose successor is looked for, by those who lost it.
+    pub(crate) lost: Option<Lost>,
+}
+
+/// Dials the servers in order, a little apart, and follows hints, until one node
+/// opens the session.
 /// Cancel safe: what was begun of `connections` is there for the next search.
 pub(crate) async fn find_leader(
     dialer: &Dialer,
     connections: &Connections,
-    servers: Vec<String>,
-    avoid: Option<String>,
-    open: v1::Open,
-    straggler_wait: Duration,
-    deaths: mpsc::Sender<String>,
+    search: Search,
 ) -> Result<OpenStream, NotFound> {
+    let Search { servers, avoid, open, straggler_wait, deaths, lost } = search;
     let mut waiting: std::collections::VecDeque<String> = servers.into();
     let mut tried: BTreeSet<String> = avoid.into_iter().collect();
     let mut attempts = FuturesUnordered::new();
@@ -142,7 +152,8 @@ pub(crate) async fn find_leader(
                     let mut reached = connecting.reached.clone();
                     // An error: it was not, and the attempt says so.
                     reaches.push(async move { reached.wait_for(|is| *is).await.is_ok() });
-                    attempts.push(attempt(connections, connecting, address, open.clone()));
+                    let turn = Turn { connecting, lost: lost.as_ref(), network: &dialer.network };
+                    attempts.push(attempt(connections, turn, address, open.clone()));
                 }
             }
             () = stragglers(give_up_at), if waiting.is_empty() && !attempts.is_empty() => {
@@ -215,12 +226,12 @@ impl Failed {
 
 async fn attempt(
     connections: &Connections,
-    connecting: Connecting,
+    turn: Turn<'_>,
     address: String,
     open: v1::Open,
 ) -> (String, Result<OpenStream, Failed>) {
     let opening = async {
-        let Connected { channel, .. } = connecting.connected.await?;
+        let Connected { channel, .. } = turn.connected(&address).await?;
         timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open))
             .await
             .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)))

@@ -28,12 +28,11 @@ use crate::connections::Connections;
 use crate::error::Error;
 use crate::lease::{Lease, State};
 use crate::mutation::{self, Mutation};
+use crate::process::Lost;
 use crate::queue::Place;
 use crate::requests::{Queueing, Requests, Waiting, too_many_requests};
-use crate::route::{NotFound, OpenStream, find_leader};
+use crate::route::{NotFound, OpenStream, Search, find_leader};
 use crate::witness::Witness;
-
-use closed::ClosedBy;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -102,7 +101,7 @@ const STRAGGLER_PAUSES: u32 = 8;
 /// Deaths told and not heard yet: more than a cluster has nodes.
 const DEATHS_WAITING_MAX: usize = 16;
 
-type Search = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>;
+type Searching = Pin<Box<dyn Future<Output = Result<OpenStream, NotFound>> + Send>>;
 
 pub(crate) struct Session {
     settings: Arc<Settings>,
@@ -115,7 +114,7 @@ pub(crate) struct Session {
     /// `None` until the session has been opened once.
     lease: Option<Lease>,
     stream: Option<Stream>,
-    search: Option<Search>,
+    search: Option<Searching>,
     /// What searches began and did not finish.
     connections: Connections,
     search_at: Instant,
@@ -123,7 +122,7 @@ pub(crate) struct Session {
     /// Where the leader was last said to be.
     hint: Option<String>,
     /// The leader whose socket was closed without a word.
-    closed_by: Option<ClosedBy>,
+    closed_by: Option<Lost>,
     /// The nodes whose process is dead, from the search under way.
     deaths: (mpsc::Sender<String>, mpsc::Receiver<String>),
     requests: Requests,
@@ -352,13 +351,19 @@ impl Session {
             beat: self.next_beat,
         };
         self.next_beat += 1;
-        let (settings, deaths) = (self.settings.clone(), self.deaths.0.clone());
-        let wait = self.search_pause * STRAGGLER_PAUSES;
-        let connections = self.connections.again();
-        self.search = Some(Box::pin(async move {
-            let dialer = &settings.dialer;
-            find_leader(dialer, &connections, servers, avoid, open, wait, deaths).await
-        }));
+        let search = Search {
+            servers,
+            avoid,
+            open,
+            straggler_wait: self.search_pause * STRAGGLER_PAUSES,
+            deaths: self.deaths.0.clone(),
+            lost: self.closed_by.clone(),
+        };
+        let (settings, connections) = (self.settings.clone(), self.connections.again());
+        self.search =
+            Some(Box::pin(
+                async move { find_leader(&settings.dialer, &connections, search).await },
+            ));
     }
 
     fn end_search(&mut self) {
@@ -378,7 +383,9 @@ impl Session {
             Some(held) => held.resumed(open.opened_sent, grace),
             None => self.lease = Some(Lease::opened(open.opened_sent, lease, grace)),
         }
-        self.closed_by = None;
+        if let Some(lost) = self.closed_by.take() {
+            lost.is_followed_by(&open.address, open.term);
+        }
         // What the server does not name was ended while we were away.
         let kept: HashSet<u64> = open.opened.checkout_ids.iter().copied().collect();
         self.held.retain(|id, mark| {
@@ -484,7 +491,7 @@ impl Session {
                     lease.closed(now);
                 }
                 let (term, opened_at) = (stream.open.term, stream.opened_at);
-                self.closed_by = Some(ClosedBy { term, address: stream.open.address, opened_at });
+                self.closed_by = Some(Lost { term, address: stream.open.address, opened_at });
                 // What was said of it before is of an earlier process.
                 while self.deaths.1.try_recv().is_ok() {}
             }
@@ -748,7 +755,7 @@ async fn next_event(
     }
 }
 
-async fn searched(search: &mut Option<Search>) -> Result<OpenStream, NotFound> {
+async fn searched(search: &mut Option<Searching>) -> Result<OpenStream, NotFound> {
     match search {
         Some(search) => search.await,
         None => std::future::pending().await,

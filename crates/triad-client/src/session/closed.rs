@@ -4,14 +4,6 @@ use tokio::time::Instant;
 
 use super::Session;
 
-/// That leader.
-pub(super) struct ClosedBy {
-    pub(super) term: u64,
-    pub(super) address: String,
-    /// When the stream on that socket was open: the process behind it lived then.
-    pub(super) opened_at: Instant,
-}
-
 impl Session {
     /// A node's port refuses connections. If it is the leader that closed our
     /// socket, it ends nobody any more.
@@ -29,7 +21,7 @@ impl Session {
     pub(super) fn ask_whether_it_died(&mut self, now: Instant) {
         if let (Some(by), Some(lease)) = (&self.closed_by, &mut self.lease)
             && lease.deadline() <= now
-            && self.settings.dialer.network.refused_since(&by.address, by.opened_at)
+            && by.is_dead(&self.settings.dialer.network)
         {
             lease.leader_is_gone();
         }
