@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(begun.load(Ordering::Relaxed), 3);
 
         // Who lost a later leader at that address learns nothing from it.
-        let later = Lost { term: 4, ..lost };
+        let later = Lost { term: 4, ..lost.clone() };
         refusal(turn(&later).connected("found-out:3").await);
         assert_eq!(begun.load(Ordering::Relaxed), 4);
     }
