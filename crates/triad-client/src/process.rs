@@ -21,6 +21,8 @@ const UNDER_WAY_MAX: usize = 128;
 const UNDER_WAY_TIME: Duration = Duration::from_millis(250);
 /// Who waited for so long connects all the same: others may stand still where it is their turn.
 const TURN_TIME: Duration = Duration::from_secs(5);
+/// For how long it counts what one client found out: a node may come back, and another may lead.
+const FRESH: Duration = Duration::from_millis(500);
 /// Leaders whose successor is remembered: a process has few clusters.
 const SUCCESSORS_MAX: usize = 64;
 
@@ -34,6 +36,8 @@ static SUCCESSORS: Mutex<BTreeMap<String, Successor>> = Mutex::new(BTreeMap::new
 struct Successor {
     address: String,
     term: u64,
+    /// When it last opened a session for one of them.
+    seen: Instant,
 }
 
 /// The leader that a client has lost.
@@ -53,32 +57,36 @@ impl Lost {
 
     /// Somebody else leads instead.
     pub(crate) fn is_followed_by(&self, address: &str, term: u64) {
-        if term <= self.term {
-            return;
-        }
         let mut all = lock(&SUCCESSORS);
-        if all.get(&self.address).is_some_and(|known| known.term >= term) {
+        let known = all.get(&self.address);
+        if term <= self.term || known.is_some_and(|known| known.term > term) {
             return;
         }
         if all.len() >= SUCCESSORS_MAX {
-            let oldest = all.iter().min_by_key(|(_, known)| known.term);
+            let oldest = all.iter().min_by_key(|(_, known)| known.seen);
             oldest.map(|(of, _)| of.clone()).and_then(|of| all.remove(&of));
         }
-        all.insert(self.address.clone(), Successor { address: address.to_owned(), term });
+        let successor = Successor { address: address.to_owned(), term, seen: Instant::now() };
+        all.insert(self.address.clone(), successor);
     }
 
-    /// What this process knows already, and what a node need not be asked for: that it is dead, or
-    /// that another one leads since.
+    /// What this process has just found out, and what a node need not be asked for: that it is
+    /// dead, or that another one leads since.
     fn known_of(&self, address: &str, network: &SharedNetwork) -> Option<Failed> {
         if !self.is_dead(network) {
             return None;
         }
         if address == self.address {
+            let lately = Instant::now().checked_sub(FRESH)?;
+            if !network.refused_since(address, lately) {
+                return None;
+            }
             let message = format!("{address} refuses connections");
             return Some(Failed::because(Refusal::because(Reason::NodeUnreachable, message)));
         }
         let known = lock(&SUCCESSORS).get(&self.address).cloned();
-        let Successor { address: leader, term } = known.filter(|known| known.term > self.term)?;
+        let is_new = |known: &Successor| known.term > self.term && known.seen.elapsed() < FRESH;
+        let Successor { address: leader, term, .. } = known.filter(is_new)?;
         (leader != address).then(|| {
             let message = format!("{leader} leads in term {term}");
             Failed::because(Refusal {
@@ -137,7 +145,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::FutureExt;
     use futures::future::{BoxFuture, join_all};
@@ -149,7 +157,7 @@ mod tests {
     /// A network in which nobody connects, and whose memory is the test's.
     #[derive(Default)]
     struct Remembered {
-        was_refused: AtomicBool,
+        refused: Mutex<Option<Instant>>,
     }
 
     impl Network for Remembered {
@@ -161,8 +169,8 @@ mod tests {
             async { Err(io::ErrorKind::Unsupported.into()) }.boxed()
         }
 
-        fn refused_since(&self, _: &str, _: Instant) -> bool {
-            self.was_refused.load(Ordering::Relaxed)
+        fn refused_since(&self, _: &str, since: Instant) -> bool {
+            lock(&self.refused).is_some_and(|refused| refused >= since)
         }
     }
 
@@ -213,7 +221,7 @@ mod tests {
         refusal(turn(&lost).connected("found-out:3").await);
         assert_eq!(begun.load(Ordering::Relaxed), 2);
 
-        remembered.was_refused.store(true, Ordering::Relaxed);
+        *lock(&remembered.refused) = Some(Instant::now());
         let dead = refusal(turn(&lost).connected("found-out:1").await);
         assert_eq!(dead.reason(), Reason::NodeUnreachable);
         let elsewhere = refusal(turn(&lost).connected("found-out:3").await);
@@ -226,5 +234,12 @@ mod tests {
         let later = Lost { term: 4, ..lost.clone() };
         refusal(turn(&later).connected("found-out:3").await);
         assert_eq!(begun.load(Ordering::Relaxed), 4);
+
+        // Nodes come back, and others lead.
+        tokio::time::advance(FRESH).await;
+        tokio::time::advance(Duration::from_millis(1)).await;
+        refusal(turn(&lost).connected("found-out:1").await);
+        refusal(turn(&lost).connected("found-out:3").await);
+        assert_eq!(begun.load(Ordering::Relaxed), 6);
     }
 }
