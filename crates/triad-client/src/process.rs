@@ -82,7 +82,8 @@ impl Lost {
                 return None;
             }
             let message = format!("{address} refuses connections");
-            return Some(Failed::because(Refusal::because(Reason::NodeUnreachable, message)));
+            let refusal = Refusal::because(Reason::NodeUnreachable, message);
+            return Some(Failed { dead: true, ..Failed::because(refusal) });
         }
         let known = lock(&SUCCESSORS).get(&self.address).cloned();
         let is_new = |known: &Successor| known.term > self.term && known.seen.elapsed() < FRESH;
@@ -180,7 +181,7 @@ mod tests {
         let connected = async move {
             begun.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(takes).await;
-            Err(Failed::because(Refusal::because(Reason::NodeUnreachable, "as told")))
+            Err(Failed::because(Refusal::because(Reason::NodeUnreachable, "nobody connects")))
         };
         let (_, reached) = watch::channel(false);
         Connecting { connected: connected.boxed().shared(), reached }
@@ -222,8 +223,8 @@ mod tests {
         assert_eq!(begun.load(Ordering::Relaxed), 2);
 
         *lock(&remembered.refused) = Some(Instant::now());
-        let dead = refusal(turn(&lost).connected("found-out:1").await);
-        assert_eq!(dead.reason(), Reason::NodeUnreachable);
+        let failed = turn(&lost).connected("found-out:1").await.err().expect("nobody connects");
+        assert!(failed.dead, "{failed:?}");
         let elsewhere = refusal(turn(&lost).connected("found-out:3").await);
         assert_eq!((&*elsewhere.leader_address, elsewhere.leader_term), ("found-out:2", 4));
         assert_eq!(begun.load(Ordering::Relaxed), 2);
