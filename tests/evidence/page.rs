@@ -86,6 +86,7 @@ fn figures(root: &Path) -> String {
     let mut text = "## The last long runs\n\n".to_owned();
     for (file, title) in [
         ("docs/evidence/simulation.json", "Simulation"),
+        ("docs/evidence/simulation-last.json", "Simulation of the last build"),
         ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
         ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
         ("docs/evidence/suite.json", "The fault suite, again and again"),
