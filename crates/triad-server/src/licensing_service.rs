@@ -162,7 +162,7 @@ impl LicensingService for Licensing {
         request: Request<Streaming<v1::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         // Said before anything is read, so that a client looking for the leader loses no time.
-        self.node.leading_term_soon().await.map_err(Refusal::into_status)?;
+        self.node.leads_soon().await.map_err(Refusal::into_status)?;
         let connection = request.extensions().get::<ConnectionInfo>().cloned();
         let (node, calls) = (self.node.clone(), request.into_inner());
         let stream = SessionStream::new(node, calls, connection.as_ref());

@@ -132,8 +132,9 @@ pub(crate) struct Node {
     /// with a restored ledger.
     pub(crate) longest_lease_ms: OnceLock<u64>,
     next_stream: AtomicU64,
-    /// The term in which this node leads.
-    leads: watch::Sender<Option<u64>>,
+    /// Whether this node leads.
+    leads: watch::Sender<bool>,
+    /// Counts the licenses that came into force.
     installed: watch::Sender<u64>,
     /// Since when no leader is known.
     leaderless: watch::Receiver<Option<Instant>>,
@@ -171,7 +172,7 @@ impl Node {
             in_force: RwLock::new(Arc::new(config.clone())),
             longest_lease_ms: OnceLock::new(),
             next_stream: AtomicU64::new(1),
-            leads: watch::channel(None).0,
+            leads: watch::channel(false).0,
             installed,
             leaderless,
             stopping,
@@ -230,13 +231,13 @@ impl Node {
     /// Starts a term of leadership.
     pub(crate) fn lead(&self, term: u64, sessions: Sessions) {
         *self.leading() = Some(Leading { term, sessions });
-        self.leads.send_replace(Some(term));
+        self.leads.send_replace(true);
     }
 
     /// Leadership is over: no session of this node counts any more.
     pub(crate) fn follow(&self) {
         *self.leading() = None;
-        self.leads.send_replace(None);
+        self.leads.send_replace(false);
         self.desk.forget_queue();
     }
 
@@ -265,7 +266,7 @@ impl Node {
         self.leading().as_ref().map(|leading| leading.term)
     }
 
-    /// The term in which this node leads. While that is being decided this waits, for at most
+    /// Whether this node leads. While that is being decided this waits, for at most
     /// [`UNDECIDED_MAX`]: whoever comes in the middle of a failover and is sent away then would
     /// only come again, later than he could be served.
     ///
@@ -276,11 +277,10 @@ impl Node {
     /// # Cancel safety
     ///
     /// Nothing is begun.
-    pub(crate) async fn leading_term_soon(&self) -> Result<u64, Refusal> {
+    pub(crate) async fn leads_soon(&self) -> Result<(), Refusal> {
         let mut leads = self.leads.subscribe();
-        let is_decided = |leads: &Option<u64>| leads.is_some();
-        let led = self.undecided(UNDECIDED_MAX, leads.wait_for(is_decided)).await;
-        led.and_then(|led| *led.ok()?).ok_or_else(|| self.not_leader())
+        let leading = self.undecided(UNDECIDED_MAX, leads.wait_for(|leads| *leads)).await;
+        leading.map(|_| ()).ok_or_else(|| self.not_leader())
     }
 
     /// Why this node does not lead. Names the leader, if there is one within `patience`.
