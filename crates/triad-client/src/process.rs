@@ -62,7 +62,7 @@ impl Lost {
         if term <= self.term || known.is_some_and(|known| known.term > term) {
             return;
         }
-        if all.len() >= SUCCESSORS_MAX {
+        if all.len() >= SUCCESSORS_MAX && !all.contains_key(&self.address) {
             let oldest = all.iter().min_by_key(|(_, known)| known.seen);
             oldest.map(|(of, _)| of.clone()).and_then(|of| all.remove(&of));
         }
