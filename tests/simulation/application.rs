@@ -39,8 +39,6 @@ pub struct Application {
     pub network: SharedNetwork,
     pub desk: Arc<Desk>,
     pub witness: Arc<dyn Witness>,
-    /// How many times as long it rests.
-    pub calm: u32,
 }
 
 struct Life {
@@ -50,7 +48,6 @@ struct Life {
     client: Client,
     held: Vec<u64>,
     tickets: Vec<Ticket>,
-    calm: u32,
 }
 
 /// The user of an application.
@@ -80,8 +77,8 @@ impl Application {
                 .expect("the settings are good");
             let (index, desk) = (self.index, self.desk.clone());
             let dice = StdRng::seed_from_u64(dice.random());
-            let (held, tickets, calm) = (Vec::new(), Vec::new(), self.calm);
-            Life { index, desk, dice, client, held, tickets, calm }.live().await;
+            let (held, tickets) = (Vec::new(), Vec::new());
+            Life { index, desk, dice, client, held, tickets }.live().await;
         }
     }
 }
@@ -165,7 +162,7 @@ impl Life {
 
     /// Lets time pass: the more, the calmer the world is.
     async fn pass(&mut self, time: Duration) {
-        let mut rest = time * self.calm;
+        let mut rest = time * self.desk.calm;
         while !rest.is_zero() && self.desk.phase() != Phase::Quiet {
             if self.desk.phase() == Phase::Healed {
                 // Whoever sleeps now does not notice that it is served again.

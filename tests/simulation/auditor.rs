@@ -62,7 +62,6 @@ pub struct Auditor {
     pub oracle: Arc<Oracle>,
     pub desk: Arc<Desk>,
     pub board: Arc<Blackboard>,
-    pub calm: u32,
 }
 
 type Admin = AdminServiceClient<Channel>;
@@ -72,7 +71,7 @@ impl Auditor {
     pub async fn work(self) {
         let mut dice = StdRng::seed_from_u64(self.seed);
         let pause = *PAUSES_MS.choose(&mut dice).expect("there are some");
-        let pause = (Duration::from_millis(pause) * self.calm).min(PAUSE_MAX);
+        let pause = (Duration::from_millis(pause) * self.desk.calm).min(PAUSE_MAX);
         let asking = NODES.map(|node| self.ask(node, pause, StdRng::seed_from_u64(dice.random())));
         let asking = futures::future::join_all(asking);
         let changing = self.change(StdRng::seed_from_u64(dice.random()));
@@ -136,7 +135,7 @@ impl Auditor {
         let mut serial = 1;
         let longest = dice.random_range(1_500..15_000);
         loop {
-            sleep(Duration::from_millis(dice.random_range(500..longest)) * self.calm).await;
+            sleep(Duration::from_millis(dice.random_range(500..longest)) * self.desk.calm).await;
             if self.desk.phase() != Phase::Chaos || !self.board.is_licensed.load(Ordering::Relaxed)
             {
                 continue;

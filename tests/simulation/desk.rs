@@ -23,6 +23,8 @@ pub enum Phase {
 #[derive(Default)]
 pub struct Desk {
     pub figures: Figures,
+    /// How many times as long everybody rests.
+    pub calm: u32,
     table: Mutex<Table>,
 }
 
@@ -43,8 +45,8 @@ struct Table {
 }
 
 impl Desk {
-    pub fn new(figures: Figures) -> Arc<Self> {
-        Arc::new(Desk { figures, table: Mutex::default() })
+    pub fn new(figures: Figures, calm: u32) -> Arc<Self> {
+        Arc::new(Desk { figures, calm, table: Mutex::default() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

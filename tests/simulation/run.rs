@@ -48,11 +48,10 @@ pub struct Site {
     desk: Arc<Desk>,
     recorder: Arc<Recorder>,
     settings: NodeSettings,
-    calm: u32,
 }
 
 impl Site {
-    fn new(seed: u64, oracle: Arc<Oracle>, desk: Arc<Desk>, calm: u32) -> Self {
+    fn new(seed: u64, oracle: Arc<Oracle>, desk: Arc<Desk>) -> Self {
         let mut world = World::new(seed);
         let nodes = NODES.iter().map(|id| Node::new(&mut world, *id)).collect();
         let application = |index| world.add(&format!("application-{index}"));
@@ -64,7 +63,7 @@ impl Site {
         let settings = NodeSettings::new(seed, world.dice.random_range(20..400));
         let clock = oracle.clone();
         let recorder = Recorder::new(move || clock.now());
-        Site { world, nodes, applications, auditor, oracle, desk, recorder, settings, calm }
+        Site { world, nodes, applications, auditor, oracle, desk, recorder, settings }
     }
 
     pub fn start_node(&mut self, node: usize) {
@@ -116,8 +115,7 @@ impl Site {
         let (network, desk) = (self.world.network.of(id), self.desk.clone());
         let (oracle, next) = (self.oracle.clone(), self.recorder.clone());
         let witness = Arc::new(BeatWatch { oracle, next });
-        let calm = self.calm;
-        let application = Application { index, seed, network, desk, witness, calm };
+        let application = Application { index, seed, network, desk, witness };
         self.world.machine(id).start(runtime_seed, application.live());
     }
 
@@ -210,8 +208,8 @@ pub fn run(settings: &Settings) -> ExitCode {
         eprintln!("{panic}");
         panicked.panicked(&panic.to_string());
     }));
-    let desk = Desk::new(figures.clone());
-    let mut site = Site::new(seed, oracle.clone(), desk.clone(), settings.calm);
+    let desk = Desk::new(figures.clone(), settings.calm);
+    let mut site = Site::new(seed, oracle.clone(), desk.clone());
     let dice = StdRng::seed_from_u64(site.world.dice.random());
     let mut chaos = Chaos::new(dice, &only, settings.known, settings.calm, figures.clone());
     live(&mut site, &mut chaos, settings.chaos);
@@ -245,7 +243,6 @@ fn live(site: &mut Site, chaos: &mut Chaos, length: Duration) {
         oracle: oracle.clone(),
         desk: desk.clone(),
         board: board.clone(),
-        calm: site.calm,
     };
     let runtime_seed = site.world.dice.random();
     let auditor_machine = site.auditor;
