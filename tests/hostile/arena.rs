@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use triad_proto::net::ClientTls;
 use triad_tests::cluster::FEATURE;
+use triad_tests::node::raise_file_limit;
 use triad_tests::{Cluster, Options, wait};
 
 use crate::attacker::Attacker;
@@ -150,12 +151,4 @@ impl Arena {
         };
         wait::until(&format!("{name}: everything is released"), LIMIT, look).await
     }
-}
-
-/// A thousand connections are more than many systems give a process by itself.
-/// The nodes inherit it.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }

@@ -304,6 +304,19 @@ pub async fn run(mut command: Command, limit: Duration) -> Ended {
     ended(output.unwrap_or_else(|error| panic!("{command:?}: {error}")))
 }
 
+/// Some thousand connections are more than many systems give a process by itself. The nodes
+/// inherit it.
+///
+/// # Panics
+///
+/// If the system refuses.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    raised.expect("what the system allows is allowed");
+}
+
 /// Sends a signal to a process of ours.
 ///
 /// # Panics

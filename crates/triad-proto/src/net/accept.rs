@@ -22,6 +22,7 @@ use super::handshakes::{Handshakes, Room};
 use super::slots::{NoSlot, Slot, Slots};
 use super::stream::{FirstBytesRead, ServerStream};
 use super::tls::ServerTls;
+use super::turns::{InLine, Line};
 use super::wire::Wire;
 use super::{Connection, Listener};
 use crate::identity::{IdentityError, PeerIdentity};
@@ -69,6 +70,9 @@ pub struct AcceptLimits {
     pub handshake_timeout: Duration,
     /// What has to arrive within that time.
     pub first_bytes: FirstBytes,
+    /// Connections that have something to say are heard a few at a time, with all that is
+    /// ready besides in between. Not those that others wait for.
+    pub in_turns: bool,
 }
 
 impl AcceptLimits {
@@ -85,6 +89,7 @@ impl AcceptLimits {
             handshakes_per_address_max: 512,
             handshake_timeout: Duration::from_secs(5),
             first_bytes: FirstBytes::Http2Preface,
+            in_turns: true,
         }
     }
 
@@ -113,6 +118,7 @@ impl AcceptLimits {
             connections_per_address_max: 64,
             handshakes_max: 64,
             handshakes_per_address_max: 32,
+            in_turns: false,
             ..Self::clients()
         }
     }
@@ -130,9 +136,15 @@ pub fn accept_loop(
     tls: Option<Arc<ServerTls>>,
     limits: AcceptLimits,
 ) -> impl Stream<Item = io::Result<ServerStream>> + Send + Unpin + 'static {
+    let line = limits.in_turns.then(|| {
+        let (line, serving) = Line::new();
+        tokio::spawn(serving);
+        line
+    });
     let accepting = Accepting {
         listener,
         tls,
+        line,
         connections: Slots::new(limits.connections_max, limits.connections_per_address_max),
         waiting: Slots::new(usize::MAX, limits.handshakes_per_address_max),
         handshakes: Handshakes::new(limits.handshakes_max),
@@ -151,6 +163,7 @@ struct Accepting {
     listener: Box<dyn Listener>,
     tls: Option<Arc<ServerTls>>,
     limits: AcceptLimits,
+    line: Option<Arc<Line>>,
     connections: Arc<Slots>,
     waiting: Arc<Slots>,
     handshakes: Handshakes<Result<ServerStream, (SocketAddr, Unfit)>>,
@@ -191,7 +204,13 @@ impl Accepting {
     fn take(&mut self, connection: Connection, peer: SocketAddr) {
         let slots = || Ok((self.connections.take(peer.ip())?, self.waiting.take(peer.ip())?));
         match slots() {
-            Ok(slots) => self.begin_or_hold(Waiting { connection, peer, slots }),
+            Ok(slots) => {
+                let connection = match &self.line {
+                    Some(line) => Box::new(InLine::new(connection, line.clone())),
+                    None => connection,
+                };
+                self.begin_or_hold(Waiting { connection, peer, slots });
+            }
             Err(no_slot) => self.log.refused(peer, &Unfit::NoSlot(no_slot)),
         }
     }

@@ -7,7 +7,7 @@
 //! deterministic simulation.
 //!
 //! ```text
-//! server:  Listener -> accept_loop (slots, TLS, first bytes) -> ServerStream -> tonic
+//! server:  Listener -> accept_loop (slots, turns, TLS, first bytes) -> ServerStream -> tonic
 //! client:  channel -> Connector (Network, TLS) -> Wire -> tonic
 //! ```
 
@@ -22,6 +22,7 @@ mod slots;
 mod stream;
 mod tcp;
 mod tls;
+mod turns;
 mod wire;
 
 #[cfg(test)]
