@@ -166,18 +166,48 @@ async fn measure(
         false => Site::running(settings, arguments).await,
     };
     match part.work {
-        Work::Cycles(cycles) => {
-            let site = start().await?;
-            cycles::run(&site, settings, part, cycles, arguments.syscalls, &mut run).await?;
-        }
-        Work::Beats => beats::run(&start().await?, settings, part, arguments, &mut run).await?,
-        Work::Idle => beats::idle(&start().await?, settings, part, arguments, &mut run).await?,
-        Work::Silence => silence::run(&start().await?, settings, part, arguments, &mut run).await?,
         Work::Failover(fault) => {
             failover::run(start, settings, part, fault, arguments.rounds, &mut run).await?;
         }
         Work::Morning => failover::morning(start().await?, settings, part, &mut run).await?,
         Work::Restart => restart::run(start().await?, settings, part, &mut run).await?,
+        Work::Cycles(cycles) => {
+            undisturbed(start().await?, &mut run, async |site, run| {
+                cycles::run(site, settings, part, cycles, arguments.syscalls, run).await
+            })
+            .await?;
+        }
+        Work::Beats => {
+            undisturbed(start().await?, &mut run, async |site, run| {
+                beats::run(site, settings, part, arguments, run).await
+            })
+            .await?;
+        }
+        Work::Idle => {
+            undisturbed(start().await?, &mut run, async |site, run| {
+                beats::idle(site, settings, part, arguments, run).await
+            })
+            .await?;
+        }
+        Work::Silence => {
+            undisturbed(start().await?, &mut run, async |site, run| {
+                silence::run(site, settings, part, arguments, run).await
+            })
+            .await?;
+        }
     }
     Ok(run)
+}
+
+/// Works without a fault, so that nobody else is to lead.
+async fn undisturbed(
+    site: Site,
+    run: &mut Run,
+    work: impl AsyncFnOnce(&Site, &mut Run) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let term = site.term().await?;
+    work(&site, run).await?;
+    let terms = term.zip(site.term().await?);
+    run.elections = terms.map(|(before, after)| after.saturating_sub(before));
+    Ok(())
 }

@@ -14,7 +14,7 @@ use super::figures::{Errors, Latency};
 /// Every key of a run in JSON, and what it means. The page of output is made of
 /// this.
 #[cfg(test)]
-pub const KEYS: [(&str, &str); 36] = [
+pub const KEYS: [(&str, &str); 37] = [
     ("workload", "as on the command line"),
     ("part", "which part of a workload that has several: `serial`, `clients`"),
     ("tls", "whether connections were encrypted"),
@@ -45,6 +45,7 @@ pub const KEYS: [(&str, &str); 36] = [
     ("seats_twice", "seats that a holder had more than its one after a failover"),
     ("seats_left", "seats of its features that were in use afterwards; must be 0"),
     ("sessions_lost", "sessions that ended though they were heard"),
+    ("elections", "how often another term began though no node was stopped; should be 0"),
     ("server_cpu_us_per_cycle", "processor time of all nodes for each cycle or heartbeat"),
     ("client_cpu_us_per_cycle", "processor time of the load generator for the same"),
     (
@@ -114,6 +115,8 @@ pub struct Run {
     pub seats_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elections: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,6 +284,7 @@ pub fn remarks(runs: &[Run]) -> String {
             ("seats were held twice", run.seats_twice),
             ("seats are left behind", run.seats_left),
             ("sessions ended though they were heard", run.sessions_lost),
+            ("elections though no node was stopped", run.elections),
         ];
         for (what, count) in counts {
             if let Some(count) = count.filter(|count| *count > 0) {
@@ -329,6 +333,7 @@ mod tests {
             seats_twice: Some(0),
             seats_left: Some(0),
             sessions_lost: Some(0),
+            elections: Some(0),
             server_cpu_us_per_cycle: Some(61.2),
             client_cpu_us_per_cycle: Some(40.0),
             disk_bytes_per_cycle: Some(9_000.0),

@@ -164,6 +164,14 @@ impl Site {
         }
     }
 
+    /// The term in which the nodes are led, where they are our own.
+    pub async fn term(&self) -> Result<Option<u64>, Failure> {
+        match self.cluster() {
+            Some(cluster) => Ok(Some(cluster.leader(ANSWER_TIMEOUT).await?.term)),
+            None => Ok(None),
+        }
+    }
+
     /// A client library set up for client `n`, which may share its connection.
     pub fn client(&self, n: u32) -> ClientBuilder {
         let builder = self.client_apart(n);
