@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".triad.v1.LogEntry")
         .bytes(".triad.v1.InstallSnapshotRequest")
+        .codec_path("crate::codec::MessageCodec")
         .compile_fds(descriptors)?;
     // `-o json` of the command line is proto3 JSON of these messages.
     pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&[".triad.v1"])?;

@@ -23,7 +23,8 @@ class Triad:
         self.dir = f"{DATA}/triad"
 
     def ep(self, i):
-        return f"127.0.0.1:{33181 + i}"
+        # Below those that the system gives to clients: one of them may be anybody's connection.
+        return f"127.0.0.1:{31501 + i}"
 
     def eps(self):
         return [self.ep(i) for i in range(self.n)]
@@ -32,7 +33,7 @@ class Triad:
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         self.run("license", "keygen", "--out", f"{self.dir}/key")
-        nodes = [x for i in range(self.n) for x in ("--node", f"n{i}={self.ep(i)}/{33281 + i}")]
+        nodes = [x for i in range(self.n) for x in ("--node", f"n{i}={self.ep(i)}/{31601 + i}")]
         self.run("init", "--dir", f"{self.dir}/c", "--publisher-key", f"{self.dir}/key/publisher.public", *nodes)
         for i in range(self.n):
             # What is preloaded has to outlive what is measured.

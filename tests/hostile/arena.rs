@@ -17,7 +17,7 @@ use crate::process::Uses;
 const ROUNDS: u64 = 20;
 /// How long it may take until an attack is under way, until one who comes new
 /// is served, and until everything is released: connections that were accepted
-/// are given up by the keepalive after 15 s.
+/// are given up by the keepalive after 25 s.
 const LIMIT: Duration = Duration::from_secs(45);
 /// More memory than this, on top of what it had, no attack makes a node use.
 /// Measured: see docs/reference/limits.md.

@@ -4,6 +4,7 @@
 //! ([`machine`]). It knows nothing of licenses, sessions or Raft.
 
 pub mod borrow;
+pub mod codec;
 pub mod identity;
 pub mod machine;
 pub mod net;

@@ -41,7 +41,7 @@ const CACHE_BYTES: usize = 8 << 20;
 /// anew: so that is done each time this much was written. It takes a moment, in which
 /// batches wait, and nobody waits for a batch. No more often: sled runs `sync` at each opening,
 /// which waits for all disks of the machine.
-const WRITTEN_BYTES_MAX: usize = 64 << 20;
+const WRITTEN_BYTES_MAX: usize = 12 << 20;
 /// sled's own is 3, and took a twentieth of what a follower does under load.
 const COMPRESSION_LEVEL: i32 = 1;
 /// What sled's memory holds of a record besides its key and its value.

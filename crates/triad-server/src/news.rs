@@ -13,6 +13,10 @@ use triad_proto::v1::session_event::Event as News;
 use crate::convert;
 use crate::sessions::StreamId;
 
+/// Where the news of a stream go. A channel keeps room for many, and most sessions never have
+/// any: so it has room for where they are, and not for them.
+pub(crate) type NewsSender = mpsc::Sender<Box<News>>;
+
 /// News that wait on one stream: every checkout of a session may end at once,
 /// and every request of it that waits may be settled.
 pub(crate) const NEWS_WAITING_MAX: usize =
@@ -52,7 +56,7 @@ impl Pace {
 
 #[derive(Default)]
 struct Desk {
-    by_session: HashMap<SessionId, Vec<(StreamId, mpsc::Sender<News>)>>,
+    by_session: HashMap<SessionId, Vec<(StreamId, NewsSender)>>,
     /// By feature; there are no more than are licensed.
     paces: HashMap<FeatureName, Pace>,
     /// The place that each waiting request was last told.
@@ -100,7 +104,7 @@ impl NewsDesk {
     }
 
     /// A stream now speaks for a session.
-    pub(crate) fn attach(&self, session: SessionId, stream: StreamId, news: mpsc::Sender<News>) {
+    pub(crate) fn attach(&self, session: SessionId, stream: StreamId, news: NewsSender) {
         let mut desk = self.desk();
         desk.by_session.entry(session).or_default().push((stream, news));
         // It is told its places anew.
@@ -139,7 +143,7 @@ impl NewsDesk {
                 continue;
             }
             for (_, news) in streams.iter().filter(|(_, news)| news.capacity() > ROOM_FOR_PLACES) {
-                let _ = news.try_send(News::Queued(queued));
+                let _ = news.try_send(Box::new(News::Queued(queued)));
             }
         }
     }
@@ -169,7 +173,7 @@ impl Desk {
     fn tell(&self, session: SessionId, news: &News) {
         for (_, stream) in self.by_session.get(&session).into_iter().flatten() {
             // A client that does not read learns it when it comes back.
-            let _ = stream.try_send(news.clone());
+            let _ = stream.try_send(Box::new(news.clone()));
         }
     }
 
@@ -261,13 +265,14 @@ mod tests {
             desk.tell_places(&place(at));
         }
         let mut places = Vec::new();
-        while let Ok(News::Queued(queued)) = told.try_recv() {
+        while let Ok(news) = told.try_recv() {
+            let News::Queued(queued) = *news else { panic!("{news:?}") };
             places.push(queued.place);
         }
         assert_eq!(places, [3, 2]);
         desk.report(&[settled(1, granted("cad"))]);
-        let taken = told.try_recv();
-        assert!(matches!(&taken, Ok(News::Taken(taken)) if taken.request_id == 1), "{taken:?}");
+        let taken = *told.try_recv().unwrap();
+        assert!(matches!(&taken, News::Taken(taken) if taken.request_id == 1), "{taken:?}");
         assert!(desk.queue_moved());
         assert!(!desk.queue_moved());
     }

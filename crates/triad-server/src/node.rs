@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
 use triad_ledger::{Checkout, Command, Denial, Event, Grant, Happening, Ledger};
 use triad_proto::v1;
-use triad_proto::v1::session_event::Event as SessionNews;
 use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{Committed, Consensus, Leadership, ProposeError};
 
@@ -20,7 +19,7 @@ use crate::config::{Config, SessionTimes};
 use crate::convert;
 use crate::meters::Meters;
 use crate::mutation::{self, Mutation};
-use crate::news::NewsDesk;
+use crate::news::{NewsDesk, NewsSender};
 use crate::pair::Pair;
 use crate::rotation::Certificates;
 use crate::sessions::{Heard, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
@@ -566,7 +565,7 @@ impl Node {
     }
 
     /// A stream now speaks for a session; its news go there.
-    pub(crate) fn attach(&self, session: SessionId, news: mpsc::Sender<SessionNews>) -> StreamId {
+    pub(crate) fn attach(&self, session: SessionId, news: NewsSender) -> StreamId {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
         tracing::debug!(%session, stream = stream.0, "a stream speaks for the session");
         self.sessions(|sessions| sessions.attach(session, stream));

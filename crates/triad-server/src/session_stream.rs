@@ -5,12 +5,12 @@
 //! is not read from either. When the connection goes, this is dropped, and
 //! whether the client's kernel closed it decides what that means.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt, Stream, StreamExt};
@@ -29,7 +29,7 @@ use triad_raft::{Committed, Leadership};
 use crate::convert;
 use crate::guarded::ARRIVAL_TIMEOUT;
 use crate::mutation::{self, Mutation};
-use crate::news::NEWS_WAITING_MAX;
+use crate::news::{NEWS_WAITING_MAX, NewsSender};
 use crate::node::Node;
 use crate::sessions::StreamId;
 use crate::traces;
@@ -49,13 +49,14 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Option<News>, Ref
 pub(crate) struct SessionStream {
     node: Arc<Node>,
     calls: Streaming<v1::SessionRequest>,
-    queue: VecDeque<Call>,
+    /// What is left of the message that was read last.
+    unread: vec::IntoIter<v1::SessionCall>,
     under_way: FuturesOrdered<Answering>,
     open: Option<OpenSession>,
     /// The client has said something since, so it knows that it is open.
     is_known: bool,
-    news: mpsc::Receiver<News>,
-    news_sender: mpsc::Sender<News>,
+    news: mpsc::Receiver<Box<News>>,
+    news_sender: NewsSender,
     /// What ends the stream from outside. Polled only when one of them is awake: most
     /// of the time there is a call to look at, and none of these.
     endings: FuturesUnordered<Pin<Box<dyn Future<Output = Ending> + Send>>>,
@@ -95,7 +96,7 @@ impl SessionStream {
         SessionStream {
             node,
             calls,
-            queue: VecDeque::new(),
+            unread: Vec::new().into_iter(),
             under_way: FuturesOrdered::new(),
             open: None,
             is_known: false,
@@ -157,11 +158,11 @@ impl SessionStream {
                     out.extend(answer?);
                 }
             }
-            Some(news) = self.news.recv() => self.take_news(news, out),
-            call = next_call(&mut self.queue, &mut self.calls), if reads => {
+            Some(news) = self.news.recv() => self.take_news(*news, out),
+            call = next_call(&mut self.unread, &mut self.calls), if reads => {
                 self.take_call(call?, out).await?;
                 while self.under_way.len() < REQUESTS_UNDER_WAY_MAX && !self.over {
-                    let Some(call) = self.queue.pop_front() else { break };
+                    let Some(call) = first_of(&mut self.unread) else { break };
                     self.take_call(Some(call), out).await?;
                 }
             }
@@ -322,7 +323,7 @@ impl SessionStream {
                             message: "it ended before the answer could be told".to_owned(),
                         };
                         // The stream that hears nothing any more is over.
-                        let _ = news.send(News::Ended(ended)).await;
+                        let _ = news.send(Box::new(News::Ended(ended))).await;
                     }
                     Taken::Grant(convert::grant(grant))
                 }
@@ -485,17 +486,21 @@ impl Drop for SessionStream {
     }
 }
 
-/// The next call, from the messages read so far or from the wire.
+fn first_of(calls: &mut vec::IntoIter<v1::SessionCall>) -> Option<Call> {
+    calls.find_map(|call| call.call)
+}
+
+/// The next call, from the message read last or from the wire.
 async fn next_call(
-    queue: &mut VecDeque<Call>,
+    unread: &mut vec::IntoIter<v1::SessionCall>,
     calls: &mut Streaming<v1::SessionRequest>,
 ) -> Result<Option<Call>, Refusal> {
     loop {
-        if let Some(call) = queue.pop_front() {
+        if let Some(call) = first_of(unread) {
             return Ok(Some(call));
         }
         match calls.message().await {
-            Ok(Some(message)) => queue.extend(message.calls.into_iter().filter_map(|c| c.call)),
+            Ok(Some(message)) => *unread = message.calls.into_iter(),
             Ok(None) => return Ok(None),
             Err(status) => return Err(Refusal::from_status(&status)),
         }

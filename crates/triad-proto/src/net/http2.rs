@@ -13,9 +13,10 @@ struct Keepalive {
 }
 
 /// Most applications are silent between two heartbeats, and a laptop may be for
-/// longer: this only finds hosts that are gone.
+/// longer: this only finds hosts that are gone. Longer than the pause between the
+/// heartbeats of any usual lease, or each of them would have a ping beside it.
 const CLIENTS_KEEPALIVE: Keepalive =
-    Keepalive { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) };
+    Keepalive { interval: Duration::from_secs(20), timeout: Duration::from_secs(5) };
 /// Nodes speak all the time. A path that carries nothing for four seconds was
 /// cut, and TCP, which waits twice as long after each attempt, would notice that
 /// it was mended only as long again afterwards: a new connection is sooner.
