@@ -105,9 +105,9 @@ pub struct Sessions {
     due: BTreeSet<(Awake, SessionId)>,
     /// How many sessions each address has.
     crowds: HashMap<IpAddr, u32>,
-    began: Instant,
-    /// How long this process was held up, all in all.
-    stalled: Duration,
+    /// From where the table's own clock counts: when the table was made, and as much later as
+    /// this process was held up since, all in all.
+    origin: Instant,
     /// How often [`Sessions::tick`] is called.
     interval: Duration,
     /// A call from then on is late. `None` before the first tick.
@@ -266,10 +266,9 @@ impl Sessions {
             entries: HashMap::new(),
             due: BTreeSet::new(),
             crowds: HashMap::new(),
-            began: now,
             interval: Duration::ZERO,
             on_time_until: None,
-            stalled: Duration::ZERO,
+            origin: now,
         };
         let now = sessions.awake(now);
         for Known { id, lease, beat, address, silent } in open {
@@ -300,8 +299,10 @@ impl Sessions {
 
     /// What the table's own clock says at this time.
     fn awake(&self, now: Instant) -> Awake {
-        let ahead = now.saturating_duration_since(self.began);
-        Awake(0) + ahead - self.began.saturating_duration_since(now) - self.stalled
+        match now.checked_duration_since(self.origin) {
+            Some(ahead) => Awake(0) + ahead,
+            None => Awake(0) - (self.origin - now),
+        }
     }
 
     /// How many sessions are watched.
@@ -475,7 +476,7 @@ impl Sessions {
     /// means that this process was held up, and everybody is forgiven that.
     pub fn tick(&mut self, interval: Duration, now: Instant) {
         self.interval = interval;
-        self.on_time_until.get_or_insert(self.began + interval + STALL_MIN);
+        self.on_time_until.get_or_insert(self.origin + interval + STALL_MIN);
         self.notice_stall(now);
         self.on_time_until = Some(now + interval + STALL_MIN);
     }
@@ -488,7 +489,7 @@ impl Sessions {
             && !mutation::is_on(Mutation::NoStallForgiveness)
         {
             self.on_time_until = Some(now + self.interval + STALL_MIN);
-            self.stalled += (now - until) + STALL_MIN;
+            self.origin += (now - until) + STALL_MIN;
         }
         self.awake(now)
     }
