@@ -1,3 +1,5 @@
+//! What the session table does at which time, and to whom.
+
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(30);
