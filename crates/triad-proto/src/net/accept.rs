@@ -79,7 +79,7 @@ impl AcceptLimits {
     /// For the port of clients and administrators.
     pub fn clients() -> Self {
         Self {
-            // An application process holds one. Each costs some 50 KB and one
+            // An application process holds one. Each costs some 35 KB and one
             // file descriptor; sites with more run several per connection.
             connections_max: 16_384,
             // A compute host may run hundreds of processes, a NAT hide a site.
