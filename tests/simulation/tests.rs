@@ -16,11 +16,11 @@ const SEEDS_DEFAULT: u64 = 8;
 const BUGS: [(&str, u64, u64); 17] = [
     ("answer-before-commit", 1, 5),
     ("answer-before-sync", 2, 10),
-    ("close-is-no-sign", 1, 10),
+    ("close-is-no-sign", 8, 10),
     ("expire-by-wall-clock", 2, 20),
     ("forget-receipts", 1, 10),
     ("forget-vote", 6, 20),
-    ("keep-abandoned-grant", 1, 10),
+    ("keep-abandoned-grant", 2, 10),
     ("late-answer-forgotten", 1, 10),
     ("late-heartbeat-revives", 1, 10),
     ("lease-read", 3, 40),
@@ -37,15 +37,15 @@ const BUGS: [(&str, u64, u64); 17] = [
 /// it when this was written, and how many seeds it may take. Without `--only` most
 /// take between ten and forty.
 const AIMED_BUGS: [(&str, &str, u64, u64); 9] = [
-    ("end-without-term", "FalseAlarm,FreezeApplication", 2, 60),
+    ("end-without-term", "FalseAlarm,FreezeApplication", 31, 60),
     ("heartbeat-without-quorum", "StrandedLeader", 1, 10),
     ("kept-though-ended", "RevokedWhileAway", 1, 10),
     ("lease-from-acknowledgement", "SlowThenCutApplication", 3, 20),
-    ("open-does-not-refresh", "BriefReturn,Kill", 3, 30),
+    ("open-does-not-refresh", "BriefReturn,Kill", 15, 30),
     ("own-clock-is-date", "WallClock", 1, 10),
-    ("release-on-timeout", "Lossy", 2, 20),
+    ("release-on-timeout", "Lossy", 3, 20),
     ("retry-is-new", "RevokedWhileAway", 1, 10),
-    ("suspect-heard-at-once", "BriefReturn,Kill", 1, 10),
+    ("suspect-heard-at-once", "BriefReturn,Kill", 5, 10),
 ];
 
 fn simulate(arguments: &[&str]) -> Output {
