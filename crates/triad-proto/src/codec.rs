@@ -1,6 +1,5 @@
 //! How messages become bytes: prost's way, with buffers of the size of our messages.
 
-use std::fmt;
 use std::marker::PhantomData;
 
 use prost::Message;
@@ -15,18 +14,11 @@ const BUFFER_BYTES: usize = 512;
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// The codec of all services.
+#[derive(Debug, Default)]
 pub struct MessageCodec<T, U>(PhantomData<(T, U)>);
 
-impl<T, U> Default for MessageCodec<T, U> {
-    fn default() -> Self {
-        MessageCodec(PhantomData)
-    }
-}
-
-impl<T, U> fmt::Debug for MessageCodec<T, U> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("MessageCodec")
-    }
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
 }
 
 impl<T, U> Codec for MessageCodec<T, U>
@@ -40,10 +32,10 @@ where
     type Decoder = ProstDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+        ProstCodec::<T, U>::raw_encoder(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+        ProstCodec::<T, U>::raw_decoder(buffers())
     }
 }
