@@ -10,7 +10,6 @@ mod bad_requests;
 mod catch_up;
 mod command_line;
 mod contention;
-mod crowd;
 mod death;
 mod demo;
 mod denials;
