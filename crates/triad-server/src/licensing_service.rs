@@ -138,7 +138,7 @@ impl Licensing {
 
     async fn close_once(&self, session: SessionId) -> Result<(), Refusal> {
         self.node.propose_for_client(vec![Command::Close { session }]).await?;
-        self.node.sessions(|sessions| sessions.ended(session));
+        self.node.not_open(session);
         Ok(())
     }
 

@@ -515,14 +515,20 @@ impl Node {
         match denial {
             // Somebody else's: it goes on being watched.
             Denial::SessionTaken { .. } => {}
-            Denial::SessionUnknown { .. } => {
-                self.sessions(|sessions| sessions.ended(session));
-            }
+            Denial::SessionUnknown { .. } => self.not_open(session),
             _ => {
                 self.sessions(|sessions| sessions.not_opened(session));
             }
         }
         self.denial(denial)
+    }
+
+    /// The ledger has closed a session, or did not know it: it need not be watched, unless it
+    /// was opened again since.
+    pub(crate) fn not_open(&self, session: SessionId) {
+        if self.consensus.read(|ledger| ledger.session(session).is_none()) {
+            self.sessions(|sessions| sessions.not_open(session));
+        }
     }
 
     /// Opens or resumes a session in the table, before the ledger is asked.

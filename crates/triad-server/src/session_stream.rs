@@ -115,7 +115,8 @@ impl SessionStream {
     pub(crate) fn into_stream(
         self,
     ) -> impl Stream<Item = Result<v1::SessionResponse, Status>> + Send + 'static {
-        futures::stream::unfold(self, |mut stream| async move {
+        // Boxed: it goes in and out with each message.
+        futures::stream::unfold(Box::new(self), |mut stream| async move {
             let item = stream.next().await?;
             Some((item, stream))
         })
@@ -218,7 +219,7 @@ impl SessionStream {
             Some(Call::Close(v1::Close {})) => {
                 let session = self.session()?;
                 self.node.propose_for_client(vec![Command::Close { session }]).await?;
-                self.node.sessions(|sessions| sessions.ended(session));
+                self.node.not_open(session);
                 out.push(News::Ended(v1::Ended {
                     checkout_id: 0,
                     reason: v1::EndReason::Closed.into(),

@@ -445,7 +445,16 @@ impl Sessions {
         }
     }
 
-    /// The session is gone from the ledger.
+    /// The ledger did not know the session, or has closed it. One whose opening is still under
+    /// way may be open after that: it goes on being watched.
+    pub fn not_open(&mut self, id: SessionId) {
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.openings_under_way > 0 => entry.is_known = false,
+            _ => self.ended(id),
+        }
+    }
+
+    /// The session is gone from the ledger, for good.
     pub fn ended(&mut self, id: SessionId) {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.due.remove(&(entry.due, id));

@@ -172,6 +172,27 @@ fn an_opening_that_may_still_be_applied_is_watched_though_the_next_is_refused() 
     assert_eq!(sessions.fallen(at(t, 33.0)).ended, [(id(1), Silence::Lease)]);
 }
 
+#[test]
+fn an_opening_that_may_still_be_applied_is_watched_though_a_close_came_before_it() {
+    let t = Instant::now();
+    let mut sessions = empty(t);
+    sessions.opening(id(1), TIMES, None, t);
+    sessions.opening_begins(id(1));
+    // Its client gives it up and closes: the ledger sees that first, and nobody waits for the
+    // answer to the opening.
+    sessions.not_open(id(1));
+    assert_eq!(sessions.fallen(at(t, 31.3)).ended, [(id(1), Silence::Lease)]);
+    sessions.ended(id(1));
+    assert!(sessions.is_empty());
+    // One that was answered is forgotten at once.
+    sessions.opening(id(2), TIMES, None, at(t, 32.0));
+    sessions.opening_begins(id(2));
+    sessions.opening_is_over(id(2));
+    sessions.opened(id(2), TIMES, at(t, 32.0));
+    sessions.not_open(id(2));
+    assert!(sessions.is_empty());
+}
+
 /// P4: whoever is acknowledged has the lease, by whatever way he came.
 #[test]
 fn a_heartbeat_after_the_last_stream_is_worth_a_lease() {
