@@ -118,7 +118,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.inner).poll_write_vectored(context, slices));
+        let inner = Pin::new(&mut self.inner);
+        // Most messages are one piece, and the kernel has less to do for a `send` than for a
+        // `writev`.
+        let result = ready!(match slices {
+            [piece] => inner.poll_write(context, piece),
+            pieces => inner.poll_write_vectored(context, pieces),
+        });
         Poll::Ready(self.note_write(result))
     }
 
