@@ -21,8 +21,10 @@ use super::site::{OPENING_MAX, Site};
 /// Long enough for every workload, and no longer than nodes give.
 const LEASE: Duration = Duration::from_secs(600);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Sessions of one address are bounded, and each connection may come from another.
-const CONNECTIONS: usize = 4;
+/// Sessions of one address are bounded, and each connection may come from another: half of
+/// what a node lets one have.
+pub const HOLDERS_PER_CONNECTION: u32 = 50_000;
+const CONNECTIONS_MIN: u32 = 4;
 
 /// They hold their seats until they give them back, or their lease ends.
 pub struct Outstanding {
@@ -41,7 +43,8 @@ impl Outstanding {
         if count == 0 {
             return Ok(Outstanding { channels: Vec::new(), sessions: Vec::new() });
         }
-        let connecting = (0..CONNECTIONS).map(|_| connect(site));
+        let connections = count.div_ceil(HOLDERS_PER_CONNECTION).max(CONNECTIONS_MIN);
+        let connecting = (0..connections).map(|_| connect(site));
         let channels = futures::future::try_join_all(connecting).await?;
         let mut drawn = [0; 12];
         getrandom::fill(&mut drawn).map_err(Failure::Random)?;
@@ -52,7 +55,7 @@ impl Outstanding {
             let session_id = [&drawn[..], &n.to_be_bytes()[..]].concat();
             let pool = &pools[n as usize % pools.len()];
             let request = request(session_id.clone(), n, pool);
-            let channel = channels[n as usize % CONNECTIONS].clone();
+            let channel = channels[n as usize % channels.len()].clone();
             let mut client = LicensingServiceClient::new(channel);
             async move { client.checkout(request).await.map(|_| session_id) }
         };

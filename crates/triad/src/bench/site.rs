@@ -24,6 +24,7 @@ use crate::local::{Feature, LocalCluster};
 use crate::settings::Settings;
 use crate::verdict::statuses;
 
+use super::outstanding::HOLDERS_PER_CONNECTION;
 use super::progress::{Goal, Progress};
 use super::workload::{HOT_POOL, HOT_SEATS, Part, SEATS_PER_POOL, Work, pool_name};
 
@@ -87,7 +88,9 @@ impl Site {
             TlsMode::On => Some(crate::settings::read(cluster.ca())?),
         };
         // Other addresses of loopback, as of many machines.
-        let addresses = part.clients.div_ceil(CONNECTIONS_PER_ADDRESS).clamp(ADDRESSES_MIN, 200);
+        let clients = part.clients.div_ceil(CONNECTIONS_PER_ADDRESS);
+        let others = part.outstanding.div_ceil(HOLDERS_PER_CONNECTION);
+        let addresses = clients.max(others).clamp(ADDRESSES_MIN, 200);
         let address = |n| IpAddr::V4(Ipv4Addr::new(127, 0, u8::try_from(n).unwrap_or(0), 1));
         let network = TcpNetwork::new().from_addresses((0..addresses).map(address).collect());
         Ok(Site {
