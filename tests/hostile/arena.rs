@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use triad_proto::net::ClientTls;
+use triad_proto::v1;
 use triad_tests::cluster::FEATURE;
 use triad_tests::node::raise_file_limit;
 use triad_tests::{Cluster, Options, wait};
@@ -137,6 +138,14 @@ impl Arena {
         tries
     }
 
+    /// Every session that the leader knows of, for a message.
+    async fn sessions(&self) -> Option<v1::ListSessionsResponse> {
+        let leader = self.cluster.sightings().await.leader()?;
+        let request = self.cluster.authorized(v1::ListSessionsRequest::default());
+        let listed = self.cluster.admin(leader).list_sessions(request).await;
+        Some(listed.ok()?.into_inner())
+    }
+
     async fn until_released(&mut self, name: &str) -> Vec<Uses> {
         let honest = self.honest.sessions();
         let look = async || {
@@ -146,7 +155,11 @@ impl Arena {
             let sessions = sightings.answering().map(|(_, status)| status.sessions).max();
             match !more && sessions == Some(honest) {
                 true => Ok(uses),
-                false => Err(format!("{sessions:?} sessions, {uses:?}, before {:?}", self.before)),
+                false => Err(format!(
+                    "{sessions:?} sessions of {honest}, {uses:?}, before {:?}; {:?}",
+                    self.before,
+                    self.sessions().await,
+                )),
             }
         };
         wait::until(&format!("{name}: everything is released"), LIMIT, look).await

@@ -71,6 +71,8 @@ struct Seen {
     /// The term of the leader at the other end of each session's stream, and
     /// when each beat was sent.
     streams: BTreeMap<[u8; 16], Beats>,
+    /// When each session's client last said anything.
+    spoke: BTreeMap<[u8; 16], Duration>,
     /// More clocks than one were wrong: the date may be anything.
     date_is_lost: bool,
     /// When anything was last out on loan.
@@ -128,6 +130,7 @@ impl Oracle {
             compared_at: Duration::ZERO,
             newest_term: (0, Duration::ZERO),
             streams: BTreeMap::new(),
+            spoke: BTreeMap::new(),
             date_is_lost: false,
             lent_at: Duration::ZERO,
             figures,
@@ -283,6 +286,16 @@ impl Oracle {
         });
         let unknown: Vec<_> = unknown.map(|(id, held)| format!("{id}: {held:?}")).collect();
         (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+
+    /// Sessions that are open though nobody has spoken for them since then.
+    pub fn silent_since(&self, then: Duration) -> Option<String> {
+        let seen = self.seen();
+        let spoke = |session: &SessionId| seen.spoke.get(&session.0).copied();
+        let silent = seen.model.sessions().filter(|session| spoke(session) < Some(then));
+        let silent: Vec<_> =
+            silent.map(|session| format!("{session}, heard at {:?}", spoke(&session))).collect();
+        (!silent.is_empty()).then(|| silent.join("; "))
     }
 
     /// What is lent for longer than it was to be.
@@ -589,11 +602,13 @@ pub struct BeatWatch {
 
 impl Witness for BeatWatch {
     fn said(&self, session_id: &[u8; 16], call: &Call) {
+        let mut seen = self.oracle.seen();
+        let now = seen.now;
+        seen.spoke.insert(*session_id, now);
         if let Call::Beat(beat) = call {
-            let mut seen = self.oracle.seen();
-            let now = seen.now;
             seen.streams.entry(*session_id).or_default().sent.insert(beat.beat, now);
         }
+        drop(seen);
         self.next.said(session_id, call);
     }
 

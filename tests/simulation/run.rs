@@ -336,4 +336,7 @@ fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duratio
     if let Some(holders) = oracle.unknown_holders(&Default::default()) {
         oracle.violated(format!("P13: seats are held at the end: {holders}"));
     }
+    if let Some(sessions) = oracle.silent_since(healed + ANSWER_LIMIT) {
+        oracle.violated(format!("P5: sessions are open that nobody speaks for: {sessions}"));
+    }
 }

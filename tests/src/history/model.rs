@@ -173,6 +173,11 @@ impl Model {
         self.last_checkout
     }
 
+    /// The sessions that are open.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.sessions.keys().copied()
+    }
+
     /// Whether the session is open.
     pub fn is_open(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
