@@ -152,8 +152,9 @@ impl Arena {
             let uses = self.uses();
             let more = self.before.iter().zip(&uses).any(|(b, a)| a.files > b.files + FILES_SLACK);
             let sightings = self.cluster.sightings().await;
-            let sessions = sightings.answering().map(|(_, status)| status.sessions).max();
-            match !more && sessions == Some(honest) {
+            let sessions = sightings.answering().map(|(_, status)| status.sessions);
+            let sessions: Vec<u64> = sessions.collect();
+            match !more && sessions.iter().max() == Some(&honest) {
                 true => Ok(uses),
                 false => Err(format!(
                     "{sessions:?} sessions of {honest}, {uses:?}, before {:?}; {:?}",

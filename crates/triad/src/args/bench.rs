@@ -46,7 +46,7 @@ pub struct BenchArguments {
     pub warm_up: Option<Duration>,
     /// How many others hold a seat meanwhile, each in a session of its own; for w7 10,000, for w8
     /// 100,000. On hot pools they hold seats of that pool
-    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=100_000), value_name = "NUMBER")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "NUMBER")]
     pub outstanding: Option<u32>,
     /// How many failovers, each of a new cluster
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "NUMBER")]
