@@ -7,7 +7,7 @@
 //! a new leader starts by giving everybody one full lease; but those who have
 //! missed two beats are marked in the log, and get only the rest of theirs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
@@ -99,7 +99,9 @@ pub struct Sessions {
     /// Whether suspects are marked.
     marks: bool,
     next_mark: NonZeroU64,
-    entries: HashMap<SessionId, Entry>,
+    /// Not a hash table: with a million sessions one that doubles stops the leader for as long
+    /// as its followers wait for it.
+    entries: BTreeMap<SessionId, Entry>,
     /// When each session must be looked at, once for each. Too early is well: it is then put
     /// back at the right time, so a heartbeat need not move it.
     due: BTreeSet<(Awake, SessionId)>,
@@ -263,7 +265,7 @@ impl Sessions {
             disconnect_grace: disconnect_grace + margin,
             marks: false,
             next_mark: NonZeroU64::MIN,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             due: BTreeSet::new(),
             crowds: HashMap::new(),
             interval: Duration::ZERO,
@@ -271,18 +273,23 @@ impl Sessions {
             origin: now,
         };
         let now = sessions.awake(now);
-        for Known { id, lease, beat, address, silent } in open {
+        let mut next_mark = sessions.next_mark;
+        // Collected, not inserted one by one: it is for this that everybody waits.
+        let entries = open.into_iter().map(|Known { id, lease, beat, address, silent }| {
             let mut entry = Entry::new((lease, beat), now + leader_before);
             (entry.is_known, entry.address) = (true, address.map(block_of));
             if let Some(silent) = silent {
-                entry.mark = Some(new_mark(&mut sessions.next_mark));
+                entry.mark = Some(new_mark(&mut next_mark));
                 entry.silent_from = now - silent.min(lease);
             }
-            if let Some(address) = entry.address {
-                *sessions.crowds.entry(address).or_default() += 1;
-            }
-            entry.look(id, entry.lease_ends(), &mut sessions.due);
-            sessions.entries.insert(id, entry);
+            entry.due = entry.lease_ends();
+            (id, entry)
+        });
+        sessions.entries = entries.collect();
+        sessions.next_mark = next_mark;
+        sessions.due = sessions.entries.iter().map(|(id, entry)| (entry.due, *id)).collect();
+        for address in sessions.entries.values().filter_map(|entry| entry.address) {
+            *sessions.crowds.entry(address).or_default() += 1;
         }
         sessions
     }
