@@ -54,11 +54,12 @@ pub struct LocalNode {
 
 /// Three node processes. See the module's documentation.
 pub struct LocalCluster {
-    folder: Folder,
     created: Created,
     pub nodes: Vec<LocalNode>,
     tls: Option<ClientTls>,
     token: String,
+    /// The last, so that nobody writes there any more when it is removed.
+    folder: Folder,
 }
 
 /// A directory that is removed with everything in it.

@@ -174,8 +174,8 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Init(arguments) => init::run(settings, &arguments),
         Verb::Serve(arguments) => serve::run(settings, &arguments).await,
-        Verb::Demo(arguments) => demo::run(settings, &arguments).await,
-        Verb::Bench(arguments) => bench::run(settings, &arguments).await,
+        Verb::Demo(arguments) => signals::unless_ended(demo::run(settings, &arguments)).await,
+        Verb::Bench(arguments) => signals::unless_ended(bench::run(settings, &arguments)).await,
         Verb::Drill(arguments) if arguments.lab => drill::run(&arguments),
         Verb::Drill(arguments) => drill::planned::run(settings, &arguments).await,
         Verb::Run(arguments) => run::run(settings, &arguments).await,

@@ -1,5 +1,6 @@
 //! The signals that end a command, and handing them on to a child.
 
+use std::future::Future;
 use std::io::{self, IsTerminal as _};
 
 use rustix::process::{Pid, kill_process};
@@ -15,6 +16,8 @@ pub enum Ending {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal has gone.
+    Hangup,
     /// SIGKILL, only ever sent.
     Kill,
 }
@@ -25,13 +28,28 @@ pub struct Signals {
     terminate: Listener,
 }
 
+/// Works until that is done, or until this process is asked to end. Then whatever the work
+/// holds is dropped: nodes and folders of its own, which else would be left behind.
+pub async fn unless_ended(
+    work: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let ending = tokio::select! {
+        done = work => return done,
+        ending = signals.next() => ending,
+        _ = hangup.recv() => Ending::Hangup,
+    };
+    Ok(ending.exit())
+}
+
+fn listen(kind: SignalKind) -> Result<Listener, Failure> {
+    signal(kind).map_err(|source| Failure::System { what: "cannot listen for signals", source })
+}
+
 impl Signals {
     /// Begins to listen. From now on the signals do not end the process.
     pub fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|source| Failure::System { what: "cannot listen for signals", source })
-        };
         let interrupt = listen(SignalKind::interrupt())?;
         Ok(Signals { interrupt, terminate: listen(SignalKind::terminate())? })
     }
@@ -68,6 +86,7 @@ impl Ending {
         match self {
             Ending::Interrupt => rustix::process::Signal::INT,
             Ending::Terminate => rustix::process::Signal::TERM,
+            Ending::Hangup => rustix::process::Signal::HUP,
             Ending::Kill => rustix::process::Signal::KILL,
         }
     }

@@ -4,13 +4,18 @@
 // What fails here fails the test.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
+use std::fs::{self, DirEntry};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
 const CLIENTS: u64 = 4;
 const CYCLES: u64 = 5;
+/// How long three nodes may take to start, and to go.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs it; the answer as JSON.
 #[track_caller]
@@ -55,6 +60,40 @@ fn latency(run: &Value, key: &str, count: u64) {
     assert_eq!(latency["count"], count, "{key}: {run}");
     let all = ["p50_us", "p99_us", "p999_us", "max_us"].map(|key| number(latency, key));
     assert!(all[0] > 0.0 && all.is_sorted(), "{key}: {run}");
+}
+
+/// Asked to end, it leaves no node and no folder behind.
+#[test]
+fn a_bench_that_is_stopped_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(cargo_bin("triad"));
+    command.args(["bench", "--local", "--workload", "w2", "--clients", "4", "--duration", "10m"]);
+    command.env("TRIAD_CONFIG", "/nonexistent/triad/config.toml").env("TMPDIR", folder.path());
+    let mut bench = command.stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + LIMIT;
+    let until = |what: &str, look: &dyn Fn() -> bool| {
+        while !look() {
+            assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until("three nodes run", &|| processes_of(folder.path()) == 3);
+    let signalled = Command::new("kill").arg(bench.id().to_string()).status().unwrap();
+    assert!(signalled.success());
+    assert_eq!(bench.wait().unwrap().code(), Some(128 + 15));
+    until("the nodes have gone", &|| processes_of(folder.path()) == 0);
+    let left: Vec<_> = folder.path().read_dir().unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// How many nodes run whose files are below `folder`.
+fn processes_of(folder: &Path) -> usize {
+    let is_ours = |entry: &DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("serve") && line.contains(&*folder.to_string_lossy())
+    };
+    fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(is_ours).count()
 }
 
 /// Nothing went wrong, and nobody's seats are left.
