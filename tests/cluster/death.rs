@@ -125,12 +125,11 @@ async fn the_late_close_of_an_older_stream_is_no_death() {
     raw::granted(old.take(1, FEATURE).await.unwrap());
     let after = connection();
     let mut new = RawSession::open(after.clone(), raw::open([5; 16], true)).await.unwrap();
-    let dying = connection();
-    let mut other = RawSession::open(dying.clone(), raw::open([6; 16], false)).await.unwrap();
-    raw::granted(other.take(1, FEATURE).await.unwrap());
+    // A process: whoever only drops its stream ends that first, and the connection after it.
+    let dying = holder_process(&cluster).await;
     drop((old, before));
     cluster.until_checkouts(2, LIMIT).await;
-    drop((other, dying));
+    signal_child(&dying, Signal::KILL);
     cluster.until_checkouts(1, LIMIT).await;
     new.say(Call::Beat(Beat { beat: 2 }));
     loop {
