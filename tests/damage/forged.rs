@@ -13,7 +13,7 @@ use triad_tests::{Cluster, Holders, Options};
 /// What happened is written to the image so often, as long as something happens.
 const IMAGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// As many entries as lie between two points of comparison take a fraction of it.
+/// How long anything may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The entries between two comparisons of the nodes' ledgers.
 const COMPARE_INTERVAL: u64 = 1_024;

@@ -17,16 +17,21 @@ const CYCLES: u64 = 5;
 /// takes a millisecond or more each time.
 const LOOKS_MAX: u32 = 20_000;
 
-/// Runs it; the answer as JSON.
-#[track_caller]
-fn bench(line: &str, code: i32) -> (Vec<Value>, String) {
+/// `triad bench` with these options, and with no context of whoever runs the test.
+fn command(line: &str) -> Command {
     let mut command = Command::new(cargo_bin("triad"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRIAD_")) {
         command.env_remove(name);
     }
-    // No context of whoever runs the test.
     command.env("TRIAD_CONFIG", "/nonexistent/triad/config.toml");
-    let output = command.arg("bench").args(line.split_whitespace()).output().unwrap();
+    command.arg("bench").args(line.split_whitespace());
+    command
+}
+
+/// Runs it; the answer as JSON.
+#[track_caller]
+fn bench(line: &str, code: i32) -> (Vec<Value>, String) {
+    let output = command(line).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{line}\n{stderr}");
     let mut report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -66,10 +71,8 @@ fn latency(run: &Value, key: &str, count: u64) {
 #[test]
 fn a_bench_that_is_stopped_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(cargo_bin("triad"));
-    command.args(["bench", "--local", "--workload", "w2", "--clients", "4", "--duration", "10m"]);
-    command.env("TRIAD_CONFIG", "/nonexistent/triad/config.toml").env("TMPDIR", folder.path());
-    let mut bench = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut command = command("--local --workload w2 --clients 4 --duration 10m");
+    let mut bench = command.env("TMPDIR", folder.path()).stderr(Stdio::null()).spawn().unwrap();
     let until = |what: &str, look: &dyn Fn() -> bool| {
         assert!((0..LOOKS_MAX).any(|_| look()), "not within {LOOKS_MAX} looks: {what}");
     };
