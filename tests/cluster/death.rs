@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, timeout};
+use triad_proto::v1::admin_service_client::AdminServiceClient;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event;
-use triad_proto::v1::{Beat, ListSessionsRequest};
+use triad_proto::v1::{self, Beat, ListSessionsRequest};
 use triad_tests::cluster::FEATURE;
 use triad_tests::holders::holder_process;
 use triad_tests::node::signal_child;
@@ -109,6 +110,25 @@ async fn an_opening_that_was_not_waited_for() {
     let took = heard.elapsed();
     println!("its seat is free after {took:.1?}, of a lease of {LEASE:?}");
     assert!(took >= LEASE - Duration::from_millis(100), "{took:?}");
+}
+
+/// P13: a process that ends in good order resets its stream, and then its connection closes. The
+/// server may read the two apart, which the answered question between them makes sure of.
+#[tokio::test]
+async fn a_stream_is_reset_before_its_connection_closes() {
+    let lease = LIMIT * 2;
+    let options = Options { lease, disconnect_grace: GRACE, ..Options::default() };
+    let cluster = Cluster::start(options).await;
+    let leader = cluster.leader().await;
+    let connection = cluster.channel_to(&cluster.nodes[leader].address);
+    let mut session =
+        RawSession::open(connection.clone(), raw::open([5; 16], false)).await.unwrap();
+    raw::granted(session.take(1, FEATURE).await.unwrap());
+    drop(session);
+    let mut admin = AdminServiceClient::new(connection);
+    admin.status(v1::StatusRequest {}).await.unwrap();
+    drop(admin);
+    cluster.until_checkouts(0, LIMIT).await;
 }
 
 /// P4: a client whose network changed speaks through a new connection, and the close of the old

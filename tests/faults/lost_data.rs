@@ -36,6 +36,8 @@ pub async fn rolled_back_disk() {
     lab.nodes[old].start();
     lab.settled().await;
     crowd.until_served(200).await;
+    // What it did not confirm since the copy was made it cannot forget either.
+    lab.until_confirmed(old).await;
     assert_eq!(lab.leader().await, leader, "another leader knows less of the node");
     lab.nodes[old].kill9().await;
     lab.roll_back(old, &copy);

@@ -322,6 +322,14 @@ impl Cluster {
         self.until("ledgers are equal", START_LIMIT, |s| s.equal_ledgers(running)).await
     }
 
+    /// Waits until a node has confirmed to the leader whatever is in the leader's log now.
+    pub async fn until_confirmed(&self, n: usize) {
+        let last = self.until("somebody leads", START_LIMIT, Sightings::confirmed_by_nodes).await;
+        let last = last.into_iter().max().expect("the leader has its own log");
+        let confirmed = |s: &Sightings| (s.confirmed_by_nodes()?[n] >= last).then_some(());
+        self.until("the node confirms what the leader has", START_LIMIT, confirmed).await;
+    }
+
     /// Every checkout, as the leader confirms it with a quorum: number, and the
     /// whole row.
     pub async fn checkouts(&self) -> BTreeMap<u64, v1::CheckoutInfo> {

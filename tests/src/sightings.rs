@@ -27,6 +27,13 @@ impl Sightings {
         self.answering().find(|(_, status)| leads(status)).map(|(n, _)| n)
     }
 
+    /// The last entry that each node has confirmed to who leads, in the order of the
+    /// nodes; the leader's own is the last of its log.
+    pub fn confirmed_by_nodes(&self) -> Option<Vec<u64>> {
+        let leader = self.0[self.leader()?].as_ref().ok()?;
+        Some(leader.nodes.iter().map(|node| node.matched_index).collect())
+    }
+
     /// The leader, if `count` nodes answer and all of them follow it.
     pub fn agreed_leader(&self, count: usize) -> Option<usize> {
         let leader = self.leader()?;

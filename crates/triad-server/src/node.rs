@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use triad_ledger::names::{CheckoutId, FeatureName, SessionId};
 use triad_ledger::{Checkout, Command, Denial, Event, Grant, Happening, Ledger};
+use triad_proto::net::PeerClosed;
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 use triad_raft::{Committed, Consensus, Leadership, ProposeError};
@@ -22,7 +23,7 @@ use crate::mutation::{self, Mutation};
 use crate::news::{NewsDesk, NewsSender};
 use crate::pair::Pair;
 use crate::rotation::Certificates;
-use crate::sessions::{Heard, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
+use crate::sessions::{Heard, Left, Mark, SESSIONS_PER_ADDRESS_MAX, Sessions, StreamId};
 use crate::tokens::Telling;
 use crate::traces::Traces;
 use crate::vitals::Gauges;
@@ -33,6 +34,9 @@ pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Who asks for a session while it is being decided who leads waits for at most this: less
 /// than what a client that was sent away by another node waits for this one.
 const UNDECIDED_MAX: Duration = Duration::from_millis(150);
+/// A client that resets a stream and then closes its connection does it in one go: what comes
+/// later is something else.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// Without a leader for this long, a node says that there is no quorum rather
 /// than that it does not lead.
 const LEADERLESS_MAX: Duration = Duration::from_secs(1);
@@ -579,12 +583,40 @@ impl Node {
         stream
     }
 
-    /// A stream is over.
+    /// A stream is over. `closed`: so is its connection, by its client.
     pub(crate) fn detach(&self, session: SessionId, stream: StreamId, closed: bool) {
+        let _ = self.left(session, stream, closed);
+    }
+
+    /// A stream is over that its client has reset. Who ends in good order resets its streams and
+    /// then closes its connection, and the two may be read apart: the close counts all the same.
+    pub(crate) fn detach_reset(
+        self: &Arc<Self>,
+        session: SessionId,
+        stream: StreamId,
+        connection: Arc<PeerClosed>,
+    ) {
+        let Some((term, left)) = self.left(session, stream, false) else { return };
+        let node = self.clone();
+        tokio::spawn(async move {
+            if timeout(CLOSE_WAIT, connection.closed()).await.is_ok() {
+                let now = Instant::now();
+                node.sessions_of(term, |sessions| sessions.closed_after(session, left, now));
+            }
+        });
+    }
+
+    /// In which term, and when, a session was left without a stream that may yet turn out to
+    /// have been closed.
+    fn left(&self, session: SessionId, stream: StreamId, closed: bool) -> Option<(u64, Left)> {
         tracing::debug!(%session, stream = stream.0, closed, "the stream is over");
         let now = Instant::now();
-        self.sessions(|sessions| sessions.detach(session, stream, closed, now));
+        let left = self.leading().as_mut().and_then(|leading| {
+            let left = leading.sessions.detach(session, stream, closed, now)?;
+            Some((leading.term, left))
+        });
         self.desk.detach(session, stream);
+        left
     }
 
     /// Follows the licenses that come into force.

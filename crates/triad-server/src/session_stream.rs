@@ -477,13 +477,21 @@ impl SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            // Who had no answer in time and goes away does not know of this stream, and
-            // goes on believing in its lease: that is no sign of its death.
-            let closed = self.is_known && self.closed.as_ref().is_some_and(|c| c.is_closed())
-                || mutation::is_on(Mutation::ReleaseOnTimeout);
-            self.node.detach(open.id, open.stream, closed);
+        let Some(open) = &self.open else { return };
+        if mutation::is_on(Mutation::ReleaseOnTimeout) {
+            return self.node.detach(open.id, open.stream, true);
         }
+        // Who had no answer in time and goes away does not know of this stream, and
+        // goes on believing in its lease: that is no sign of its death.
+        let Some(connection) = self.closed.take().filter(|_| self.is_known) else {
+            return self.node.detach(open.id, open.stream, false);
+        };
+        let is_closed = connection.is_closed();
+        // Whom this node sent away closes its connection because of that.
+        if is_closed || self.over || self.farewell.is_some() {
+            return self.node.detach(open.id, open.stream, is_closed);
+        }
+        self.node.detach_reset(open.id, open.stream, connection);
     }
 }
 

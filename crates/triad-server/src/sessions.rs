@@ -48,6 +48,10 @@ pub const SESSIONS_PER_ADDRESS_MAX: u32 = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId(pub u64);
 
+/// When a session was left without a stream, by the table's own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left(Awake);
+
 /// What became of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -439,14 +443,33 @@ impl Sessions {
 
     /// A stream is over. `closed`: the client's kernel closed the socket, which
     /// is what it does when the process dies. A timeout is no such sign, and a
-    /// session that has another stream is not dead.
-    pub fn detach(&mut self, id: SessionId, stream: StreamId, closed: bool, now: Instant) {
+    /// session that has another stream is not dead. Says so if nobody speaks for
+    /// it any more and nothing was closed.
+    pub fn detach(
+        &mut self,
+        id: SessionId,
+        stream: StreamId,
+        closed: bool,
+        now: Instant,
+    ) -> Option<Left> {
         let now = self.notice_stall(now);
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let entry = self.entries.get_mut(&id)?;
         let open = entry.streams.len();
         entry.streams.retain(|other| *other != stream);
-        let was_open = entry.streams.len() < open;
-        if was_open && closed && entry.streams.is_empty() {
+        let is_last = entry.streams.len() < open && entry.streams.is_empty();
+        if is_last && closed {
+            entry.closed = Some(now);
+            entry.look(id, now + self.disconnect_grace, &mut self.due);
+        }
+        (is_last && !closed).then_some(Left(now))
+    }
+
+    /// The socket of the stream that was a session's last was closed after it. A
+    /// session that was heard since has another.
+    pub fn closed_after(&mut self, id: SessionId, left: Left, now: Instant) {
+        let now = self.notice_stall(now);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.streams.is_empty() && entry.silent_from <= left.0 {
             entry.closed = Some(now);
             entry.look(id, now + self.disconnect_grace, &mut self.due);
         }

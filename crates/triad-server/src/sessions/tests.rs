@@ -104,6 +104,31 @@ fn a_closed_socket_ends_a_session_soon_unless_it_comes_back() {
     assert!(sessions.fallen(at(t, 29.0)).ended.is_empty());
 }
 
+/// P13, P4: a process that ends in good order resets its stream before it closes its connection.
+/// A session that was heard after the reset, or had another stream, is not dead because of that.
+#[test]
+fn a_close_after_the_reset_of_the_last_stream_is_a_death() {
+    let t = Instant::now();
+    let mut sessions = empty(t);
+    for n in 1..=4 {
+        sessions.opening(id(n), TIMES, None, t);
+        sessions.attach(id(n), STREAM);
+    }
+    sessions.attach(id(4), StreamId(2));
+    let left = [1, 2, 3].map(|n| sessions.detach(id(n), STREAM, false, at(t, 5.0)).unwrap());
+    assert_eq!(sessions.detach(id(4), STREAM, false, at(t, 5.0)), None);
+    // One is on its way back, and one was back for a moment.
+    sessions.opening(id(2), TIMES, None, at(t, 5.1));
+    sessions.opening(id(3), TIMES, None, at(t, 5.1));
+    sessions.attach(id(3), StreamId(2));
+    assert!(sessions.detach(id(3), StreamId(2), false, at(t, 5.2)).is_some());
+    for (n, left) in [1, 2, 3].into_iter().zip(left) {
+        sessions.closed_after(id(n), left, at(t, 5.5));
+    }
+    assert!(sessions.fallen(at(t, 7.9)).ended.is_empty());
+    assert_eq!(sessions.fallen(at(t, 8.1)).ended, [(id(1), Silence::Disconnect)]);
+}
+
 #[test]
 fn a_repeated_opening_refreshes_the_lease() {
     let t = Instant::now();
