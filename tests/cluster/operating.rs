@@ -1,6 +1,7 @@
 //! What an administrator does to nodes that run: new certificates, another
 //! configuration, draining; and what the service manager is told.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
@@ -484,4 +485,27 @@ async fn a_saved_ledger_begins_anew() {
     let row = cluster.checkouts().await.remove(&lent.checkout_id).expect("it is out");
     assert_eq!(row.state(), v1::CheckoutState::Borrowed);
     assert_eq!(left.state(), State::Held);
+}
+
+/// A node starts whatever the other disks of its machine do: it runs no program that waits for
+/// them. This one of the name that sled looks for never ends.
+#[tokio::test]
+async fn a_node_runs_no_programs() {
+    let mut cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
+    cluster.leader().await;
+    let node = &mut cluster.nodes[0];
+    assert_eq!(node.sigterm().await.code(), Some(0));
+    let programs = node.config().with_file_name("programs");
+    let ran = programs.join("ran");
+    std::fs::create_dir(&programs).unwrap();
+    let script = format!("#!/bin/sh\n> '{}'\nexec /bin/sleep 3600\n", ran.display());
+    std::fs::write(programs.join("sync"), script).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(programs.join("sync"), executable).unwrap();
+    node.set_environment("PATH", &programs.to_string_lossy());
+    node.start();
+    cluster.leader().await;
+    assert!(!ran.exists(), "it ran `sync`");
+    let log = cluster.nodes[0].log();
+    assert!(!log.contains("sync command"), "{log}");
 }

@@ -7,6 +7,7 @@
 mod events;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
 mod forgery;
+mod opening;
 mod segments;
 mod whole;
 
@@ -23,6 +24,7 @@ use triad_ledger::{ChainHash, Change, StateHash};
 use self::events::Events;
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]
 pub use self::forgery::{forge_event, forge_ledger};
+use self::opening::open_store;
 #[cfg(fuzzing)]
 pub(crate) use self::segments::fuzz_block;
 pub(crate) use self::whole::WholeImage;
@@ -35,15 +37,10 @@ use crate::types::{
 /// Batches waiting for the disk. More are not made: what changes meanwhile
 /// waits in the ledger, where a record that changes twice counts once.
 const BATCHES_WAITING_MAX: usize = 2;
-/// sled's cache of what is only read. The image is read once, at start.
-const CACHE_BYTES: usize = 8 << 20;
 /// What was written stays in sled's memory, outside of that cache, until the store is opened
 /// anew: so that is done each time this much was written. It takes a moment, in which
-/// batches wait, and nobody waits for a batch. No more often: sled runs `sync` at each opening,
-/// which waits for all disks of the machine.
+/// batches wait, and nobody waits for a batch.
 const WRITTEN_BYTES_MAX: usize = 12 << 20;
-/// sled's own is 3, and took a twentieth of what a follower does under load.
-const COMPRESSION_LEVEL: i32 = 1;
 /// What sled's memory holds of a record besides its key and its value.
 const RECORD_BYTES: usize = 48;
 
@@ -171,44 +168,6 @@ pub(crate) struct SledImage {
     retention: Retention,
     /// Since the store was opened.
     written_bytes: usize,
-}
-
-/// Opens the store.
-fn open_store(path: &Path) -> Result<Db, ImageError> {
-    complete_opening(path).map_err(|source| failed(path.to_owned(), source))?;
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity_bytes(CACHE_BYTES)
-        .zstd_compression_level(COMPRESSION_LEVEL)
-        // Flushing has its own rhythm: one flush per batch.
-        .flush_every_ms(None);
-    // sled panics on some damage where it should report; a panic while
-    // opening is a report too.
-    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
-    let path = path.to_owned();
-    match opened {
-        Ok(opened) => opened.map_err(|source| failed(path, source)),
-        Err(_) => Err(ImageError::Damaged { path, what: "the store cannot be opened".to_owned() }),
-    }
-}
-
-/// At its opening sled writes its logs of metadata into a snapshot, removes them, and begins the
-/// next log. Where that was broken off before the last step, the opening after it takes the
-/// snapshot for an older one, and removes the only one there is. So the step is made up for.
-fn complete_opening(path: &Path) -> io::Result<()> {
-    let folder = path.join("metadata");
-    let Ok(listed) = std::fs::read_dir(&folder) else { return Ok(()) };
-    let (mut newest, mut has_log) = (None, false);
-    for entry in listed {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        has_log |= name.starts_with("log_");
-        let number = name.strip_prefix("snapshot_").and_then(|n| u64::from_str_radix(n, 16).ok());
-        newest = newest.max(number);
-    }
-    let Some(snapshot) = newest.filter(|_| !has_log) else { return Ok(()) };
-    std::fs::File::create(folder.join(format!("log_{:016x}", snapshot + 1)))?;
-    std::fs::File::open(&folder)?.sync_all()
 }
 
 const META: &[u8] = b"m";

@@ -51,8 +51,9 @@ mod types;
 mod work;
 
 /// A log filter: of what lies below, errors only. A peer that is away is told by
-/// this crate once, and by what lies below with every attempt to reach it.
-pub const LOG_QUIET: &str = "openraft=error";
+/// this crate once, and by what lies below with every attempt to reach it. sled complains at each
+/// opening that there is no program `sync`, which it need not run.
+pub const LOG_QUIET: &str = "openraft=error,sled=error";
 
 pub use clock::{SystemClock, WallClock};
 pub use consensus::{

@@ -149,6 +149,9 @@ fn start(
     verb: Verb,
     again: impl Fn() -> Option<Verb>,
 ) -> Result<Exit, Failure> {
+    if matches!(verb, Verb::Serve(_)) {
+        serve::find_no_programs();
+    }
     let mut builder = match &verb {
         Verb::Bench(bench) if bench.threads > 1 => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();

@@ -1,8 +1,9 @@
 //! `triad serve`: a node in the foreground, until SIGTERM or SIGINT.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -33,6 +34,24 @@ pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit
     }
 }
 
+/// Where programs were looked for before [`find_no_programs`].
+static PATH_BEFORE: OnceLock<Option<OsString>> = OnceLock::new();
+
+/// A node runs no programs, but sled does: `sync`, at each opening, and that waits for every disk
+/// of the machine, also for one that hangs. The node syncs what it opens and nothing else; so that
+/// sled does not do more, it finds no program.
+///
+/// To be called before there is a second thread.
+pub fn find_no_programs() {
+    PATH_BEFORE.get_or_init(|| std::env::var_os("PATH"));
+    // SAFETY: no other thread reads the environment, for there is none.
+    #[allow(unsafe_code)]
+    unsafe {
+        // Not the empty path, which is the current folder; and this is no folder.
+        std::env::set_var("PATH", "/dev/null");
+    }
+}
+
 /// Becomes a new process of the same program, so that nothing of what was is left:
 /// no lock, no thread, no memory. Returns only if that failed.
 fn begin_anew() -> Failure {
@@ -40,7 +59,12 @@ fn begin_anew() -> Failure {
     let mut line = std::env::args_os();
     // As it was called: the program may have been upgraded meanwhile.
     let program = line.next().unwrap_or_else(|| "triad".into());
-    let error = Command::new(program).args(line).exec();
+    let mut again = Command::new(program);
+    again.args(line);
+    if let Some(Some(path)) = PATH_BEFORE.get() {
+        again.env("PATH", path);
+    }
+    let error = again.exec();
     Failure::Serve(format!("{error}; start this node again, as its data directory now says"))
 }
 
