@@ -558,6 +558,24 @@ mod tests {
         assert_eq!(image.load().expect("whole").records, [(b"z".to_vec(), b"9".to_vec())]);
     }
 
+    /// P2: sled does not sync the settings of a store that it makes. Those that are empty since are
+    /// written anew; others that are no settings are damage.
+    #[test]
+    fn settings_that_a_power_cut_took_are_written_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SledImage::open(folder.path(), "tc-1", Retention::default());
+        let mut image = open().expect("opens");
+        image.write(&batch(1, &[(b"a", Some(b"1"))])).expect("written");
+        drop(image);
+        let settings = folder.path().join("durability_cookie");
+        std::fs::write(&settings, b"").expect("taken");
+        let mut image = open().expect("opens");
+        assert_eq!(image.load().expect("whole").records, [(b"a".to_vec(), b"1".to_vec())]);
+        drop(image);
+        std::fs::write(&settings, [0; 64]).expect("altered");
+        assert!(matches!(open(), Err(ImageError::Damaged { .. })));
+    }
+
     #[test]
     fn an_altered_record_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -38,8 +38,8 @@ pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit
 static PATH_BEFORE: OnceLock<Option<OsString>> = OnceLock::new();
 
 /// A node runs no programs, but sled does: `sync`, at each opening, and that waits for every disk
-/// of the machine, also for one that hangs. The node syncs what it opens and nothing else; so that
-/// sled does not do more, it finds no program.
+/// of the machine, also for one that hangs. The node syncs what must be (decision 1); so that sled
+/// does not do more, it finds no program.
 ///
 /// To be called before there is a second thread.
 pub fn find_no_programs() {

@@ -11,10 +11,19 @@ const CACHE_BYTES: usize = 8 << 20;
 /// sled's own is 3, and took a twentieth of what a follower does under load.
 const COMPRESSION_LEVEL: i32 = 1;
 
+/// What sled keeps its settings in.
+const SETTINGS: &str = "durability_cookie";
+
 /// Opens the store.
 pub(super) fn open_store(path: &Path) -> Result<Db, ImageError> {
-    let prepared = complete_opening(path).and_then(|()| sync(path));
-    prepared.map_err(|source| failed(path.to_owned(), source))?;
+    let failed = |source| failed(path.to_owned(), source);
+    forget_lost_settings(path).and_then(|()| complete_opening(path)).map_err(failed)?;
+    let db = open(path)?;
+    sync_settings(path).map_err(failed)?;
+    Ok(db)
+}
+
+fn open(path: &Path) -> Result<Db, ImageError> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity_bytes(CACHE_BYTES)
@@ -50,19 +59,20 @@ fn complete_opening(path: &Path) -> io::Result<()> {
     File::open(&folder)?.sync_all()
 }
 
-/// What sled reads at its opening counts as durable from then on, so it must be: the process before
-/// may have ended between a write and its sync. sled runs the program `sync` for that, which waits
-/// for every disk of the machine; here it is these files and no others.
-fn sync(path: &Path) -> io::Result<()> {
-    for folder in [path, &path.join("metadata"), &path.join("slabs")] {
-        let Ok(listed) = fs::read_dir(folder) else { continue };
-        for entry in listed {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                File::open(entry.path())?.sync_all()?;
-            }
-        }
-        File::open(folder)?.sync_all()?;
+/// When sled makes a store it writes its settings, and leaves it to the program `sync` to bring them
+/// to the disk: that waits for every disk of the machine, so it is done here, for this file. All else
+/// sled syncs by itself before it relies on it.
+fn sync_settings(path: &Path) -> io::Result<()> {
+    File::open(path.join(SETTINGS))?.sync_all()?;
+    File::open(path)?.sync_all()
+}
+
+/// A power cut before that leaves an empty file, which is no settings, and no damage either: sled
+/// writes it anew if it is not there.
+fn forget_lost_settings(path: &Path) -> io::Result<()> {
+    let settings = path.join(SETTINGS);
+    match fs::metadata(&settings) {
+        Ok(found) if found.len() == 0 => fs::remove_file(&settings),
+        _ => Ok(()),
     }
-    Ok(())
 }
