@@ -270,7 +270,7 @@ impl Node {
     pub(crate) fn log_tail(&self) -> String {
         let log = self.log();
         // What Raft says of peers that are down fills pages.
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(" triad")).collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" openraft")).collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 }
