@@ -112,23 +112,31 @@ async fn an_opening_that_was_not_waited_for() {
     assert!(took >= LEASE - Duration::from_millis(100), "{took:?}");
 }
 
-/// P13: a process that ends in good order resets its stream, and then its connection closes. The
-/// server may read the two apart, which the answered question between them makes sure of.
+/// P13: a process that ends in good order resets its stream, or says no more on it, and then its
+/// connection closes. The server may read the two apart, which is made sure of here.
 #[tokio::test]
-async fn a_stream_is_reset_before_its_connection_closes() {
+async fn a_stream_ends_before_its_connection_closes() {
     let lease = LIMIT * 2;
     let options = Options { lease, disconnect_grace: GRACE, ..Options::default() };
     let cluster = Cluster::start(options).await;
     let leader = cluster.leader().await;
-    let connection = cluster.channel_to(&cluster.nodes[leader].address);
-    let mut session =
-        RawSession::open(connection.clone(), raw::open([5; 16], false)).await.unwrap();
-    raw::granted(session.take(1, FEATURE).await.unwrap());
-    drop(session);
-    let mut admin = AdminServiceClient::new(connection);
-    admin.status(v1::StatusRequest {}).await.unwrap();
-    drop(admin);
-    cluster.until_checkouts(0, LIMIT).await;
+    for (n, is_reset) in [true, false].into_iter().enumerate() {
+        let connection = cluster.channel_to(&cluster.nodes[leader].address);
+        let open = raw::open([n as u8; 16], false);
+        let mut session = RawSession::open(connection.clone(), open).await.unwrap();
+        raw::granted(session.take(1, FEATURE).await.unwrap());
+        if is_reset {
+            drop(session);
+            let mut admin = AdminServiceClient::new(connection.clone());
+            admin.status(v1::StatusRequest {}).await.unwrap();
+        } else {
+            session.say_no_more();
+            while session.next().await.is_ok() {}
+            drop(session);
+        }
+        drop(connection);
+        cluster.until_checkouts(0, LIMIT).await;
+    }
 }
 
 /// P4: a client whose network changed speaks through a new connection, and the close of the old

@@ -221,6 +221,16 @@ class Session:
         """Opens or resumes the session at whichever node leads, until the lease runs out."""
         if self.was_open:
             self.story["resumed"] += 1
+        # To leave the old stream before there is a new one would be to die.
+        before, self.channel, self.stream = self.channel, None, None
+        try:
+            await self.search(why)
+        finally:
+            if before:
+                await before.close()
+
+    async def search(self, why):
+        """Asks all nodes in turn."""
         backoff_s = BACKOFF_MIN_S
         hint = why.to_address if why else ""
         last = why

@@ -324,9 +324,9 @@ impl Cluster {
 
     /// Waits until a node has confirmed to the leader whatever is in the leader's log now.
     pub async fn until_confirmed(&self, n: usize) {
-        let last = self.until("somebody leads", START_LIMIT, Sightings::confirmed_by_nodes).await;
-        let last = last.into_iter().max().expect("the leader has its own log");
-        let confirmed = |s: &Sightings| (s.confirmed_by_nodes()?[n] >= last).then_some(());
+        let id = self.nodes[n].id;
+        let (_, last) = self.until("somebody leads", START_LIMIT, |s| s.confirmed_by(id)).await;
+        let confirmed = |s: &Sightings| (s.confirmed_by(id)?.0 >= last).then_some(());
         self.until("the node confirms what the leader has", START_LIMIT, confirmed).await;
     }
 

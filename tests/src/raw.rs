@@ -84,6 +84,11 @@ impl RawSession {
         assert!(!matches!(queued, Err(TrySendError::Full(_))), "the queue has room");
     }
 
+    /// Ends this side of the stream, in good order.
+    pub fn say_no_more(&mut self) {
+        self.calls = mpsc::channel(1).0;
+    }
+
     /// The next event.
     ///
     /// # Errors

@@ -27,11 +27,13 @@ impl Sightings {
         self.answering().find(|(_, status)| leads(status)).map(|(n, _)| n)
     }
 
-    /// The last entry that each node has confirmed to who leads, in the order of the
-    /// nodes; the leader's own is the last of its log.
-    pub fn confirmed_by_nodes(&self) -> Option<Vec<u64>> {
+    /// The last entry that the node with this id has confirmed to who leads, and the last of
+    /// the leader's own log.
+    pub fn confirmed_by(&self, id: u64) -> Option<(u64, u64)> {
         let leader = self.0[self.leader()?].as_ref().ok()?;
-        Some(leader.nodes.iter().map(|node| node.matched_index).collect())
+        let index =
+            |id| leader.nodes.iter().find(|node| node.node_id == id).map(|n| n.matched_index);
+        Some((index(id)?, index(leader.node_id)?))
     }
 
     /// The leader, if `count` nodes answer and all of them follow it.

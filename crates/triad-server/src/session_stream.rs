@@ -487,8 +487,10 @@ impl Drop for SessionStream {
             return self.node.detach(open.id, open.stream, false);
         };
         let is_closed = connection.is_closed();
-        // Whom this node sent away closes its connection because of that.
-        if is_closed || self.over || self.farewell.is_some() {
+        // Whom this node sent away closes its connection because of that. A client that has no
+        // more to say is not sent away, though its stream is over.
+        let is_sent_away = self.farewell.is_some() || self.over && !self.hung_up;
+        if is_closed || is_sent_away {
             return self.node.detach(open.id, open.stream, is_closed);
         }
         self.node.detach_reset(open.id, open.stream, connection);

@@ -48,7 +48,8 @@ pub const SESSIONS_PER_ADDRESS_MAX: u32 = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId(pub u64);
 
-/// When a session was left without a stream, by the table's own clock.
+/// When a session was left without a stream, by the table's own clock; not before it was last heard,
+/// though that clock goes back a little when a stall is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left(Awake);
 
@@ -461,11 +462,11 @@ impl Sessions {
             entry.closed = Some(now);
             entry.look(id, now + self.disconnect_grace, &mut self.due);
         }
-        (is_last && !closed).then_some(Left(now))
+        (is_last && !closed).then(|| Left(now.max(entry.silent_from)))
     }
 
-    /// The socket of the stream that was a session's last was closed after it. A
-    /// session that was heard since has another.
+    /// The socket of the stream that was a session's last was closed after it. Who was heard
+    /// since speaks through another.
     pub fn closed_after(&mut self, id: SessionId, left: Left, now: Instant) {
         let now = self.notice_stall(now);
         let Some(entry) = self.entries.get_mut(&id) else { return };

@@ -61,9 +61,10 @@ fn begin_anew() -> Failure {
     let program = line.next().unwrap_or_else(|| "triad".into());
     let mut again = Command::new(program);
     again.args(line);
-    if let Some(Some(path)) = PATH_BEFORE.get() {
-        again.env("PATH", path);
-    }
+    match PATH_BEFORE.get().and_then(Option::as_ref) {
+        Some(path) => again.env("PATH", path),
+        None => again.env_remove("PATH"),
+    };
     let error = again.exec();
     Failure::Serve(format!("{error}; start this node again, as its data directory now says"))
 }

@@ -19,7 +19,7 @@ pub(super) fn open_store(path: &Path) -> Result<Db, ImageError> {
     let failed = |source| failed(path.to_owned(), source);
     forget_lost_settings(path).and_then(|()| complete_opening(path)).map_err(failed)?;
     let db = open(path)?;
-    sync_settings(path).map_err(failed)?;
+    sync_opening(path).map_err(failed)?;
     Ok(db)
 }
 
@@ -40,31 +40,35 @@ fn open(path: &Path) -> Result<Db, ImageError> {
     }
 }
 
-/// At its opening sled writes its logs of metadata into a snapshot, removes them, and begins the
-/// next log. Where that was broken off before the last step, the opening after it takes the
-/// snapshot for an older one, and removes the only one there is. So the step is made up for.
+/// At its opening sled writes its logs of metadata into a snapshot, removes them and the snapshot
+/// before, and begins the next log. Where the last step was broken off, or the disk does not have
+/// it, the opening after it takes the snapshot for an older one, and removes the only one there is.
+/// So the step is made up for. Logs that are in the snapshot may still be there.
 fn complete_opening(path: &Path) -> io::Result<()> {
     let folder = path.join("metadata");
     let Ok(listed) = fs::read_dir(&folder) else { return Ok(()) };
-    let (mut newest, mut has_log) = (None, false);
+    let (mut snapshot, mut log) = (None, None);
     for entry in listed {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        has_log |= name.starts_with("log_");
-        let number = name.strip_prefix("snapshot_").and_then(|n| u64::from_str_radix(n, 16).ok());
-        newest = newest.max(number);
+        let number = |prefix| u64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
+        snapshot = snapshot.max(number("snapshot_"));
+        log = log.max(number("log_"));
     }
-    let Some(snapshot) = newest.filter(|_| !has_log) else { return Ok(()) };
+    let Some(snapshot) = snapshot.filter(|snapshot| log <= Some(*snapshot)) else { return Ok(()) };
     File::create(folder.join(format!("log_{:016x}", snapshot + 1)))?;
     File::open(&folder)?.sync_all()
 }
 
-/// When sled makes a store it writes its settings, and leaves it to the program `sync` to bring them
-/// to the disk: that waits for every disk of the machine, so it is done here, for this file. All else
-/// sled syncs by itself before it relies on it.
-fn sync_settings(path: &Path) -> io::Result<()> {
+/// What sled leaves to the program `sync`, which waits for every disk of the machine: the settings
+/// that it writes when it makes a store, and which files there are. All else it syncs by itself
+/// before it relies on it.
+fn sync_opening(path: &Path) -> io::Result<()> {
     File::open(path.join(SETTINGS))?.sync_all()?;
-    File::open(path)?.sync_all()
+    for folder in [Some(&*path.join("metadata")), Some(path), path.parent()].into_iter().flatten() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// A power cut before that leaves an empty file, which is no settings, and no damage either: sled
