@@ -192,7 +192,8 @@ impl SessionStream {
         self.is_known |= self.open.is_some() && call.is_some();
         match call {
             // The client has no more to say, in good order. It hears what it
-            // asked for; its lease goes on unless it said `close`.
+            // asked for; its lease goes on unless it said `close`, or closes its
+            // connection next.
             None => self.hung_up = true,
             Some(Call::Open(open)) => {
                 let opened = self.open(open).await?;
