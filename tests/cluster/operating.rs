@@ -488,7 +488,7 @@ async fn a_saved_ledger_begins_anew() {
 }
 
 /// A node starts whatever the other disks of its machine do: it runs no program that waits for
-/// them. This one of the name that sled looks for never ends.
+/// them. This one of the name that its store looks for never ends.
 #[tokio::test]
 async fn a_node_runs_no_programs() {
     let mut cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;

@@ -269,8 +269,11 @@ impl Node {
 
     pub(crate) fn log_tail(&self) -> String {
         let log = self.log();
-        // What Raft says of peers that are down fills pages.
-        let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" openraft")).collect();
+        // What Raft says of peers that are down fills pages. Why a node stopped has no date.
+        let is_told = |line: &&str| {
+            line.contains(" triad") || !line.starts_with(|c: char| c.is_ascii_digit())
+        };
+        let lines: Vec<&str> = log.lines().filter(is_told).collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 }

@@ -37,9 +37,9 @@ pub async fn run(settings: &Settings, arguments: &ServeArguments) -> Result<Exit
 /// Where programs were looked for before [`find_no_programs`].
 static PATH_BEFORE: OnceLock<Option<OsString>> = OnceLock::new();
 
-/// A node runs no programs, but sled does: `sync`, at each opening, and that waits for every disk
-/// of the machine, also for one that hangs. The node syncs what must be (decision 1); so that sled
-/// does not do more, it finds no program.
+/// A node runs no programs, but its store would: `sync`, at each opening, and that waits for every
+/// disk of the machine, also for one that hangs. The node syncs what must be (decision 1); so that
+/// nothing else is, no program is found.
 ///
 /// To be called before there is a second thread.
 pub fn find_no_programs() {
