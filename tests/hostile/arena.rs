@@ -20,6 +20,7 @@ const ROUNDS: u64 = 20;
 /// is served, and until everything is released: connections that were accepted
 /// are given up by the keepalive after 25 s.
 const LIMIT: Duration = Duration::from_secs(45);
+const NEWCOMERS_LEASE: Duration = Duration::from_secs(20);
 /// More memory than this, on top of what it had, no attack makes a node use.
 /// Measured: see docs/reference/limits.md.
 const GROWTH_MAX_KIB: u64 = 256 << 10;
@@ -128,7 +129,10 @@ impl Arena {
         let mut tries = 0;
         let look = async || {
             tries += 1;
-            let client = self.cluster.client().user("newcomer").build().unwrap();
+            // Who gave up before its opening was answered cannot close what may be open; that
+            // stays for a lease, which is not the attacker's.
+            let client = self.cluster.client().user("newcomer").lease(NEWCOMERS_LEASE);
+            let client = client.build().unwrap();
             let served = async { client.checkout(FEATURE, "", 1).await?.give_back().await };
             let served = served.await.map_err(|error| error.to_string());
             client.close().await;
