@@ -11,6 +11,8 @@ use super::tool::{self, run, run_line};
 const MOUNT: &str = "disk";
 /// What fills a disk.
 const FILLER: &str = "filler";
+/// How often it is looked whether a file system is free: some milliseconds each.
+const LOOKS_MAX: usize = 2_000;
 /// What is written to the filler at once.
 static CHUNK: [u8; 64 << 10] = [0x55; 64 << 10];
 
@@ -47,9 +49,22 @@ impl Disk {
 
     /// The machine is switched on again: the file system is read anew from what
     /// had reached it. No process may use it.
+    ///
+    /// # Panics
+    ///
+    /// If it is in use for longer than a process that was killed needs to be gone.
     pub fn remount(&self) {
         run_line(&format!("umount {}", self.mount_point.display())).expect("nobody uses it");
+        // The kernel lets go of what a dead process had mounted a moment after its death. Mounted
+        // before that, it would be the same file system, without power.
+        let is_free = (0..LOOKS_MAX).any(|_| !self.is_held());
+        assert!(is_free, "{} is still in use", self.image.display());
         self.mount().expect("the journal makes it whole");
+    }
+
+    fn is_held(&self) -> bool {
+        let held_by = run_line(&format!("losetup -j {}", self.image.display()));
+        !held_by.expect("losetup is there").trim().is_empty()
     }
 
     /// Leaves so much free, or less: with 0, not a byte.
