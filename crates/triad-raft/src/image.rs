@@ -37,7 +37,7 @@ use crate::types::{
 /// Batches waiting for the disk. More are not made: what changes meanwhile
 /// waits in the ledger, where a record that changes twice counts once.
 const BATCHES_WAITING_MAX: usize = 2;
-/// What was written stays in sled's memory, outside of that cache, until the store is opened
+/// What was written stays in sled's memory, outside of its cache, until the store is opened
 /// anew: so that is done each time this much was written. It takes a moment, in which
 /// batches wait, and nobody waits for a batch.
 const WRITTEN_BYTES_MAX: usize = 12 << 20;

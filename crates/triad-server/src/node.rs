@@ -585,7 +585,7 @@ impl Node {
 
     /// A stream is over. `closed`: so is its connection, by its client.
     pub(crate) fn detach(&self, session: SessionId, stream: StreamId, closed: bool) {
-        let _ = self.left(session, stream, closed);
+        let _ = self.end_stream(session, stream, closed);
     }
 
     /// A stream is over that its client has reset. Who ends in good order resets its streams and
@@ -596,7 +596,7 @@ impl Node {
         stream: StreamId,
         connection: Arc<PeerClosed>,
     ) {
-        let Some((term, left)) = self.left(session, stream, false) else { return };
+        let Some((term, left)) = self.end_stream(session, stream, false) else { return };
         let node = self.clone();
         tokio::spawn(async move {
             if timeout(CLOSE_WAIT, connection.closed()).await.is_ok() {
@@ -606,9 +606,14 @@ impl Node {
         });
     }
 
-    /// In which term, and when, a session was left without a stream that may yet turn out to
-    /// have been closed.
-    fn left(&self, session: SessionId, stream: StreamId, closed: bool) -> Option<(u64, Left)> {
+    /// Takes a stream off its session. Says in which term, and when, that was left without any,
+    /// where it may yet turn out to have been closed.
+    fn end_stream(
+        &self,
+        session: SessionId,
+        stream: StreamId,
+        closed: bool,
+    ) -> Option<(u64, Left)> {
         tracing::debug!(%session, stream = stream.0, closed, "the stream is over");
         let now = Instant::now();
         let left = self.leading().as_mut().and_then(|leading| {

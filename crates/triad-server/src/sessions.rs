@@ -244,6 +244,18 @@ impl Entry {
         self.closed = None;
     }
 
+    /// Its client's kernel closed its last socket: it is given the grace.
+    fn close(
+        &mut self,
+        id: SessionId,
+        now: Awake,
+        grace: Duration,
+        due: &mut BTreeSet<(Awake, SessionId)>,
+    ) {
+        self.closed = Some(now);
+        self.look(id, now + grace, due);
+    }
+
     /// It is looked at then, or before.
     fn look(&mut self, id: SessionId, at: Awake, due: &mut BTreeSet<(Awake, SessionId)>) {
         if at < self.due {
@@ -459,8 +471,7 @@ impl Sessions {
         entry.streams.retain(|other| *other != stream);
         let is_last = entry.streams.len() < open && entry.streams.is_empty();
         if is_last && closed {
-            entry.closed = Some(now);
-            entry.look(id, now + self.disconnect_grace, &mut self.due);
+            entry.close(id, now, self.disconnect_grace, &mut self.due);
         }
         (is_last && !closed).then(|| Left(now.max(entry.silent_from)))
     }
@@ -471,8 +482,7 @@ impl Sessions {
         let now = self.notice_stall(now);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.streams.is_empty() && entry.silent_from <= left.0 {
-            entry.closed = Some(now);
-            entry.look(id, now + self.disconnect_grace, &mut self.due);
+            entry.close(id, now, self.disconnect_grace, &mut self.due);
         }
     }
 

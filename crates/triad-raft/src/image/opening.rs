@@ -1,4 +1,4 @@
-//! How sled is opened: what this version of it asks to be done before.
+//! How sled is opened: what this version of it asks to be done before and after.
 
 use std::fs::{self, File};
 use std::io;
