@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use triad_client::{Error, SharedConnections};
 use triad_tests::cluster::FEATURE;
 use triad_tests::raw::{self, RawSession};
-use triad_tests::{Cluster, Options};
+use triad_tests::{Cluster, Options, Sightings};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -75,4 +76,38 @@ async fn retried_checkout_of_the_library() {
     assert_eq!(listed, written);
     seat.give_back().await.unwrap();
     cluster.until_checkouts(0, LIMIT).await;
+}
+
+/// A client is closed before it had the answer to its opening, and that answer is lost:
+/// the session that nobody would use is ended all the same, and not by its lease.
+#[tokio::test]
+async fn closed_before_it_was_open() {
+    let cluster = cluster().await;
+    let leader = cluster.settled().await;
+    let proxy = cluster.nodes[leader].proxy();
+    let sessions = |count| {
+        move |s: &Sightings| (s.0[leader].as_ref().ok()?.sessions == count).then_some(())
+    };
+    // On a connection that stands; so the opening arrives although no answer does.
+    let connections = SharedConnections::default();
+    let client = |user| {
+        let client = cluster.client().servers(&cluster.nodes[leader].public_address).user(user);
+        client.connections(&connections).lease(LIMIT * 6).build().unwrap()
+    };
+    let (steady, hasty) = (client("steady"), client("hasty"));
+    let seat = steady.checkout(FEATURE, "", 1).await.unwrap();
+    proxy.drop_answers();
+    let asking = tokio::spawn({
+        let hasty = hasty.clone();
+        async move { hasty.checkout(FEATURE, "", 1).await.map(|_| ()) }
+    });
+    cluster.until("the leader has opened the session", LIMIT, sessions(2)).await;
+    let closing = tokio::spawn(hasty.close());
+    let refused = asking.await.unwrap();
+    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+    proxy.pass();
+    proxy.cut();
+    closing.await.unwrap();
+    cluster.until("the session is over", LIMIT, sessions(1)).await;
+    seat.give_back().await.unwrap();
 }

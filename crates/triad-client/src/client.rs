@@ -229,8 +229,9 @@ impl Client {
         self.watch.state()
     }
 
-    /// Ends the session: every seat is returned. Waits for the answer, at most
-    /// as long as a checkout.
+    /// Ends the session, also one whose opening was not answered yet: every seat is
+    /// returned. Waits for the answer, 2 s at most, and no longer than a checkout. A
+    /// session whose end nobody heard of by then lasts for its lease.
     pub async fn close(self) {
         let (reply, done) = oneshot::channel();
         if self.asks.send(Ask::Close { reply }).is_ok() {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -56,6 +58,29 @@ pub(crate) struct OpenStream {
     pub(crate) opened_sent: Instant,
 }
 
+/// Counts the openings of one session that were sent and may have been taken: a leader that
+/// nobody heard of may have the session open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Openings(Arc<AtomicU32>);
+
+impl Openings {
+    pub(crate) fn are_unanswered(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn sent(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The node that was asked did not open it, and says so.
+    fn refused(&self, refusal: &Refusal) {
+        // A leader that ran out of time, or lost its followers, may have written it all the same.
+        if !matches!(refusal.reason(), Reason::Deadline | Reason::NoQuorum) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Nobody opened the session.
 #[derive(Debug)]
 pub(crate) struct NotFound {
@@ -72,6 +97,7 @@ pub(crate) struct Search {
     /// Is not dialled: a stream to it is open already.
     pub(crate) avoid: Option<String>,
     pub(crate) open: v1::Open,
+    pub(crate) openings: Openings,
     /// Once one node has answered, a silent one gets this before the search is called off.
     pub(crate) straggler_wait: Duration,
     /// Is told at once of a node whose port refuses: the others may take longer to answer than a
@@ -89,7 +115,7 @@ pub(crate) async fn find_leader(
     connections: &Connections,
     search: Search,
 ) -> Result<OpenStream, NotFound> {
-    let Search { servers, avoid, open, straggler_wait, deaths, lost } = search;
+    let Search { servers, avoid, open, openings, straggler_wait, deaths, lost } = search;
     let mut waiting: std::collections::VecDeque<String> = servers.into();
     let mut tried: BTreeSet<String> = avoid.into_iter().collect();
     let mut attempts = FuturesUnordered::new();
@@ -153,7 +179,7 @@ pub(crate) async fn find_leader(
                     // An error: it was not, and the attempt says so.
                     reaches.push(async move { reached.wait_for(|is| *is).await.is_ok() });
                     let turn = Turn { connecting, lost: lost.as_ref(), network: &dialer.network };
-                    attempts.push(attempt(connections, turn, address, open.clone()));
+                    attempts.push(attempt(connections, turn, address, &open, &openings));
                 }
             }
             () = stragglers(give_up_at), if waiting.is_empty() && !attempts.is_empty() => {
@@ -228,13 +254,19 @@ async fn attempt(
     connections: &Connections,
     turn: Turn<'_>,
     address: String,
-    open: v1::Open,
+    open: &v1::Open,
+    openings: &Openings,
 ) -> (String, Result<OpenStream, Failed>) {
     let opening = async {
         let Connected { channel, .. } = turn.connected(&address).await?;
-        timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open))
+        openings.sent();
+        let answer = timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open.clone()))
             .await
-            .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)))
+            .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)));
+        if let Err(Failed { typed: true, refusal, .. }) = &answer {
+            openings.refused(refusal);
+        }
+        answer
     };
     let result = opening.await;
     if result.as_ref().is_err_and(|failed| !failed.typed) {

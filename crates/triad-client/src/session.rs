@@ -31,7 +31,7 @@ use crate::mutation::{self, Mutation};
 use crate::process::Lost;
 use crate::queue::Place;
 use crate::requests::{Queueing, Requests, Waiting, too_many_requests};
-use crate::route::{NotFound, OpenStream, Search, find_leader};
+use crate::route::{NotFound, OpenStream, Openings, Search, find_leader};
 use crate::witness::Witness;
 
 /// The protocol that this library speaks.
@@ -50,6 +50,9 @@ const STREAM_LIFE_MIN: Duration = Duration::from_millis(250);
 const OUTBOX_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the server to confirm the end of the session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the leader is looked for that may have opened a session, to end it: in the search
+/// under way, and in one more.
+const CLOSE_SEARCHES: u32 = 2;
 /// Checkouts that ended before we heard of their grant.
 const EARLY_ENDS_MAX: usize = 1_024;
 
@@ -109,6 +112,8 @@ pub(crate) struct Session {
     announce: watch::Sender<State>,
     random: StdRng,
     id: [u8; 16],
+    /// Those sent under this id.
+    openings: Openings,
     /// Counts the sessions of this client; seats of an earlier one are gone.
     epoch: u64,
     /// `None` until the session has been opened once.
@@ -143,6 +148,8 @@ struct Closing {
     deadline: Instant,
     /// On the current stream.
     is_said: bool,
+    /// Searches since then that found nobody.
+    in_vain: u32,
 }
 
 /// The stream in use.
@@ -176,6 +183,7 @@ impl Session {
             announce,
             random,
             id,
+            openings: Openings::default(),
             epoch: 1,
             lease: None,
             stream: None,
@@ -249,7 +257,19 @@ impl Session {
     /// Closing is over when the session is, or when it takes too long.
     fn is_done(&self, now: Instant) -> bool {
         let Some(closing) = &self.closing else { return false };
-        self.lease.is_none() || now >= closing.deadline
+        !self.is_to_be_ended(closing) || now >= closing.deadline
+    }
+
+    /// Whether a leader has the session, or may have it, unheard of.
+    fn is_to_be_ended(&self, closing: &Closing) -> bool {
+        let may_be_open = self.openings.are_unanswered() && closing.in_vain < CLOSE_SEARCHES;
+        self.lease.is_some() || may_be_open
+    }
+
+    /// The next session is another one.
+    fn draw_id(&mut self) {
+        self.id = random_id(&mut self.random);
+        self.openings = Openings::default();
     }
 
     /// Does what is due: gives up on requests, on the lease, sends heartbeats.
@@ -309,7 +329,7 @@ impl Session {
         self.stream = None;
         self.end_search();
         self.search_at = now;
-        self.id = random_id(&mut self.random);
+        self.draw_id();
         self.epoch += 1;
         self.closed_by = None;
         self.early_ends.clear();
@@ -323,9 +343,10 @@ impl Session {
     /// A search runs while there is no stream and one is needed, or while the
     /// stream is suspect.
     fn search_if_needed(&mut self, now: Instant) {
-        let suspect = match &self.stream {
-            Some(stream) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
-            None => self.lease.is_some() || !self.requests.is_empty(),
+        let suspect = match (&self.stream, &self.closing) {
+            (Some(stream), _) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
+            (None, Some(closing)) => self.is_to_be_ended(closing),
+            (None, None) => self.lease.is_some() || !self.requests.is_empty(),
         };
         if !suspect && self.search.is_none() {
             // Nobody is looked for: what the last search left is not needed.
@@ -355,6 +376,7 @@ impl Session {
             servers,
             avoid,
             open,
+            openings: self.openings.clone(),
             straggler_wait: self.search_pause * STRAGGLER_PAUSES,
             deaths: self.deaths.0.clone(),
             lost: self.closed_by.clone(),
@@ -445,9 +467,12 @@ impl Session {
             } else {
                 // It was opened and ended without our hearing of either. The id
                 // of an ended session is not opened again: draw another.
-                self.id = random_id(&mut self.random);
+                self.draw_id();
             }
             return;
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.in_vain += 1;
         }
         self.last_refusal = not_found.refusal;
         let hopeless = !matches!(

@@ -20,7 +20,8 @@ impl Session {
         }
         self.announce.send_modify(|_| {});
         self.requests.abandon_all(&Error::Closed);
-        self.closing = Some(Closing { reply, deadline: now + CLOSE_TIMEOUT, is_said: false });
+        let deadline = now + CLOSE_TIMEOUT;
+        self.closing = Some(Closing { reply, deadline, is_said: false, in_vain: 0 });
         self.search_at = now;
     }
 
