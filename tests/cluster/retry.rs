@@ -85,9 +85,8 @@ async fn closed_before_it_was_open() {
     let cluster = cluster().await;
     let leader = cluster.settled().await;
     let proxy = cluster.nodes[leader].proxy();
-    let sessions = |count| {
-        move |s: &Sightings| (s.0[leader].as_ref().ok()?.sessions == count).then_some(())
-    };
+    let sessions =
+        |count| move |s: &Sightings| (s.0[leader].as_ref().ok()?.sessions == count).then_some(());
     // On a connection that stands; so the opening arrives although no answer does.
     let connections = SharedConnections::default();
     let client = |user| {
