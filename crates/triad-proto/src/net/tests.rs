@@ -1,13 +1,16 @@
 //! The whole way of a connection: network, limits, TLS, tonic, and back.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 use tonic::body::Body;
 use tonic::codegen::http;
@@ -366,20 +369,38 @@ async fn silence_does_not_keep_others_out() {
 /// Who sends without end is read in turns.
 #[tokio::test]
 async fn a_flood_lets_the_others_have_their_turn() {
+    const EXCHANGES: usize = 20;
     let (dialer, listener) = pipe();
     let mut incoming = accept_loop(listener, None, AcceptLimits::clients());
     let endless = PREFACE.chain(tokio::io::repeat(0));
     dialer.dial_by(Box::new(tokio::io::join(endless, tokio::io::sink())), "10.0.0.1");
     let mut stream = incoming.next().await.unwrap().unwrap();
-    let mut buffer = vec![0; 16 * 1024];
-    for _ in 0..3 {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let flooded = tokio::spawn(poll_fn(move |context| -> Poll<()> {
+        let mut bytes = vec![0; 4 * 1024];
         let mut read = 0;
-        while let Some(count) = stream.read(&mut buffer).now_or_never() {
-            read += count.unwrap();
-            assert!(read <= stream::TURN_BYTES_MAX + buffer.len(), "{read} bytes in one turn");
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            if Pin::new(&mut stream).poll_read(context, &mut buffer).is_pending() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                return Poll::Pending;
+            }
+            read += buffer.filled().len();
+            assert!(read <= stream::TURN_BYTES_MAX + bytes.len(), "{read} bytes in one turn");
         }
-        tokio::task::yield_now().await;
+    }));
+    // What comes to others from the network is found after each of its turns, and not after
+    // the sixty that the runtime gives to those who are ready.
+    let (mut near, mut far) = tokio::net::UnixStream::pair().unwrap();
+    for _ in 0..EXCHANGES {
+        let (heard, said) = tokio::join!(far.read_u8(), near.write_u8(1));
+        assert_eq!((heard.unwrap(), said.unwrap()), (1, ()));
     }
+    let turns = turns.load(Ordering::Relaxed);
+    assert!((EXCHANGES..=EXCHANGES * 4).contains(&turns), "{turns} turns in {EXCHANGES} exchanges");
+    flooded.abort();
+    assert!(flooded.await.unwrap_err().is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]
