@@ -110,3 +110,16 @@ async fn closed_before_it_was_open() {
     cluster.until("the session is over", LIMIT, sessions(1)).await;
     seat.give_back().await.unwrap();
 }
+
+/// A session that is open is ended on its stream: nobody is dialled for it.
+#[tokio::test]
+async fn closed_while_it_is_open() {
+    let cluster = cluster().await;
+    cluster.settled().await;
+    let client = cluster.client().user("orderly").build().unwrap();
+    client.checkout(FEATURE, "", 1).await.unwrap().give_back().await.unwrap();
+    let taken = || cluster.nodes.iter().map(|node| node.proxy().taken()).collect::<Vec<_>>();
+    let before = taken();
+    client.close().await;
+    assert_eq!(taken(), before);
+}

@@ -72,12 +72,9 @@ impl Openings {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The node that was asked did not open it, and says so.
-    fn refused(&self, refusal: &Refusal) {
-        // A leader that ran out of time, or lost its followers, may have written it all the same.
-        if !matches!(refusal.reason(), Reason::Deadline | Reason::NoQuorum) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// The node that was asked has not opened it.
+    fn refused(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -259,14 +256,9 @@ async fn attempt(
 ) -> (String, Result<OpenStream, Failed>) {
     let opening = async {
         let Connected { channel, .. } = turn.connected(&address).await?;
-        openings.sent();
-        let answer = timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open.clone()))
+        timeout(OPEN_TIMEOUT, open_on(channel, address.clone(), open.clone(), openings))
             .await
-            .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)));
-        if let Err(Failed { typed: true, refusal, .. }) = &answer {
-            openings.refused(refusal);
-        }
-        answer
+            .unwrap_or_else(|_| Err(Failed::silent(&address, OPEN_TIMEOUT)))
     };
     let result = opening.await;
     if result.as_ref().is_err_and(|failed| !failed.typed) {
@@ -275,15 +267,34 @@ async fn attempt(
     (address, result)
 }
 
-async fn open_on(channel: Channel, address: String, open: v1::Open) -> Result<OpenStream, Failed> {
+async fn open_on(
+    channel: Channel,
+    address: String,
+    open: v1::Open,
+    openings: &Openings,
+) -> Result<OpenStream, Failed> {
     let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
     let opened_sent = Instant::now();
     let first =
         v1::SessionRequest { calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }] };
     calls.try_send(first).expect("a new channel has room");
-    let refused = |status: tonic::Status| Failed::said(&status);
     let mut client = LicensingServiceClient::new(channel);
-    let answer = client.session(ReceiverStream::new(to_send)).await.map_err(refused)?;
+    openings.sent();
+    let answer = client.session(ReceiverStream::new(to_send)).await.map_err(|status| {
+        let failed = Failed::said(&status);
+        if failed.typed {
+            // Before it has read anything.
+            openings.refused();
+        }
+        failed
+    })?;
+    let refused = |status: tonic::Status| {
+        let failed = Failed::said(&status);
+        if failed.typed && !may_be_written(&failed.refusal) {
+            openings.refused();
+        }
+        failed
+    };
     let mut events = answer.into_inner();
     let message = events.message().await.map_err(refused)?;
     let mut first_events = message.into_iter().flat_map(|m| m.events).filter_map(|e| e.event);
@@ -306,4 +317,11 @@ async fn open_on(channel: Channel, address: String, open: v1::Open) -> Result<Op
             }
         },
     }
+}
+
+/// Whether a node that had read the opening may have written it, says its refusal: it ran out of
+/// time, lost its followers or its office, or was stopped.
+fn may_be_written(refusal: &Refusal) -> bool {
+    use Reason::{Deadline, NoQuorum, NotLeader, NotReady};
+    matches!(refusal.reason(), Deadline | NoQuorum | NotLeader | NotReady)
 }

@@ -50,9 +50,6 @@ const STREAM_LIFE_MIN: Duration = Duration::from_millis(250);
 const OUTBOX_INTERVAL: Duration = Duration::from_millis(20);
 /// How long to wait for the server to confirm the end of the session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the leader is looked for that may have opened a session, to end it: in the search
-/// under way, and in one more.
-const CLOSE_SEARCHES: u32 = 2;
 /// Checkouts that ended before we heard of their grant.
 const EARLY_ENDS_MAX: usize = 1_024;
 
@@ -148,8 +145,6 @@ struct Closing {
     deadline: Instant,
     /// On the current stream.
     is_said: bool,
-    /// Searches since then that found nobody.
-    in_vain: u32,
 }
 
 /// The stream in use.
@@ -257,13 +252,12 @@ impl Session {
     /// Closing is over when the session is, or when it takes too long.
     fn is_done(&self, now: Instant) -> bool {
         let Some(closing) = &self.closing else { return false };
-        !self.is_to_be_ended(closing) || now >= closing.deadline
+        !self.may_be_open() || now >= closing.deadline
     }
 
     /// Whether a leader has the session, or may have it, unheard of.
-    fn is_to_be_ended(&self, closing: &Closing) -> bool {
-        let may_be_open = self.openings.are_unanswered() && closing.in_vain < CLOSE_SEARCHES;
-        self.lease.is_some() || may_be_open
+    fn may_be_open(&self) -> bool {
+        self.lease.is_some() || self.openings.are_unanswered()
     }
 
     /// The next session is another one.
@@ -297,6 +291,10 @@ impl Session {
     }
 
     fn announce_state(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            // Nobody is to hear of a session that is opened only to be ended.
+            return;
+        }
         let Some(lease) = &self.lease else { return };
         let acknowledged = self.stream.as_ref().is_some_and(|stream| {
             stream.beats.values().next().is_none_or(|sent| now - *sent < PATIENCE)
@@ -343,10 +341,10 @@ impl Session {
     /// A search runs while there is no stream and one is needed, or while the
     /// stream is suspect.
     fn search_if_needed(&mut self, now: Instant) {
-        let suspect = match (&self.stream, &self.closing) {
-            (Some(stream), _) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
-            (None, Some(closing)) => self.is_to_be_ended(closing),
-            (None, None) => self.lease.is_some() || !self.requests.is_empty(),
+        let suspect = match &self.stream {
+            Some(stream) => stream.owed_since.is_some_and(|since| now - since >= PATIENCE),
+            None if self.closing.is_some() => self.may_be_open(),
+            None => self.lease.is_some() || !self.requests.is_empty(),
         };
         if !suspect && self.search.is_none() {
             // Nobody is looked for: what the last search left is not needed.
@@ -470,9 +468,6 @@ impl Session {
                 self.draw_id();
             }
             return;
-        }
-        if let Some(closing) = &mut self.closing {
-            closing.in_vain += 1;
         }
         self.last_refusal = not_found.refusal;
         let hopeless = !matches!(
@@ -627,6 +622,8 @@ impl Session {
                     // As we asked.
                     self.lease = None;
                     self.stream = None;
+                    self.end_search();
+                    self.draw_id();
                 } else if message.is_empty() {
                     self.lose("the server ended the session", now);
                 } else {

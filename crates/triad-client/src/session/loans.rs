@@ -20,8 +20,7 @@ impl Session {
         }
         self.announce.send_modify(|_| {});
         self.requests.abandon_all(&Error::Closed);
-        let deadline = now + CLOSE_TIMEOUT;
-        self.closing = Some(Closing { reply, deadline, is_said: false, in_vain: 0 });
+        self.closing = Some(Closing { reply, deadline: now + CLOSE_TIMEOUT, is_said: false });
         self.search_at = now;
     }
 
