@@ -42,9 +42,16 @@ pub const EPOCH_MS: u64 = 1_793_491_200_000;
 const SEGMENT_BYTES: u32 = 64 << 10;
 const DATA: &str = "/data";
 
+/// How often nodes hear each other in a calm world, as where they are far apart: it is most of
+/// what an idle cluster does, and an hour passes in half the time.
+const CALM_TIMING: Timing =
+    Timing { heartbeat_ms: 200, election_min_ms: 500, election_max_ms: 1_000 };
+
 /// What all nodes of a run have in common.
 #[derive(Clone, Copy)]
 pub struct NodeSettings {
+    /// How often they hear each other.
+    pub timing: Timing,
     /// Entries of the log between two snapshots.
     pub snapshot_entries: u64,
     /// How sessions are kept.
@@ -53,7 +60,7 @@ pub struct NodeSettings {
 
 impl NodeSettings {
     /// Those of a seed, and what was drawn for it.
-    pub fn new(seed: u64, snapshot_entries: u64) -> Self {
+    pub fn new(seed: u64, calm: u32, snapshot_entries: u64) -> Self {
         let (beat, grace) = BEATS_AND_GRACES_MS[seed as usize % BEATS_AND_GRACES_MS.len()];
         let sessions = SessionTimes {
             lease_default: LEASE,
@@ -62,7 +69,8 @@ impl NodeSettings {
             heartbeat_interval: Duration::from_millis(beat),
             disconnect_grace: Duration::from_millis(grace),
         };
-        NodeSettings { snapshot_entries, sessions }
+        let timing = if calm == 1 { Timing::default() } else { CALM_TIMING };
+        NodeSettings { timing, snapshot_entries, sessions }
     }
 }
 
@@ -228,7 +236,7 @@ fn config(node_id: u64, place: u64, settings: NodeSettings) -> Config {
         tls: None,
         nodes: BTreeMap::from_iter(NODES.iter().map(entry)),
         sessions: settings.sessions,
-        timing: Timing::default(),
+        timing: settings.timing,
         death_notice: true,
         snapshot_entries: settings.snapshot_entries,
         retention: Retention::default(),

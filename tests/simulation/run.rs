@@ -60,7 +60,7 @@ impl Site {
         for machine in &mut world.machines {
             machine.drift_ppm = world.dice.random_range(-DRIFT_MAX_PPM..=DRIFT_MAX_PPM);
         }
-        let settings = NodeSettings::new(seed, world.dice.random_range(20..400));
+        let settings = NodeSettings::new(seed, desk.calm, world.dice.random_range(20..400));
         let clock = oracle.clone();
         let recorder = Recorder::new(move || clock.now());
         Site { world, nodes, applications, auditor, oracle, desk, recorder, settings }
