@@ -323,6 +323,24 @@ impl Denial {
             _ => false,
         }
     }
+
+    /// Whether it is what one pool, or its policy, says of a request; another may be only full.
+    pub(crate) fn is_of_a_pool(&self) -> bool {
+        matches!(
+            self,
+            Denial::FeatureUnknown { .. }
+                | Denial::VersionNotLicensed { .. }
+                | Denial::Expired { .. }
+                | Denial::NotYetValid { .. }
+                | Denial::MoreThanExist { .. }
+                | Denial::HostNotLicensed { .. }
+                | Denial::Excluded { .. }
+                | Denial::NotIncluded { .. }
+                | Denial::NotNamed { .. }
+                | Denial::NoNamedUsers { .. }
+                | Denial::PolicyMax { .. }
+        )
+    }
 }
 
 fn waiting_in_words(waiting: u64) -> impl fmt::Display {

@@ -42,6 +42,7 @@ use crate::queue::{Queue, Waiting};
 use crate::record::{Change, RecordKey, Records, StateHash};
 use crate::rights::{License, Share};
 use crate::rulebook::Rulebook;
+use crate::rules::HOLDERS_MOVE;
 use crate::sessions::{Receipt, Receipts, Seen, Session};
 use crate::shares::ClaimId;
 use crate::table::Table;
@@ -259,6 +260,10 @@ impl Ledger {
             self.rebuild_pools()
         } else {
             self.follow_rules();
+            if self.rules() >= HOLDERS_MOVE {
+                // The renewal of what was withdrawn may have begun.
+                self.move_withdrawn();
+            }
             Vec::new()
         };
         self.expire();
@@ -479,9 +484,13 @@ impl Ledger {
     /// Ends a session, everything it holds and everything it waits for. What
     /// it has borrowed stays.
     fn end(&mut self, id: SessionId, reason: EndReason) -> Outcome {
-        let Some(open) = self.sessions.get(&id) else {
+        let Some(open) = self.sessions.get_mut(&id) else {
             return Outcome::Ended { was_open: false };
         };
+        // Not to be looked at after each of what it returns.
+        open.idle_since_ms = None;
+        self.stays.forget_idle(id);
+        let open = &self.sessions[&id];
         let mut held: Vec<CheckoutId> = open.checkouts.iter().copied().collect();
         if mutation::is_on(Mutation::LoansEndWithSession) {
             let own = self.checkouts.iter().filter(|(_, checkout)| checkout.session == id);

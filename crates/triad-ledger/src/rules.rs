@@ -10,12 +10,20 @@
 /// The oldest rules that this program can apply.
 pub const RULES_MIN: u32 = 1;
 /// The newest.
-pub const RULES: u32 = SUSPECTS_SINCE;
+pub const RULES: u32 = HOLDERS_MOVE;
 /// With these, how long a session has been silent is in the log:
 /// [`crate::Command::Suspect`] and [`crate::Command::Unsuspect`].
 pub const SUSPECTS_SINCE: u32 = 2;
 /// From these on the ledger itself looks at who notes a deed: it takes an operator.
 pub(crate) const DEEDS_JUDGED: u32 = 2;
+/// From these on what is held of a withdrawn right moves also when its renewal begins
+/// later, and a loan outlasts its right.
+pub(crate) const HOLDERS_MOVE: u32 = 3;
+/// From these on one waits also where the pool that came closest would never serve him,
+/// and another will.
+pub(crate) const ANY_POOL_WAITS: u32 = 3;
+/// From these on only the very seat that lingers is its holder's before those who wait.
+pub(crate) const OWN_SEAT_LINGERS: u32 = 3;
 
 /// The newest rules that this program can apply: [`RULES`].
 #[cfg(not(all(feature = "seeded-bugs", debug_assertions)))]

@@ -271,7 +271,8 @@ impl Model {
                 && self.held.contains_key(id)
         };
         let due = self.held.iter().filter(|(id, held)| {
-            held.items.iter().any(over)
+            // What is lent outlasts its right: its machine may use it.
+            (held.lent_until_ms.is_none() && held.items.iter().any(over))
                 || held.lent_until_ms.is_some_and(|until| until <= date_ms)
                 || idle(id, held)
         });

@@ -39,9 +39,12 @@ impl Ledger {
             return Outcome::Void;
         }
         self.unsuspect_all();
+        let before = self.meta.epoch;
+        // A back-up that goes on, in an epoch of its own, with what it began in another.
+        let goes_on = before.number % 2 == 1 && epoch % 2 == 1;
         self.meta.epoch = Epoch {
             number: epoch,
-            adopted: self.meta.epoch.adopted,
+            adopted: before.adopted,
             begun_ms: self.meta.at.date_ms,
             restored_ms: restored
                 .then_some(self.meta.at.cluster_ms)
@@ -49,6 +52,9 @@ impl Ledger {
             last_checkout: self.meta.last_checkout,
             last_event: self.meta.last_event,
         };
+        if goes_on {
+            self.meta.epoch = Epoch { number: epoch, ..before };
+        }
         let first = epoch * EPOCH_NUMBERS;
         self.meta.last_checkout = self.meta.last_checkout.max(first);
         self.meta.last_ticket = self.meta.last_ticket.max(first);
@@ -63,10 +69,13 @@ impl Ledger {
         if takeover.epoch <= self.meta.epoch.adopted {
             return Ok(Outcome::Void);
         }
-        let theirs = takeover.epoch * EPOCH_NUMBERS..(takeover.epoch + 1) * EPOCH_NUMBERS;
+        // Back-ups number in odd epochs; of those we have taken over nothing is new to us.
+        let (adopted, theirs) = (self.meta.epoch.adopted, takeover.epoch);
+        let is_theirs = |number: u64| number % 2 == 1 && adopted < number && number <= theirs;
         // Of numbers below those: what we had written and not kept when we fell.
-        let fallen = self.meta.epoch.last_checkout + 1..theirs.start;
-        let is_theirs = |id: &CheckoutId| theirs.contains(&id.0) || fallen.contains(&id.0);
+        let fallen = self.meta.epoch.last_checkout + 1..theirs * EPOCH_NUMBERS;
+        let is_theirs =
+            |id: &CheckoutId| is_theirs(id.0 / EPOCH_NUMBERS) || fallen.contains(&id.0);
         for id in &takeover.released {
             if self.checkouts.contains_key(id) {
                 self.release(*id, EndReason::Closed);

@@ -10,7 +10,7 @@ use super::Ledger;
 use crate::choice::Asking;
 use crate::command::{Holder, Item};
 use crate::denial::Denial;
-use crate::names::PoolId;
+use crate::names::{CheckoutId, PoolId};
 use crate::policy::{Policy, RuleId, Subject};
 use crate::pools::Pool;
 use crate::rights::Share;
@@ -102,16 +102,16 @@ impl Ledger {
     /// back to him: then it works on a copy, whose size is that of the ledger.
     pub fn explain(&self, holder: &Holder, item: &Item) -> Vec<Step> {
         let holder = Arc::new(holder.clone());
-        let (lingering, comes_back) = self.lingering_for(&holder, core::slice::from_ref(item));
+        let (lingering, same) = self.lingering_for(&holder, core::slice::from_ref(item));
         if lingering.is_empty() {
-            return self.explain_now(&holder, item, false);
+            return self.explain_now(&holder, item, &[]);
         }
         let mut supposed = self.clone();
-        supposed.as_if_returned(&lingering, |ledger| ledger.explain_now(&holder, item, comes_back))
+        supposed.as_if_returned(&lingering, |ledger| ledger.explain_now(&holder, item, &same))
     }
 
-    /// Who comes back for what lingered does not wait.
-    fn explain_now(&self, holder: &Arc<Holder>, item: &Item, comes_back: bool) -> Vec<Step> {
+    /// Who comes back for what lingered, one of `same`, does not wait.
+    fn explain_now(&self, holder: &Arc<Holder>, item: &Item, same: &[CheckoutId]) -> Vec<Step> {
         let asking = self.asking(holder);
         let mut steps = Steps { steps: Vec::new(), pool: None };
         let mut any = false;
@@ -129,6 +129,7 @@ impl Ledger {
             steps.say(Asked::Blocked, None, false, blocked.to_string());
         }
         let choices = asking.choose(core::slice::from_ref(item));
+        let comes_back = choices.as_ref().is_ok_and(|choices| self.comes_back(same, choices));
         let waiting = self.queue.ahead(&item.feature, None);
         let free = comes_back || choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
         let numbers = match waiting {

@@ -12,6 +12,7 @@ use crate::names::{CheckoutId, PoolId, Seats, Version};
 use crate::pools::{Claim, Taken, taken_of};
 use crate::record::RecordKey;
 use crate::reservations::Kept;
+use crate::rules::HOLDERS_MOVE;
 use crate::shares::ClaimId;
 
 /// Why a claim has to leave its pool.
@@ -69,10 +70,13 @@ impl Ledger {
                 continue;
             }
             let lingers = matches!(self.checkouts[&id].stay, Stay::Lingering { .. });
+            // Its machine may use it until then, whatever becomes of the right.
+            let is_lent = matches!(self.checkouts[&id].stay, Stay::Borrowed { .. });
+            let stays = is_lent && self.rules() >= HOLDERS_MOVE;
             let places = self.places(id, &over, Leaving::Expired);
             if !lingers && places.iter().all(Option::is_some) {
                 self.move_claims(id, places.into_iter().flatten().collect());
-            } else {
+            } else if !stays {
                 self.release(id, EndReason::Expired);
             }
         }

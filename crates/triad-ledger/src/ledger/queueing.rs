@@ -14,6 +14,7 @@ use crate::mutation::{self, Mutation};
 use crate::names::{FeatureName, RequestId, SessionId};
 use crate::queue::{Place, Waiting};
 use crate::record::RecordKey;
+use crate::rules::ANY_POOL_WAITS;
 use crate::sessions::Receipt;
 
 /// What came of looking at one who waits.
@@ -42,7 +43,7 @@ impl Ledger {
             Err(denial) => denial,
         };
         let denial = match wait {
-            Some(wait) if denial.may_pass() => {
+            Some(wait) if self.may_wait(session, items, &denial) => {
                 match self.wait(session, request, items, wait, &denial, priority.unwrap_or(0)) {
                     Ok(position) => return Ok(Outcome::Queued { position }),
                     Err(denial) => denial,
@@ -52,6 +53,17 @@ impl Ledger {
         };
         self.denied(session, items, &denial);
         Err(denial)
+    }
+
+    /// Whether seats may come free that would serve him: of the pool that came closest to it,
+    /// or of another that is only full.
+    fn may_wait(&self, session: SessionId, items: &[Item], denial: &Denial) -> bool {
+        let of_any_pool = || {
+            let Some(open) = self.sessions.get(&session) else { return false };
+            self.asking(&open.holder).never(items).is_none()
+        };
+        let any = self.rules() >= ANY_POOL_WAITS && denial.is_of_a_pool();
+        denial.may_pass() || (any && of_any_pool())
     }
 
     /// Notes the final outcome of a request that was denied.
@@ -101,12 +113,13 @@ impl Ledger {
         self.room_for_checkout(session)?;
         let holder = self.sessions[&session].holder.clone();
         self.stays.unblocked(&holder, items, self.meta.at.cluster_ms)?;
-        let (lingering, comes_back) = self.lingering_for(&holder, items);
+        let (lingering, same) = self.lingering_for(&holder, items);
         let choices = self.as_if_returned(&lingering, |ledger| {
             let mut asking = ledger.asking(&holder);
             asking.borrow_until_ms = borrow_until_ms;
             let choices = asking.choose(items)?;
-            let overtakes = comes_back || mutation::is_on(Mutation::OvertakeQueue);
+            let overtakes =
+                ledger.comes_back(&same, &choices) || mutation::is_on(Mutation::OvertakeQueue);
             if !ledger.queue.is_empty() && !overtakes {
                 ledger.in_turn(items, &choices, place)?;
             }
@@ -374,7 +387,7 @@ impl Ledger {
                 self.settle(ticket, Ok(Outcome::Granted(grant)));
                 Verdict::Settled
             }
-            Err(denial) if denial.may_pass() => {
+            Err(denial) if self.may_wait(session, &items, &denial) => {
                 let never = self.asking(&holder).never(&items);
                 if let Some(never) = never {
                     self.settle(ticket, Err(never));

@@ -5,12 +5,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{Checkout, Ledger, Stay};
+use crate::choice::Choice;
 use crate::command::{Answer, BLOCKS_MAX, Holder, Item, Outcome};
 use crate::denial::{Bound, Denial};
 use crate::events::{EndReason, Happening};
 use crate::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
 use crate::pools::Claim;
 use crate::record::RecordKey;
+use crate::rules::OWN_SEAT_LINGERS;
 
 /// What was taken back, from whom and until when he does not get it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,27 +239,42 @@ impl Ledger {
         self.happened_to(&before.holder, touched, lingers);
     }
 
-    /// What lingers of these features for the same holder, who may have it back.
-    /// True if he asks for exactly what he had, which is then his, whoever
-    /// waits.
-    pub(super) fn lingering_for(&self, holder: &Holder, items: &[Item]) -> (Vec<CheckoutId>, bool) {
+    /// What lingers of these features for the same holder, who may have it back; and
+    /// which of it is exactly what he asks for.
+    pub(super) fn lingering_for(
+        &self,
+        holder: &Holder,
+        items: &[Item],
+    ) -> (Vec<CheckoutId>, Vec<CheckoutId>) {
         if self.stays.lingering.is_empty() {
-            return (Vec::new(), false);
+            return (Vec::new(), Vec::new());
         }
         let ids = self.stays.lingering.get(&desk(holder)).into_iter().flatten();
         let mut his = Vec::new();
-        let mut same = false;
+        let mut same = Vec::new();
         for id in ids {
             let held = self.granted_items(&self.checkouts[id]);
             let wants = |feature: &FeatureName| items.iter().any(|item| item.feature == *feature);
             if held.iter().any(|held| wants(&held.feature)) {
                 let had: Vec<_> = held.iter().map(|held| (&held.feature, held.seats)).collect();
                 let asks: Vec<_> = items.iter().map(|item| (&item.feature, item.seats)).collect();
-                same |= had == asks;
+                if had == asks {
+                    same.push(*id);
+                }
                 his.push(*id);
             }
         }
         (his, same)
+    }
+
+    /// Whether these choices are what he had, and lingers: then it is his, whoever waits.
+    pub(super) fn comes_back(&self, same: &[CheckoutId], choices: &[Choice]) -> bool {
+        let chosen = || choices.iter().map(|choice| choice.seats.pool);
+        let had = |id| self.checkouts[id].items.iter().map(|item| item.pool);
+        match self.rules() >= OWN_SEAT_LINGERS {
+            true => same.iter().any(|id| had(id).eq(chosen())),
+            false => !same.is_empty(),
+        }
     }
 
     /// What would be answered if these lingering seats had come back. They have
@@ -346,9 +363,12 @@ impl Ledger {
         let over = open.checkouts.iter().copied();
         let over: Vec<CheckoutId> =
             over.filter(|id| self.idle_timeout_ms(*id).is_some_and(|ms| ms <= idle_ms)).collect();
+        // Not to be looked at after each of them.
+        self.sessions.get_mut(&session).expect("it is open").idle_since_ms = None;
         for id in over {
             self.release(id, EndReason::Idle);
         }
+        self.sessions.get_mut(&session).expect("it stays open").idle_since_ms = Some(since_ms);
         self.schedule_idle(session);
     }
 

@@ -75,8 +75,8 @@ impl History {
             self.check_order(event)?;
             self.account(step, event)?;
         }
-        self.check_asked_by(step)?;
         self.check_never_oversold(step)?;
+        self.check_asked_by(step)?;
         self.check_exactly_once(step)?;
         self.check_held(step)?;
         self.check_own_right_first(step)?;
@@ -361,7 +361,7 @@ impl History {
     }
 
     /// P1: nothing is granted from a pool that it leaves beyond its count, and
-    /// only a license makes the excess grow.
+    /// only a license makes the excess grow, or its beginning.
     fn check_never_oversold(&self, step: &Step) -> Result<(), String> {
         // What the passing of time has freed is granted before a license that
         // comes at the same moment counts: then the pools are the old ones, or
@@ -401,7 +401,11 @@ impl History {
                 return Err(format!("{id:?} lent more than is held: {pool:?}"));
             }
             let before = self.pools.get(id).map_or(0, excess);
-            if excess(pool) > before && !installed {
+            // A renewal that begins by the clock has to bear what it renews.
+            let begins = pool.key.starts_ms.is_some_and(|starts| {
+                self.date_ms < starts && starts <= step.at.date_ms
+            });
+            if excess(pool) > before && !installed && !begins {
                 return Err(format!("P1: oversold: {id:?} without a license, {pool:?}"));
             }
         }

@@ -12,10 +12,10 @@ mod replicas;
 mod takeover;
 
 use proptest::prelude::*;
-use triad_ledger::Ledger;
+use triad_ledger::{Ledger, RULES};
 use triad_ledger::names::CheckoutId;
 
-use actions::{Action, histories, rich_histories};
+use actions::{Action, Rich, histories, rich_histories};
 use reference::Reference;
 use replicas::{Cadence, Cluster};
 
@@ -26,7 +26,12 @@ fn run(
     reference: impl Into<Option<Reference>>,
 ) -> Result<(), String> {
     let reference = reference.into();
+    // The naive ledger has the newest rules alone.
+    let newest = reference.is_some().then_some(Action::Rich(Rich::Raise { rules: RULES as u8 }));
     let mut cluster = Cluster::new(cadence, reference);
+    if let Some(raise) = newest {
+        cluster.step(&raise)?;
+    }
     for (step, action) in actions.iter().enumerate() {
         cluster.step(action).map_err(|wrong| format!("step {step}, {action:?}: {wrong}"))?;
     }

@@ -66,9 +66,16 @@ impl Reference {
         let before = self.date_ms;
         self.date_ms = if backwards { at.date_ms } else { self.date_ms.max(at.date_ms) };
         let lines = || self.licenses.iter().flat_map(|license| &license.lines);
-        let begins = |line: &Line| line.starts_ms > Some(before) && self.has_begun(line);
-        if lines().any(|line| !line.about.supersedes.is_empty() && begins(line)) {
-            self.relicense();
+        let begins = |line: &&Line| line.starts_ms > Some(before) && self.has_begun(line);
+        let (mut begun, mut others_end) = (false, false);
+        for line in lines().filter(begins) {
+            (begun, others_end) = (true, others_end || !line.about.supersedes.is_empty());
+        }
+        if others_end {
+            self.recount();
+        }
+        if begun {
+            self.move_withdrawn();
         }
         self.expire();
         match command {
@@ -549,6 +556,10 @@ impl Reference {
     /// Counts the lines, and moves what is held of those that are gone.
     fn relicense(&mut self) {
         self.recount();
+        self.move_withdrawn();
+    }
+
+    fn move_withdrawn(&mut self) {
         if !self.makes(Mistake::RenewalStrands) {
             let withdrawn = self.lots.iter().filter(|lot| lot.withdrawn);
             let withdrawn: BTreeSet<PoolId> = withdrawn.map(|lot| lot.id).collect();
