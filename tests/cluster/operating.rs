@@ -11,7 +11,7 @@ use triad_proto::net::{ClientTls, Connector, Identity, TcpNetwork, fingerprint_o
 use triad_proto::v1::{self, Reason};
 use triad_tests::cluster::FEATURE;
 use triad_tests::sightings::Sightings;
-use triad_tests::{Cluster, Options, licenses, site, wait};
+use triad_tests::{Cluster, Options, RawSession, licenses, raw, site, wait};
 
 use crate::members::{done, is_whole, made, spawned};
 
@@ -169,6 +169,7 @@ async fn the_configuration_is_read_again() {
         keys = line.to_owned();
         let text = text.replace(line, "publisher_keys = []");
         let text = text.replace("[session]\n", "[session]\nlease_max_ms = 700000\n");
+        let text = text.replace("disconnect_grace_ms = 4000\n", "disconnect_grace_ms = 9000\n");
         format!("{text}\n[log]\nlevel = \"warn,triad=debug\"\n[history]\nkeep_days = 30\n")
     });
     cluster.nodes[n].sighup();
@@ -181,6 +182,9 @@ async fn the_configuration_is_read_again() {
     assert!(waits.contains("history"), "{waits}");
     let refused = cluster.apply_license(&license()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::LicenseForeign);
+    // P4: clients are told the grace by which this leader goes for as long as it leads.
+    let session = RawSession::open(cluster.channel(n), raw::open([3; 16], false)).await.unwrap();
+    assert_eq!(session.opened.disconnect_grace_ms, 4_000);
 
     // A mistake changes nothing.
     cluster.nodes[n]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use triad_client::Error;
+use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 use triad_proto::v1::session_call::Call;
-use triad_proto::v1::{Beat, Reason, Refusal};
+use triad_proto::v1::{Beat, HeartbeatRequest, Reason, Refusal};
 use triad_tests::cluster::{FEATURE, START_LIMIT};
 use triad_tests::holders::holder_process;
 use triad_tests::{Cluster, Holders, Options, RawSession, Sightings, raw, wait};
@@ -147,6 +148,12 @@ async fn a_leader_left_alone() {
     println!("the leader fell silent {:.0?} after it was left alone", after.elapsed());
     assert!(holders.0.iter().all(|holder| holder.believes()), "a lease lasts longer than that");
     refused_by_the_rest(&cluster, alone).await;
+    // It does not say of a session that it does not know that it is over: another leader may have
+    // opened it.
+    let mut client = LicensingServiceClient::new(cluster.channel(alone));
+    let unknown = HeartbeatRequest { session_id: vec![9; 16] };
+    let status = client.heartbeat(unknown).await.unwrap_err();
+    assert_eq!(Refusal::from_status(&status).reason(), Reason::NoQuorum, "{status:?}");
 
     let lost = async || {
         let lost = holders.0.iter().filter(|holder| holder.lost_at().is_some()).count();

@@ -110,6 +110,9 @@ async fn deaths_at_every_step_cost_nobody_a_seat() {
     holders.until_held(LIMIT).await;
     during.until_held(LIMIT).await;
     holders.assert_kept_among(&cluster, &during).await;
+    // In an epoch of its own: of the one before it, the main may have taken over all it asks for.
+    let epoch = cluster.look(BACKUP).await.unwrap().pair.unwrap().epoch;
+    assert_eq!(epoch, 3);
 
     // The main dies as soon as it has begun to take over, several times.
     for _ in 0..3 {

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const PACE: Duration = Duration::from_millis(20);
 const VARIABLE: &str = "TRIAD_EMULATE_RULES";
 /// What an older version says when it is too old.
-const TOO_OLD: &str = "rules 2 are in use, and this program knows rules up to 1";
+const TOO_OLD: &str = "rules 3 are in use, and this program knows rules up to 1";
 
 /// A cluster of nodes that know these rules alone; `None` where the program under test
 /// cannot pretend.
@@ -148,7 +148,8 @@ async fn nodes_are_upgraded_one_after_the_other() {
     let to = format!("leader transfer --to {}", name(&cluster, first));
     let moved = cluster.triad(&to).await;
     assert_eq!(moved.code(), 0, "{}{}", moved.stdout, moved.stderr);
-    let behind = format!("rules 1 of 2: {} still runs an older version", name(&cluster, last));
+    let behind =
+        format!("rules 1 of {RULES}: {} still runs an older version", name(&cluster, last));
     says(&cluster, &behind).await;
     load.goes_on(200).await;
     assert_in_use(&cluster, 1).await;
@@ -166,10 +167,13 @@ async fn nodes_are_upgraded_one_after_the_other() {
     begins(&mut cluster, last, RULES).await;
     until_in_use(&cluster, RULES).await;
     let status = cluster.triad("status").await.stdout;
-    assert!(status.contains(", rules 2\n") && !status.contains("older version"), "{status}");
+    assert!(
+        status.contains(&format!(", rules {RULES}\n")) && !status.contains("older version"),
+        "{status}"
+    );
     for n in 0..3 {
         let metrics = cluster.web(n).get("/metrics", &[]).await.unwrap().text;
-        assert!(metrics.contains("\ntriad_rules 2\n"), "{metrics}");
+        assert!(metrics.contains(&format!("\ntriad_rules {RULES}\n")), "{metrics}");
     }
     load.goes_on(20).await;
 

@@ -155,8 +155,9 @@ impl Consensus {
                 self.forget_learner(learner.node_id).await?;
                 continue;
             }
-            let staying = view.members.iter().filter(|member| !leaves(member));
-            if highest_id(staying) < highest_id(&view.members) {
+            // Who learns may be forgotten later, and nobody would know of the ids below its own.
+            let staying = view.members.iter().filter(|member| !leaves(member) && member.is_voter);
+            if change.remove.is_some() && highest_id(staying) < highest_id(&view.members) {
                 self.keep_ids().await?;
                 continue;
             }

@@ -9,6 +9,7 @@ use prost::Message;
 use triad_ledger::{Change, CodecError, Ledger, StateHash};
 
 use crate::image::ImageBatch;
+use crate::network::MESSAGE_BYTES_MAX;
 use crate::types::{
     EntryError, LogId, StoredMembership, decode_log_id, decode_membership, encode_log_id,
     encode_membership,
@@ -16,8 +17,9 @@ use crate::types::{
 
 /// Records are gathered until a frame has this many bytes.
 const FRAME_BYTES: usize = 256 << 10;
-/// The longest frame accepted: a frame's worth and one large license.
-const FRAME_BYTES_MAX: usize = 4 << 20;
+/// The longest frame accepted: a frame's worth and the largest record, which is a license that
+/// fills an entry of the log. A frame is one message between nodes.
+const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 1024;
 /// The largest snapshot accepted from a peer: several million checkouts.
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
 const FORMAT: u32 = 1;
@@ -222,7 +224,8 @@ fn next_frame(rest: &mut &[u8], number: usize) -> Result<FrameMessage, SnapshotE
 #[cfg(test)]
 mod tests {
     use openraft::vote::RaftLeaderId;
-    use triad_ledger::names::SessionId;
+    use triad_ledger::names::{Label, LicenseId, SessionId};
+    use triad_ledger::rights::License;
     use triad_ledger::{At, Command, Holder};
 
     use super::*;
@@ -252,6 +255,26 @@ mod tests {
         assert_eq!((opened.applied.index(), &*opened.cluster_id), (50, "tc-1"));
         assert_eq!(opened.ledger.state_hash(), ledger.state_hash());
         assert_eq!(opened.ledger.session_count(), 50);
+    }
+
+    #[test]
+    fn a_record_that_fills_an_entry_of_the_log_does_too() {
+        let mut ledger = Ledger::default();
+        let license = License {
+            id: LicenseId::parse("acme").expect("a name"),
+            publisher: Label::parse("acme").expect("a label"),
+            serial: 1,
+            text: "x".repeat(8 << 20),
+            lines: Vec::new(),
+        };
+        let at = At { index: 1, term: 1, ..At::default() };
+        ledger.apply(at, &Command::Install { license }).expect("it is newer");
+        ledger.take_changes();
+        let applied = LogId::new(LeaderId::new(1, 1), 1);
+        let frames = SnapshotFrames::of("tc-1", &ledger, &applied, &StoredMembership::default());
+        assert!(frames.0.iter().all(|frame| frame.len() < MESSAGE_BYTES_MAX));
+        let opened = SnapshotFrames::open(&frames.0.concat()).expect("whole");
+        assert_eq!(opened.ledger.state_hash(), ledger.state_hash());
     }
 
     #[test]

@@ -205,6 +205,21 @@ impl Node {
         node
     }
 
+    /// A session that the leader's table does not have, or ends. That is the last word for a
+    /// client, so a leader that nobody follows may not say it: the next one may have opened it.
+    fn unknown_here(&self, session: SessionId) -> Refusal {
+        match self.consensus.quorum_is_fresh() {
+            true => self.session_unknown(session),
+            false => self.no_quorum(),
+        }
+    }
+
+    /// How long a session is kept after its socket was closed, as this leader does it;
+    /// `None` if it does not lead.
+    pub(crate) fn disconnect_grace(&self) -> Option<Duration> {
+        self.leading().as_ref().map(|leading| leading.sessions.disconnect_grace_told())
+    }
+
     /// What people call a node.
     pub(crate) fn name_of(&self, node_id: u64) -> String {
         let members = self.consensus.view().members;
@@ -326,7 +341,7 @@ impl Node {
         let suspicion = match heard {
             None => return Err(self.not_leader()),
             Some((_, Heard::Unknown | Heard::Ending | Heard::Crowded)) => {
-                return Err(self.session_unknown(session));
+                return Err(self.unknown_here(session));
             }
             Some((term, Heard::Marked(mark))) => Some(Suspicion { session, term, mark }),
             Some((_, Heard::Kept)) => None,
@@ -550,6 +565,7 @@ impl Node {
         });
         match heard {
             None => Err(self.not_leader()),
+            Some((_, Heard::Ending | Heard::Unknown)) => Err(self.unknown_here(session)),
             Some((_, Heard::Crowded)) => {
                 let message = format!(
                     "the address that this comes from has {SESSIONS_PER_ADDRESS_MAX} sessions \
@@ -559,7 +575,6 @@ impl Node {
                     .with_remedy("look with `triad sessions` for what opens them without end")
                     .retry_after(RETRY_CROWDED))
             }
-            Some((_, Heard::Ending | Heard::Unknown)) => Err(self.session_unknown(session)),
             Some((term, Heard::Marked(mark))) => Ok(Some(Suspicion { session, term, mark })),
             Some((_, Heard::Kept)) => Ok(None),
         }

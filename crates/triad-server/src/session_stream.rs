@@ -274,11 +274,12 @@ impl SessionStream {
         {
             self.node.unsuspect(suspicion).await?;
         }
-        let times = self.node.times();
+        // What this leader does, and not what the configuration has said since it leads.
+        let grace = self.node.disconnect_grace().ok_or_else(|| self.node.not_leader())?;
         Ok(v1::Opened {
             lease_ms,
             heartbeat_interval_ms: self.node.heartbeat(lease).as_millis() as u64,
-            disconnect_grace_ms: times.disconnect_grace.as_millis() as u64,
+            disconnect_grace_ms: grace.as_millis() as u64,
             beat: open.beat,
             position: Some(position(&committed)),
             checkout_ids,

@@ -100,6 +100,8 @@ pub struct Fallen {
 /// The sessions of one term of leadership.
 #[derive(Debug)]
 pub struct Sessions {
+    disconnect_grace_told: Duration,
+    /// With a margin.
     disconnect_grace: Duration,
     /// Whether suspects are marked.
     marks: bool,
@@ -267,6 +269,12 @@ impl Entry {
 }
 
 impl Sessions {
+    /// The grace after a closed socket that clients may count on: what they are told, as long
+    /// as this table lasts.
+    pub fn disconnect_grace_told(&self) -> Duration {
+        self.disconnect_grace_told
+    }
+
     /// A new leader's table. Every open session gets one full lease, and on top
     /// of it the time for which the leader before may still have acknowledged
     /// heartbeats. One that is marked gets the rest of its lease: no leader before
@@ -279,6 +287,7 @@ impl Sessions {
     ) -> Self {
         let margin = (disconnect_grace / 4).max(GRACE_MARGIN_MIN);
         let mut sessions = Sessions {
+            disconnect_grace_told: disconnect_grace,
             disconnect_grace: disconnect_grace + margin,
             marks: false,
             next_mark: NonZeroU64::MIN,

@@ -74,8 +74,7 @@ impl Ledger {
         let is_theirs = |number: u64| number % 2 == 1 && adopted < number && number <= theirs;
         // Of numbers below those: what we had written and not kept when we fell.
         let fallen = self.meta.epoch.last_checkout + 1..theirs * EPOCH_NUMBERS;
-        let is_theirs =
-            |id: &CheckoutId| is_theirs(id.0 / EPOCH_NUMBERS) || fallen.contains(&id.0);
+        let is_theirs = |id: &CheckoutId| is_theirs(id.0 / EPOCH_NUMBERS) || fallen.contains(&id.0);
         for id in &takeover.released {
             if self.checkouts.contains_key(id) {
                 self.release(*id, EndReason::Closed);

@@ -402,9 +402,10 @@ impl History {
             }
             let before = self.pools.get(id).map_or(0, excess);
             // A renewal that begins by the clock has to bear what it renews.
-            let begins = pool.key.starts_ms.is_some_and(|starts| {
-                self.date_ms < starts && starts <= step.at.date_ms
-            });
+            let begins = pool
+                .key
+                .starts_ms
+                .is_some_and(|starts| self.date_ms < starts && starts <= step.at.date_ms);
             if excess(pool) > before && !installed && !begins {
                 return Err(format!("P1: oversold: {id:?} without a license, {pool:?}"));
             }

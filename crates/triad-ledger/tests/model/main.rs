@@ -12,8 +12,8 @@ mod replicas;
 mod takeover;
 
 use proptest::prelude::*;
-use triad_ledger::{Ledger, RULES};
 use triad_ledger::names::CheckoutId;
+use triad_ledger::{Ledger, RULES};
 
 use actions::{Action, Rich, histories, rich_histories};
 use reference::Reference;

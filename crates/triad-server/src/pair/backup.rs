@@ -18,19 +18,17 @@ const PAGE_EVENTS: usize = 4_096;
 /// before it kept the last of what it had sent here.
 const EVENTS_BEFORE: u64 = 20_000;
 
-/// Begins the epoch in which this serves.
+/// Begins the epoch in which this serves: another one each time. What it granted in an earlier
+/// one the main may have taken over, unheard of, and asks for no more.
 pub(super) async fn before_serving(node: &Arc<Node>, pair: &Arc<Pair>) -> bool {
     if pair.phase() != PairPhase::Alone {
         return false;
     }
-    let epoch = node.consensus.read(triad_ledger::Ledger::epoch);
-    if epoch % 2 == 1 {
-        return true;
-    }
-    let begin = Command::BeginEpoch { epoch: epoch + 1, adopted: 0, restored: false };
+    let epoch = next_odd(node.consensus.read(triad_ledger::Ledger::epoch));
+    let begin = Command::BeginEpoch { epoch, adopted: 0, restored: false };
     match node.propose(vec![begin]).await {
         Ok(_) => {
-            tracing::warn!(epoch = epoch + 1, "serving in the place of the main server");
+            tracing::warn!(epoch, "serving in the place of the main server");
             true
         }
         Err(refusal) => {
@@ -38,6 +36,11 @@ pub(super) async fn before_serving(node: &Arc<Node>, pair: &Arc<Pair>) -> bool {
             false
         }
     }
+}
+
+/// Back-ups take odd epochs.
+fn next_odd(epoch: u64) -> u64 {
+    (epoch + 1) | 1
 }
 
 /// Watches the main while this follows, and the clock while it serves.
