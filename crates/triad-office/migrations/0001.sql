@@ -37,7 +37,8 @@ CREATE TABLE line_items (
 ) STRICT;
 
 CREATE TABLE server_groups (
-    id INTEGER PRIMARY KEY,
+    -- Never given again: a license of the group that is gone has the number in its id.
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL CHECK (kind IN ('SINGLE', 'PAIR', 'TRIAD')),
     organisation_id INTEGER REFERENCES organisations,
     -- The cluster whose member called first; the rights are bound to it.

@@ -1,5 +1,8 @@
 //! The database: one SQLite file, its migrations, and how it is opened.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +17,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the database and brings it to this program's version.
 pub fn open(path: &Path) -> Result<Connection, OfficeError> {
+    // In it are the ids by which rights are claimed. SQLite gives its other files the same mode.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    if let Err(source) = made
+        && source.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(OfficeError::File { path: path.to_owned(), source });
+    }
     prepare(Connection::open(path)?)
 }
 

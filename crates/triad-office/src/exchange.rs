@@ -326,7 +326,8 @@ fn take_usage(
     Ok(())
 }
 
-/// Maps the rights that are asked for by id; what cannot be mapped is told.
+/// Maps the rights that are asked for by id; what cannot be mapped is told. What a person
+/// has decided of them stands.
 fn grant(
     tx: &Connection,
     group: i64,
@@ -352,7 +353,10 @@ fn grant(
             continue;
         };
         wanted.push(line_item);
-        let held = copies_mapped(tx, group, line_item)?;
+        let (held, by_person) = mapped(tx, group, line_item)?;
+        if by_person {
+            continue;
+        }
         let copies = match rights.copies {
             Some(copies) if request.incremental => copies.max(held),
             Some(copies) => copies,
@@ -389,10 +393,12 @@ fn grant(
     Ok(refused)
 }
 
-fn copies_mapped(tx: &Connection, group: i64, line_item: i64) -> Result<u32, OfficeError> {
-    let text = "SELECT copies FROM mappings WHERE group_id = ?1 AND line_item_id = ?2";
-    let found = tx.query_row(text, [group, line_item], |row| row.get(0)).optional()?;
-    Ok(found.unwrap_or(0))
+/// How many copies a group has, and whether a person has decided that.
+fn mapped(tx: &Connection, group: i64, line_item: i64) -> Result<(u32, bool), OfficeError> {
+    let text = "SELECT copies, requested = 0 FROM mappings
+         WHERE group_id = ?1 AND line_item_id = ?2";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(tx.query_row(text, [group, line_item], row).optional()?.unwrap_or_default())
 }
 
 struct Entry<'a> {

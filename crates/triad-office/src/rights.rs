@@ -337,8 +337,10 @@ pub fn map(
     audit::record(tx, by.now_ms, by.actor, "rights.map", about, &detail)
 }
 
+/// What a person took back stays, at nothing: its servers may not take it again.
 fn forget_empty(tx: &Connection, group: i64) -> Result<(), OfficeError> {
-    let text = "DELETE FROM mappings WHERE group_id = ?1 AND copies = 0 AND in_return = 0";
+    let text = "DELETE FROM mappings WHERE group_id = ?1 AND copies = 0 AND in_return = 0
+         AND requested = 1";
     tx.execute(text, [group])?;
     Ok(())
 }
@@ -438,6 +440,8 @@ pub fn license_of(
         && content == wanted
         && is_fresh
     {
+        // It is without them already.
+        await_returns(tx, group, serial)?;
         return Ok(Some(GroupLicense { text, digest, serial }));
     }
     let until = if issuer.lifetime_days == 0 { None } else { in_days(issuer.lifetime_days) };
@@ -455,13 +459,19 @@ pub fn license_of(
              content = ?4, licensed_until = ?5 WHERE id = ?6";
     let until = until.map(|day| day.to_string());
     tx.execute(update, params![draft.serial, text, digest, wanted, until, group])?;
-    let update = "UPDATE mappings SET return_serial = ?1
-         WHERE group_id = ?2 AND in_return > 0 AND return_serial IS NULL";
-    tx.execute(update, params![draft.serial, group])?;
+    await_returns(tx, group, draft.serial)?;
     let about = About { group: Some(group), hostid: "" };
     let detail = format!("{} serial {}", draft.license, draft.serial);
     audit::record(tx, now_ms, "server", "license.issued", about, &detail)?;
     Ok(Some(GroupLicense { text, digest, serial: draft.serial }))
+}
+
+/// The license with this serial is without the copies that are on their way back.
+fn await_returns(tx: &Connection, group: i64, serial: u64) -> Result<(), OfficeError> {
+    let update = "UPDATE mappings SET return_serial = ?1
+         WHERE group_id = ?2 AND in_return > 0 AND return_serial IS NULL";
+    tx.execute(update, params![serial, group])?;
+    Ok(())
 }
 
 /// What the copies of a group come to, without what has expired.

@@ -81,16 +81,17 @@ fn wanted(text: &str) -> Result<WantedRights, Failure> {
     Ok(WantedRights { id: id.to_owned(), copies })
 }
 
-/// The license that a back office issued: the only one that names both a cluster
-/// and its machines.
+/// The license that a back office issued: only these name both a cluster and its
+/// machines.
 fn current(licenses: &[LicenseInfo]) -> Option<CurrentLicense> {
-    licenses.iter().find_map(|license| {
+    let issued = licenses.iter().filter_map(|license| {
         let summary = show(&license.text).ok()?;
         let is_of_group =
             summary.binding.starts_with("cluster ") && summary.binding.contains(" on hosts ");
         let digest = license_digest(&license.text).ok().filter(|_| is_of_group)?;
         Some(CurrentLicense { id: summary.license, serial: summary.serial, digest })
-    })
+    });
+    CurrentLicense::of_newest_group(issued)
 }
 
 fn usage(pools: &[Pool]) -> Vec<FeatureUsage> {

@@ -63,6 +63,15 @@ pub struct CurrentLicense {
     pub digest: String,
 }
 
+impl CurrentLicense {
+    /// Of the licenses that an office issued, that of the group that is there now. One of a
+    /// group that was taken apart stays in force, and has a lower number.
+    pub fn of_newest_group(all: impl IntoIterator<Item = CurrentLicense>) -> Option<Self> {
+        let group = |license: &Self| license.id.rsplit('-').next()?.parse::<u64>().ok();
+        all.into_iter().max_by_key(group)
+    }
+}
+
 /// How much of a feature is in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -246,6 +246,49 @@ fn copies_that_are_taken_back_are_free_when_the_site_has_confirmed() {
     assert_eq!(desk.copies(), rights::Copies { bought: 10, used: 6 });
 }
 
+/// Servers that ask for rights by id get what a person gave them instead, and nothing again of
+/// what he took back.
+#[test]
+fn what_a_person_decided_of_rights_stands() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    single.asks.rights = vec![WantedRights { id: "R-1".into(), copies: Some(3) }];
+    for (given, seats_then) in [(None, 12), (Some(5), 20), (Some(0), 0)] {
+        if let Some(copies) = given {
+            desk.map(1, copies).unwrap();
+        }
+        let license = desk.told(&mut single).1.unwrap();
+        assert_eq!(seats(&license), seats_then);
+        single.has(&license);
+        assert_eq!(desk.told(&mut single).0.status, ResponseStatus::Unchanged);
+    }
+    assert_eq!(desk.copies().used, 0);
+    single.asks.rights[0].copies = None;
+    assert_eq!(desk.told(&mut single).0.status, ResponseStatus::Unchanged);
+    assert_eq!(desk.copies().used, 0, "nor all that are free");
+}
+
+#[test]
+fn returns_that_change_no_license_are_credited_as_well() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    for copies in [5, 3] {
+        desk.map(1, copies).unwrap();
+        let license = desk.told(&mut single).1.unwrap();
+        single.has(&license);
+    }
+    desk.told(&mut single);
+    assert_eq!(desk.copies().used, 3);
+    desk.map(1, 4).unwrap();
+    desk.map(1, 3).unwrap();
+    assert_eq!(desk.copies().used, 4, "whether anybody saw the fourth, nobody knows");
+    for _ in 0..2 {
+        assert_eq!(desk.told(&mut single).0.status, ResponseStatus::Unchanged);
+    }
+    assert_eq!(desk.copies().used, 3);
+}
+
 #[test]
 fn fewer_copies_than_are_mapped_are_an_overage_and_nobody_loses_any() {
     let mut desk = desk();

@@ -136,7 +136,7 @@ pub(crate) fn told_of(ledger: &Ledger, config: &Config) -> Told {
     }
     usage.truncate(USAGE_LINES_MAX);
     // The office issues the only licenses that are bound to a group.
-    let license = ledger.licenses().find_map(|license| {
+    let licenses = ledger.licenses().filter_map(|license| {
         let authentic = authenticate(&license.text, &config.publishers).ok()?;
         let Binding::Group { .. } = authentic.binding() else { return None };
         Some(CurrentLicense {
@@ -145,7 +145,7 @@ pub(crate) fn told_of(ledger: &Ledger, config: &Config) -> Told {
             digest: license_digest(&license.text).ok()?,
         })
     });
-    Told { license, usage }
+    Told { license: CurrentLicense::of_newest_group(licenses), usage }
 }
 
 /// What a request by file asks for.
