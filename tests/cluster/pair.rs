@@ -64,6 +64,9 @@ async fn a_dead_main_costs_nobody_a_seat() {
     let status = cluster.triad("status").await;
     assert!(status.stdout.contains("back-up b serves in the place of a"), "{}", status.stdout);
     assert_eq!(status.code(), 3, "{}", status.stdout);
+    let made = cluster.triad("token create --role viewer --label seen-by-the-back-up").await;
+    assert_eq!(made.code(), 0, "{}", made.stderr);
+    assert!(made.stderr.contains("its main server will not know of this"), "{}", made.stderr);
 
     // What is given back on the back-up is free on the main.
     let returned = before.0[0].client.checkout(FEATURE, "", 1).await.unwrap();

@@ -4,7 +4,7 @@ use triad_proto::v1::{CheckoutInfo, MarkLostRequest, Reason, Refusal};
 
 use crate::args::seats::{BorrowVerb, ListArguments, LostArguments};
 use crate::checkouts::{all_checkouts, checkout_table, find, in_words, is_away};
-use crate::cluster::{Admin, Cluster};
+use crate::cluster::{Admin, Cluster, Read};
 use crate::consent::{Consent, consent, demand_somebody_to_ask};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -59,12 +59,12 @@ async fn lost(settings: &Settings, arguments: &LostArguments) -> Result<Exit, Fa
     }
     let request = MarkLostRequest { checkout_id: arguments.id };
     cluster.begin_anew();
-    let answer = cluster
+    let Read { answer, address } = cluster
         .write(async |admin: &mut Admin| Ok(admin.mark_lost(request).await?.into_inner()))
-        .await?
-        .answer;
+        .await?;
     settings.output.answer(&answer, || {
         format!("checkout {} is noted as lost; it comes back at {until}\n", arguments.id)
     })?;
+    cluster.warn_if_alone(settings, &address).await;
     Ok(Exit::Ok)
 }

@@ -15,7 +15,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use triad_proto::net::{ChannelParameters, Connector, TcpNetwork, Traffic, channel};
 use triad_proto::v1::admin_service_client::AdminServiceClient;
-use triad_proto::v1::{Freshness, Reason, Refusal, StatusRequest, StatusResponse};
+use triad_proto::v1::{Freshness, PairPhase, Reason, Refusal, StatusRequest, StatusResponse};
 
 use crate::duration::show_ms;
 use crate::failure::Failure;
@@ -157,6 +157,19 @@ impl Cluster {
             (place(&answer.address).unwrap_or(usize::MAX), answer.address.clone())
         });
         answers
+    }
+
+    /// After a change that a main server takes from nobody: warns if the node at this address,
+    /// which made it, is a back-up.
+    pub async fn warn_if_alone(&self, settings: &Settings, address: &str) {
+        let Asked { answer, .. } = self.ask(address.to_owned()).await;
+        let pair = answer.outcome.ok().and_then(|status| status.pair);
+        if pair.is_some_and(|pair| pair.phase() == PairPhase::Alone) {
+            settings.output.warn(
+                "a back-up serves alone: its main server will not know of this; do it again when \
+                 the main is back",
+            );
+        }
     }
 
     /// Asks the leader, or, when nobody leads, the node that knows most.

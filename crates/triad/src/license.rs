@@ -105,6 +105,7 @@ async fn apply(settings: &Settings, arguments: &LicenseApplyArguments) -> Result
         let changes = if read.answer.changed { told_changes(&changes) } else { String::new() };
         changes + &applied(&read.answer)
     })?;
+    cluster.warn_if_alone(settings, &read.address).await;
     Ok(Exit::Ok)
 }
 

@@ -13,7 +13,7 @@ use triad_proto::v1::{
 use crate::args::policy::{
     PolicyApplyArguments, PolicyCheckArguments, PolicyDiffArguments, PolicyVerb,
 };
-use crate::cluster::{Admin, Cluster};
+use crate::cluster::{Admin, Cluster, Read};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding;
@@ -192,13 +192,13 @@ async fn apply(settings: &Settings, arguments: &PolicyApplyArguments) -> Result<
     // What was shown is what is applied: if somebody else was faster, it is
     // refused.
     let request = ApplyPolicyRequest { text: draft.text.clone(), base_version: Some(base_version) };
-    let applied = cluster
+    let Read { answer: applied, address } = cluster
         .write(async |admin: &mut Admin| {
             Ok(admin.apply_policy(request.clone()).await?.into_inner())
         })
-        .await?
-        .answer;
+        .await?;
     settings.output.answer(&applied, || told_applied(&applied))?;
+    cluster.warn_if_alone(settings, &address).await;
     Ok(Exit::Ok)
 }
 

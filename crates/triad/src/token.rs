@@ -56,8 +56,8 @@ async fn create(settings: &Settings, arguments: &CreateArguments) -> Result<Exit
             Ok(admin.create_token(request.clone()).await?.into_inner())
         })
         .await;
-    let answer = match (created, &arguments.out) {
-        (Ok(Read { answer, .. }), _) => answer,
+    let Read { answer, address } = match (created, &arguments.out) {
+        (Ok(read), _) => read,
         (Err(failure), path) => {
             if let Some(path) = path {
                 let _ = std::fs::remove_file(path);
@@ -88,6 +88,7 @@ async fn create(settings: &Settings, arguments: &CreateArguments) -> Result<Exit
             None => format!("{made}; it is shown this once:\n{secret}\n"),
         }
     })?;
+    cluster.warn_if_alone(settings, &address).await;
     Ok(Exit::Ok)
 }
 
@@ -120,13 +121,13 @@ async fn revoke(settings: &Settings, arguments: &RevokeArguments) -> Result<Exit
     }
     cluster.begin_anew();
     let request = RevokeTokenRequest { token_id: token.token_id.clone() };
-    let answer = cluster
+    let Read { answer, address } = cluster
         .write(async |admin: &mut Admin| {
             Ok(admin.revoke_token(request.clone()).await?.into_inner())
         })
-        .await?
-        .answer;
+        .await?;
     settings.output.answer(&answer, || format!("token {} was revoked\n", token.token_id))?;
+    cluster.warn_if_alone(settings, &address).await;
     Ok(Exit::Ok)
 }
 
