@@ -323,3 +323,23 @@ async fn a_new_node_with_the_mark_of_a_founder_does_no_harm() {
     let told = cluster.triad("events").await.stdout;
     assert!(told.contains("node add d (node 4)"), "{told}");
 }
+
+/// The highest of those that vote leaves while one is to join that never comes: the id of
+/// neither is given again.
+#[tokio::test]
+async fn ids_are_not_given_again_for_one_that_never_came() {
+    let mut cluster = Cluster::start(Options::default()).await;
+    let directory = cluster.folder().display().to_string();
+    let place = cluster.spare_place("d");
+    let late = cluster.triad(&format!("node add {place} --dir {directory} --wait 1s")).await;
+    assert_eq!(late.code(), 5, "{}{}", late.stdout, late.stderr);
+    for name in ["c", "d"] {
+        let removed = cluster.triad(&format!("node remove {name} --yes --force")).await;
+        assert_eq!(removed.code(), 0, "{}{}", removed.stdout, removed.stderr);
+    }
+    cluster.nodes[2].stopped().await;
+    let place = cluster.spare_place("e");
+    let prepared = cluster.triad(&format!("node add {place} --dir {directory} --prepare")).await;
+    assert_eq!(prepared.code(), 0, "{}{}", prepared.stdout, prepared.stderr);
+    assert!(cluster.folder().join("e-5").exists(), "{}", prepared.stdout);
+}
