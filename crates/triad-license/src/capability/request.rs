@@ -256,3 +256,20 @@ fn checked(raw: Raw) -> Result<CapabilityRequest, LicenseError> {
         usage: raw.usage,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_license_of_the_newest_group_is_the_current_one() {
+        let license = |id: &str, serial| {
+            let (id, digest) = (id.to_owned(), String::new());
+            CurrentLicense { id, serial, digest }
+        };
+        let all = [license("acme-9", 6), license("acme-10", 1), license("acme", 3)];
+        let newest = CurrentLicense::of_newest_group(all).expect("there are some");
+        assert_eq!((&*newest.id, newest.serial), ("acme-10", 1));
+        assert_eq!(CurrentLicense::of_newest_group([]), None);
+    }
+}
