@@ -84,6 +84,58 @@ impl Asking<'_> {
         Ok(choices)
     }
 
+    /// The same, each item from one pool alone.
+    pub(crate) fn choose_from(
+        &self,
+        items: &[Item],
+        pools: impl Iterator<Item = PoolId>,
+    ) -> Result<Vec<Choice>, Denial> {
+        let mut taken: Vec<Taken> = Vec::new();
+        let mut choices = Vec::new();
+        for (item, pool) in items.iter().zip(pools) {
+            let others = self.pools.candidates(&item.feature).filter(|(id, _)| *id != pool);
+            let others: Vec<Tried> = others.map(|(id, _)| (id, None)).collect();
+            let choice = self.item(item, &taken, true, &others)?;
+            taken.push(choice.seats);
+            taken.extend(choice.tokens);
+            choices.push(choice);
+        }
+        Ok(choices)
+    }
+
+    /// Whether it is his own MAX that keeps the holder from an item, in every pool that would
+    /// let him in: then he takes nothing from those behind him.
+    pub(crate) fn is_held_back(&self, items: &[Item]) -> bool {
+        let who = self.rules.who(self.holder);
+        items.iter().any(|item| {
+            let mut kept: Option<Kept> = None;
+            let mut max = false;
+            for (id, pool) in self.pools.candidates(&item.feature) {
+                let serves = pool.key.version >= item.version && pool.valid_at(self.date_ms);
+                if !serves || self.lets_in(item, id, pool, &who).is_err() {
+                    continue;
+                }
+                let rules = self.rules.of(id).map(|rules| (rules, &who));
+                let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
+                    Some((_, who)) => {
+                        let kept = kept.get_or_insert_with(|| {
+                            self.rules.kept(self.pools, &item.feature, None)
+                        });
+                        self.rules.remaining(kept, id, pool, who)
+                    }
+                    None => Remaining::default(),
+                };
+                let looked_at = LookedAt { id, pool, rules, remaining };
+                match self.pool(item, looked_at, &[], &mut Shortfall::default(), Some(&[])) {
+                    Err((Stage::Max, _)) => max = true,
+                    // It would serve him, or is full.
+                    Ok(_) | Err(_) => return false,
+                }
+            }
+            max
+        })
+    }
+
     /// Whether more pools than one may serve the item, or give the tokens for it.
     fn has_ways(&self, item: &Item) -> bool {
         let several = |feature| self.pools.candidates(feature).nth(1).is_some();

@@ -286,6 +286,12 @@ pub fn map(
     let held = tx.query_row(text, [group, line_item], |row| Ok((row.get(0)?, row.get(1)?)));
     let (mut held, mut in_return): (u32, u32) = held.optional()?.unwrap_or_default();
     if copies == held {
+        if !requested {
+            // As it is, says a person now, and not the servers.
+            let text =
+                "UPDATE mappings SET requested = 0 WHERE group_id = ?1 AND line_item_id = ?2";
+            tx.execute(text, [group, line_item])?;
+        }
         return Ok(());
     }
     let before = held;

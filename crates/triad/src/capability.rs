@@ -89,9 +89,10 @@ fn current(licenses: &[LicenseInfo]) -> Option<CurrentLicense> {
         let is_of_group =
             summary.binding.starts_with("cluster ") && summary.binding.contains(" on hosts ");
         let digest = license_digest(&license.text).ok().filter(|_| is_of_group)?;
-        Some(CurrentLicense { id: summary.license, serial: summary.serial, digest })
+        let grants = !summary.features.is_empty();
+        Some((grants, CurrentLicense { id: summary.license, serial: summary.serial, digest }))
     });
-    CurrentLicense::of_newest_group(issued)
+    CurrentLicense::of_group(issued)
 }
 
 fn usage(pools: &[Pool]) -> Vec<FeatureUsage> {

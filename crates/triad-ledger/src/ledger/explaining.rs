@@ -129,19 +129,15 @@ impl Ledger {
             steps.say(Asked::Blocked, None, false, blocked.to_string());
         }
         let choices = asking.choose(core::slice::from_ref(item));
-        let comes_back = choices.as_ref().is_ok_and(|choices| self.comes_back(same, choices));
+        let in_turn = self.choose_in_turn(asking, core::slice::from_ref(item), same, None);
         let waiting = self.queue.ahead(&item.feature, None);
-        let free = comes_back || choices.as_ref().is_ok_and(|choices| choices[0].out_of_turn);
+        let free = in_turn.is_ok() || choices.is_ok_and(|choices| choices[0].out_of_turn);
         let numbers = match waiting {
             1 => "1 waits for the feature".to_string(),
             _ => format!("{waiting} wait for the feature"),
         };
         steps.say(Asked::Queue, None, waiting == 0 || free, numbers);
-        let answer = blocked.and(choices).and_then(|choices| match comes_back {
-            true => Ok(choices),
-            false => self.in_turn(core::slice::from_ref(item), &choices, None).map(|()| choices),
-        });
-        match answer {
+        match blocked.and(in_turn) {
             Ok(choices) => {
                 steps.pool = Some(choices[0].seats.pool);
                 let numbers = match item.seats.get() {

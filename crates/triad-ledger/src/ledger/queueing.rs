@@ -6,15 +6,15 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::{Ledger, Stay};
-use crate::choice::Choice;
+use crate::choice::{Asking, Choice};
 use crate::command::{Answer, Holder, Item, Outcome, QUEUE_MAX, QUEUED_PER_SESSION_MAX, QueueWait};
 use crate::denial::{Bound, Denial};
 use crate::events::Happening;
 use crate::mutation::{self, Mutation};
-use crate::names::{FeatureName, RequestId, SessionId};
+use crate::names::{CheckoutId, FeatureName, RequestId, SessionId};
 use crate::queue::{Place, Waiting};
 use crate::record::RecordKey;
-use crate::rules::ANY_POOL_WAITS;
+use crate::rules::{ANY_POOL_WAITS, OWN_SEAT_LINGERS};
 use crate::sessions::Receipt;
 
 /// What came of looking at one who waits.
@@ -117,16 +117,45 @@ impl Ledger {
         let choices = self.as_if_returned(&lingering, |ledger| {
             let mut asking = ledger.asking(&holder);
             asking.borrow_until_ms = borrow_until_ms;
-            let choices = asking.choose(items)?;
-            let overtakes =
-                ledger.comes_back(&same, &choices) || mutation::is_on(Mutation::OvertakeQueue);
-            if !ledger.queue.is_empty() && !overtakes {
-                ledger.in_turn(items, &choices, place)?;
-            }
-            Ok(choices)
+            ledger.choose_in_turn(asking, items, &same, place)
         })?;
         self.end_lingering(lingering);
         Ok(choices)
+    }
+
+    /// The pools for a request at this place in the queue. One of `same`, which lingers, is its
+    /// holder's whoever waits, should he get nothing else.
+    pub(super) fn choose_in_turn(
+        &self,
+        asking: Asking<'_>,
+        items: &[Item],
+        same: &[CheckoutId],
+        place: Option<Place>,
+    ) -> Result<Vec<Choice>, Denial> {
+        let choices = asking.choose(items)?;
+        if self.queue.is_empty() || mutation::is_on(Mutation::OvertakeQueue) {
+            return Ok(choices);
+        }
+        if self.rules() < OWN_SEAT_LINGERS && !same.is_empty() {
+            return Ok(choices);
+        }
+        let Err(denial) = self.in_turn(items, &choices, place) else { return Ok(choices) };
+        let own = same.iter().find_map(|id| {
+            let had = self.checkouts[id].items.iter().map(|item| item.pool);
+            asking.choose_from(items, had).ok()
+        });
+        own.ok_or(denial)
+    }
+
+    /// Whether he waits for his own group, and others may pass.
+    fn is_held_back(&self, session: SessionId, items: &[Item], denial: &Denial) -> bool {
+        if self.rules() < ANY_POOL_WAITS {
+            return matches!(denial, Denial::PolicyMax { .. });
+        }
+        // Who only has to wait for his turn does not look at the pools.
+        let may_be = !matches!(denial, Denial::NoSeat { .. } | Denial::QueueNonempty { .. });
+        let open = self.sessions.get(&session).filter(|_| may_be);
+        open.is_some_and(|open| self.asking(&open.holder).is_held_back(items))
     }
 
     /// Whether all items may be granted at this place in the queue.
@@ -225,7 +254,7 @@ impl Ledger {
             priority,
             since_ms,
             until_ms: wait.timeout_ms.map(|ms| since_ms.saturating_add(ms)),
-            held_back: matches!(denial, Denial::PolicyMax { .. }),
+            held_back: self.is_held_back(session, items, denial),
         };
         self.meta.last_ticket += 1;
         let ticket = self.meta.last_ticket;
@@ -393,7 +422,7 @@ impl Ledger {
                     self.settle(ticket, Err(never));
                     return Verdict::Settled;
                 }
-                let held_back = matches!(denial, Denial::PolicyMax { .. });
+                let held_back = self.is_held_back(session, &items, &denial);
                 if self.queue.hold_back(ticket, held_back) {
                     self.records.touch(RecordKey::Waiting(ticket));
                     // Nobody waits for him any more.

@@ -5,14 +5,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{Checkout, Ledger, Stay};
-use crate::choice::Choice;
 use crate::command::{Answer, BLOCKS_MAX, Holder, Item, Outcome};
 use crate::denial::{Bound, Denial};
 use crate::events::{EndReason, Happening};
 use crate::names::{CheckoutId, FeatureName, Label, PoolId, SessionId};
 use crate::pools::Claim;
 use crate::record::RecordKey;
-use crate::rules::OWN_SEAT_LINGERS;
 
 /// What was taken back, from whom and until when he does not get it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,16 +263,6 @@ impl Ledger {
             }
         }
         (his, same)
-    }
-
-    /// Whether these choices are what he had, and lingers: then it is his, whoever waits.
-    pub(super) fn comes_back(&self, same: &[CheckoutId], choices: &[Choice]) -> bool {
-        let chosen = || choices.iter().map(|choice| choice.seats.pool);
-        let had = |id| self.checkouts[id].items.iter().map(|item| item.pool);
-        match self.rules() >= OWN_SEAT_LINGERS {
-            true => same.iter().any(|id| had(id).eq(chosen())),
-            false => !same.is_empty(),
-        }
     }
 
     /// What would be answered if these lingering seats had come back. They have

@@ -64,11 +64,13 @@ pub struct CurrentLicense {
 }
 
 impl CurrentLicense {
-    /// Of the licenses that an office issued, that of the group that is there now. One of a
-    /// group that was taken apart stays in force, and has a lower number.
-    pub fn of_newest_group(all: impl IntoIterator<Item = CurrentLicense>) -> Option<Self> {
-        let group = |license: &Self| license.id.rsplit('-').next()?.parse::<u64>().ok();
-        all.into_iter().max_by_key(group)
+    /// Of the licenses that an office issued, and whether each grants anything: that of the
+    /// group that is there now. One of a group that was taken apart stays in force, and grants
+    /// nothing any more; of several it is that of the newest.
+    pub fn of_group(all: impl IntoIterator<Item = (bool, CurrentLicense)>) -> Option<Self> {
+        let number = |license: &Self| license.id.rsplit('-').next()?.parse::<u64>().ok();
+        let rank = |(grants, license): &(bool, Self)| (*grants, number(license));
+        all.into_iter().max_by_key(rank).map(|(_, license)| license)
     }
 }
 
@@ -262,14 +264,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_license_of_the_newest_group_is_the_current_one() {
-        let license = |id: &str, serial| {
-            let (id, digest) = (id.to_owned(), String::new());
-            CurrentLicense { id, serial, digest }
+    fn the_license_of_the_group_that_is_there_is_the_current_one() {
+        let current = |all: &[(bool, &str)]| {
+            let license = |(grants, id): &(bool, &str)| {
+                let (id, digest) = ((*id).to_owned(), String::new());
+                (*grants, CurrentLicense { id, serial: 1, digest })
+            };
+            CurrentLicense::of_group(all.iter().map(license)).map(|license| license.id)
         };
-        let all = [license("acme-9", 6), license("acme-10", 1), license("acme", 3)];
-        let newest = CurrentLicense::of_newest_group(all).expect("there are some");
-        assert_eq!((&*newest.id, newest.serial), ("acme-10", 1));
-        assert_eq!(CurrentLicense::of_newest_group([]), None);
+        assert_eq!(current(&[(true, "acme-9"), (true, "acme-10")]).as_deref(), Some("acme-10"));
+        assert_eq!(current(&[(true, "acme-1"), (false, "acme-2")]).as_deref(), Some("acme-1"));
+        assert_eq!(current(&[(false, "acme-1"), (false, "acme-2")]).as_deref(), Some("acme-2"));
+        assert_eq!(current(&[]), None);
     }
 }

@@ -139,13 +139,14 @@ pub(crate) fn told_of(ledger: &Ledger, config: &Config) -> Told {
     let licenses = ledger.licenses().filter_map(|license| {
         let authentic = authenticate(&license.text, &config.publishers).ok()?;
         let Binding::Group { .. } = authentic.binding() else { return None };
-        Some(CurrentLicense {
+        let current = CurrentLicense {
             id: license.id.to_string(),
             serial: license.serial,
             digest: license_digest(&license.text).ok()?,
-        })
+        };
+        Some((!license.lines.is_empty(), current))
     });
-    Told { license: CurrentLicense::of_newest_group(licenses), usage }
+    Told { license: CurrentLicense::of_group(licenses), usage }
 }
 
 /// What a request by file asks for.

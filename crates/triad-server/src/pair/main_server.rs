@@ -111,8 +111,12 @@ async fn try_take_over(node: &Arc<Node>, pair: &Pair, theirs: u64) -> Result<(),
         let (mut checkouts, mut overage) = (0, 0);
         while let Some(part) = parts.message().await? {
             let commands = decode_commands(&part.command).map_err(|e| broken(e.to_string()))?;
-            if !commands.iter().all(|command| matches!(command, Command::Adopt { .. })) {
-                return Err(broken("the back-up sent something else than a takeover".to_owned()));
+            let is_asked_for = |command: &Command| matches!(command, Command::Adopt { takeover } if takeover.epoch == theirs);
+            if !commands.iter().all(is_asked_for) {
+                // It may have begun the next meanwhile.
+                let what =
+                    format!("the back-up sent something else than what it did in epoch {theirs}");
+                return Err(broken(what));
             }
             let committed = node.propose(commands).await?;
             for answer in committed.answers {
