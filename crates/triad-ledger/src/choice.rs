@@ -103,37 +103,46 @@ impl Asking<'_> {
         Ok(choices)
     }
 
-    /// Whether it is his own MAX that keeps the holder from an item, in every pool that would
-    /// let him in: then he takes nothing from those behind him.
+    /// Whether it is his own MAX that keeps the holder from the first item that no pool serves,
+    /// in every pool that would let him in: then he takes nothing from those behind him.
     pub(crate) fn is_held_back(&self, items: &[Item]) -> bool {
+        let mut taken: Vec<Taken> = Vec::new();
+        for item in items {
+            let Ok(choice) = self.item(item, &taken, true, &[]) else {
+                return self.has_only_max(item, &taken);
+            };
+            taken.push(choice.seats);
+            taken.extend(choice.tokens);
+        }
+        false
+    }
+
+    fn has_only_max(&self, item: &Item, taken: &[Taken]) -> bool {
         let who = self.rules.who(self.holder);
-        items.iter().any(|item| {
-            let mut kept: Option<Kept> = None;
-            let mut max = false;
-            for (id, pool) in self.pools.candidates(&item.feature) {
-                let serves = pool.key.version >= item.version && pool.valid_at(self.date_ms);
-                if !serves || self.lets_in(item, id, pool, &who).is_err() {
-                    continue;
-                }
-                let rules = self.rules.of(id).map(|rules| (rules, &who));
-                let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
-                    Some((_, who)) => {
-                        let kept = kept.get_or_insert_with(|| {
-                            self.rules.kept(self.pools, &item.feature, None)
-                        });
-                        self.rules.remaining(kept, id, pool, who)
-                    }
-                    None => Remaining::default(),
-                };
-                let looked_at = LookedAt { id, pool, rules, remaining };
-                match self.pool(item, looked_at, &[], &mut Shortfall::default(), Some(&[])) {
-                    Err((Stage::Max, _)) => max = true,
-                    // It would serve him, or is full.
-                    Ok(_) | Err(_) => return false,
-                }
+        let mut kept: Option<Kept> = None;
+        let mut max = false;
+        for (id, pool) in self.pools.candidates(&item.feature) {
+            let serves = pool.key.version >= item.version && pool.valid_at(self.date_ms);
+            if !serves || self.lets_in(item, id, pool, &who).is_err() {
+                continue;
             }
-            max
-        })
+            let rules = self.rules.of(id).map(|rules| (rules, &who));
+            let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
+                Some((_, who)) => {
+                    let kept = kept
+                        .get_or_insert_with(|| self.rules.kept(self.pools, &item.feature, None));
+                    self.rules.remaining(kept, id, pool, who)
+                }
+                None => Remaining::default(),
+            };
+            let looked_at = LookedAt { id, pool, rules, remaining };
+            match self.pool(item, looked_at, taken, &mut Shortfall::default(), Some(&[])) {
+                Err((Stage::Max, _)) => max = true,
+                // It is full, or has no tokens.
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        max
     }
 
     /// Whether more pools than one may serve the item, or give the tokens for it.

@@ -84,9 +84,8 @@ impl Ledger {
     pub fn next_due_ms(&self) -> Option<u64> {
         let date_ms = self.meta.at.date_ms;
         // By policy, by who waits, or by what is held of a right that its renewal replaces.
-        let waited_for = self.rules.policy().is_some()
-            || !self.queue.is_empty()
-            || self.rules() >= HOLDERS_MOVE;
+        let waited_for =
+            self.rules.policy().is_some() || !self.queue.is_empty() || self.rules() >= HOLDERS_MOVE;
         let turn = if waited_for { self.next_turn_ms } else { self.pools.next_expiry_ms(date_ms) };
         let superseding = self.pools.next_superseding_ms(date_ms);
         turn.into_iter().chain(superseding).chain(self.stays.next_borrow_end_ms()).min()
