@@ -33,6 +33,8 @@ const FREE_LIMIT: Duration = Duration::from_secs(16);
 /// Already before that, while the applications are still there, nothing is held
 /// that no application knows of.
 const LEAK_LIMIT: Duration = Duration::from_secs(6);
+/// How long the answer to one who waited may be under way, and what he returns at once.
+const RETURN_LIMIT: Duration = Duration::from_millis(500);
 /// A node that stopped by itself is started again by its service manager.
 const RESTART: Duration = Duration::from_millis(500);
 /// Clocks differ by this at most: half of what the leader allows.
@@ -282,6 +284,7 @@ fn live(site: &mut Site, chaos: &mut Chaos, length: Duration) {
 fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duration) {
     let (oracle, desk) = (site.oracle.clone(), site.desk.clone());
     let (mut led, mut was_equal, mut is_answered, mut is_clean) = (false, false, false, false);
+    let mut suspects = None;
     while site.world.now() < healed + ANSWER_LIMIT + FREE_LIMIT {
         let since = site.world.now() - healed;
         let quiet = since >= ANSWER_LIMIT;
@@ -312,12 +315,16 @@ fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duratio
         if quiet && let Some(overdue) = oracle.overdue() {
             oracle.violated(format!("P12: what is due is not done: {overdue}"));
         }
-        let is_time = since >= ANSWER_LIMIT + LEAK_LIMIT;
-        if is_time
-            && !std::mem::replace(&mut is_clean, true)
-            && let Some(holders) = oracle.unknown_holders(&desk.known())
-        {
-            oracle.violated(format!("P3: seats are held that nobody knows of: {holders}"));
+        if since >= ANSWER_LIMIT + LEAK_LIMIT {
+            // One may have been granted just now, where a loan was over, and be on its way back.
+            let suspects = suspects.get_or_insert_with(|| oracle.unknown_holders(&desk.known()));
+            if since >= ANSWER_LIMIT + LEAK_LIMIT + RETURN_LIMIT
+                && !std::mem::replace(&mut is_clean, true)
+                && let Some(holders) = suspects
+                && oracle.unknown_holders(&desk.known()).as_ref() == Some(holders)
+            {
+                oracle.violated(format!("P3: seats are held that nobody knows of: {holders}"));
+            }
         }
         was_equal |= oracle.are_equal(&site.standing_nodes());
         if since >= EQUAL_LIMIT && !was_equal {
