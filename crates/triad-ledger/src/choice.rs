@@ -127,15 +127,7 @@ impl Asking<'_> {
                 continue;
             }
             let rules = self.rules.of(id).map(|rules| (rules, &who));
-            let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
-                Some((_, who)) => {
-                    let kept = kept
-                        .get_or_insert_with(|| self.rules.kept(self.pools, &item.feature, None));
-                    self.rules.remaining(kept, id, pool, who)
-                }
-                None => Remaining::default(),
-            };
-            let looked_at = LookedAt { id, pool, rules, remaining };
+            let looked_at = self.looked_at(item, (id, pool), rules, &mut kept);
             match self.pool(item, looked_at, taken, &mut Shortfall::default(), Some(&[])) {
                 Err((Stage::Max, _)) => max = true,
                 // It is full, or has no tokens.
@@ -206,17 +198,7 @@ impl Asking<'_> {
                 who = Some(self.rules.who(self.holder));
             }
             let rules = rules.zip(who.as_ref());
-            let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
-                Some((_, who)) => {
-                    let kept = kept.get_or_insert_with(|| {
-                        let alone = self.alone.then_some(&**self.holder);
-                        self.rules.kept(self.pools, &item.feature, alone)
-                    });
-                    self.rules.remaining(kept, id, pool, who)
-                }
-                None => Remaining::default(),
-            };
-            let looked_at = LookedAt { id, pool, rules, remaining };
+            let looked_at = self.looked_at(item, (id, pool), rules, &mut kept);
             match self.pool(item, looked_at, taken, &mut why, with_tokens.then_some(tried)) {
                 // A seat that the holder has already, or that is not counted, costs
                 // nobody anything.
@@ -230,6 +212,28 @@ impl Asking<'_> {
             }
         }
         found.ok_or_else(|| why.denial(item))
+    }
+
+    /// A pool with what is kept of it for others. `kept`, of the item's feature, is laid once for
+    /// all its pools, and only if a rule asks for it.
+    fn looked_at<'a>(
+        &self,
+        item: &Item,
+        (id, pool): (PoolId, &'a Pool),
+        rules: Option<(&'a PoolRules, &'a Who)>,
+        kept: &mut Option<Kept>,
+    ) -> LookedAt<'a> {
+        let remaining = match rules.filter(|(rules, _)| rules.reserves()) {
+            Some((_, who)) => {
+                let kept = kept.get_or_insert_with(|| {
+                    let alone = self.alone.then_some(&**self.holder);
+                    self.rules.kept(self.pools, &item.feature, alone)
+                });
+                self.rules.remaining(kept, id, pool, who)
+            }
+            None => Remaining::default(),
+        };
+        LookedAt { id, pool, rules, remaining }
     }
 
     /// Whether this pool serves the item: with tokens, from pools that were not

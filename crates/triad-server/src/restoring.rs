@@ -164,10 +164,9 @@ pub(crate) async fn before_serving(node: &Node) -> bool {
         tracing::warn!(%refusal, "the epoch of the restored ledger cannot begin");
         return false;
     }
-    let removed = std::fs::remove_file(&mark);
     // A power cut would bring it back, and with it another time without grants.
-    let synced = || std::fs::File::open(&node.config.data_dir)?.sync_all();
-    if let Err(error) = removed.and_then(|()| synced()) {
+    let synced = || RealDisk.sync_dir(&node.config.data_dir);
+    if let Err(error) = RealDisk.remove(&mark).and_then(|()| synced()) {
         tracing::warn!(%error, mark = %mark.display(), "the mark may stay; the epoch begins again");
     }
     tracing::warn!(epoch, "serving from a restored ledger");

@@ -111,7 +111,10 @@ async fn try_take_over(node: &Arc<Node>, pair: &Pair, theirs: u64) -> Result<(),
         let (mut checkouts, mut overage) = (0, 0);
         while let Some(part) = parts.message().await? {
             let commands = decode_commands(&part.command).map_err(|e| broken(e.to_string()))?;
-            let is_asked_for = |command: &Command| matches!(command, Command::Adopt { takeover } if takeover.epoch == theirs);
+            let is_asked_for = |command: &Command| match command {
+                Command::Adopt { takeover } => takeover.epoch == theirs,
+                _ => false,
+            };
             if !commands.iter().all(is_asked_for) {
                 // It may have begun the next meanwhile.
                 let what =
