@@ -299,13 +299,13 @@ impl Consensus {
         let inline = options.simulation.is_some();
         let health = Health::new(options.disk.clone(), options.data_dir.clone(), inline);
         let health = Arc::new(health);
-        let log = LogStore::open(health.measured(), log_options, inline)?;
+        let mut log = LogStore::open(health.measured(), log_options, inline)?;
         let image_folder = options.data_dir.join("image");
         let mut machine = open_machine(&image_folder, &mut options)?;
         machine.work = options.work.clone();
         let (shared, image, history) = (machine.shared(), machine.image(), machine.history());
         check_reach(&log, &shared, &image_folder).await?;
-        check_readable(&log, &shared)?;
+        check_readable(&mut log, &shared).await?;
         match options.origin {
             Origin::Alone => alone::go_on(&log, &machine, options.node_id).await?,
             Origin::Restored => saved::begin(&log, &machine, options.node_id).await?,
@@ -739,9 +739,16 @@ async fn check_reach(
 
 /// Everything that the ledger has yet to apply is of rules that this program knows.
 /// Raft would find out as well, but after the node has said that it is ready.
-fn check_readable(log: &LogStore, shared: &Shared) -> Result<(), LogError> {
-    let first = shared.state().applied.map_or(0, |id| id.index() + 1);
-    log.check_readable(first)
+async fn check_readable(log: &mut LogStore, shared: &Shared) -> Result<(), StartError> {
+    let applied = shared.state().applied;
+    if let Some(applied) = applied {
+        let dropped = log.drop_overruled(applied).await;
+        let dropped = dropped.map_err(|error| StartError::Raft(error.to_string()))?;
+        if let Some(index) = dropped {
+            tracing::warn!(index, "dropped entries that the ledger knows to be overruled");
+        }
+    }
+    Ok(log.check_readable(applied.map_or(0, |id| id.index() + 1))?)
 }
 
 /// Whose files these are.

@@ -214,6 +214,35 @@ impl LogStore {
         }
     }
 
+    /// Drops what another leader's entries took the place of, where the image knows and the log does
+    /// not yet: the image may be on the disk before them, and a power cut in between leaves the
+    /// entries from before. `applied` was committed, so no entry of an earlier term at its index or
+    /// behind it ever can be.
+    ///
+    /// A vote is synced before any entry of its term. So a log whose vote is older than `applied` is
+    /// an older log, and is left as it is, to be refused. Returns the first index dropped.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read or written.
+    pub(crate) async fn drop_overruled(&mut self, applied: LogId) -> io::Result<Option<u64>> {
+        let (last, purged, vote) = {
+            let view = self.shared.view();
+            (view.last, view.purged, view.vote)
+        };
+        let index = applied.index();
+        let is_overruled = last.is_some_and(|last| last < applied && last.index() >= index);
+        let term = applied.committed_leader_id().term;
+        if !is_overruled || vote.is_none_or(|vote| vote.leader_id.term < term) {
+            return Ok(None);
+        }
+        let before = self.read(index.saturating_sub(1)..index, usize::MAX)?;
+        let before = before.first().map(|entry| entry.log_id).or(purged);
+        self.truncate_after(before).await?;
+        self.seal().await?;
+        Ok(Some(index))
+    }
+
     /// Cold entries are read in place: they are few, short and mostly in the kernel's cache.
     fn read(&self, range: std::ops::Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
         self.check()?;

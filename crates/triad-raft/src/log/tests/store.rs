@@ -1,17 +1,23 @@
 //! The log as openraft's store: reopening, reading back, failing, and power cuts.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use openraft::StorageHelper;
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 use openraft::vote::RaftLeaderId;
 
+use triad_ledger::Ledger;
+
 use super::torn_disk::{Dice, TornDisk};
 use super::{OWNER, options};
-use crate::disk::RealDisk;
+use crate::disk::{Disk, RealDisk};
+use crate::image::{Image, ImageBatch, WholeImage};
 use crate::log::view::{Piece, View};
 use crate::log::{EntryReader, LogOptions, LogStore};
-use crate::types::{Entry, LeaderId, LogId, Vote};
+use crate::machine::Machine;
+use crate::types::{Entry, LeaderId, LogId, StoredMembership, Vote};
 
 fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(LeaderId::new(term, 1), index)
@@ -86,6 +92,59 @@ async fn no_commit_is_durable_before_the_entry_that_it_names() {
         store.blocking_append([blank(1, 3)]).await.unwrap();
         end(store).await;
         assert_eq!(open().read_committed().await.unwrap(), Some(log_id(1, 3)));
+    }
+}
+
+/// A ledger without records that has applied entries up to `applied`, as it was written.
+fn machine(disk: &TornDisk, applied: LogId) -> Machine {
+    let folder = Path::new("/image");
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut image = WholeImage::open(disk.clone(), folder).unwrap();
+    let ledger = Ledger::default();
+    let batch = ImageBatch {
+        applied,
+        membership: StoredMembership::default(),
+        hash: ledger.state_hash(),
+        changes: Vec::new(),
+        events: Vec::new(),
+        last_event: ledger.last_event(),
+    };
+    image.write(&batch).unwrap();
+    Machine::open(image, disk, Path::new("/snapshot"), "tc-1", Box::new(|_| {}), None).unwrap()
+}
+
+/// P2: the image of a follower had the new leader's entries when power went, and the log not yet
+/// that they took the place of the old leader's. Raft would not start on that.
+#[tokio::test]
+async fn entries_that_the_image_knows_to_be_overruled_are_dropped() {
+    for (index, purged) in [(4, None), (1, None), (6, None), (4, Some(2)), (4, Some(3))] {
+        let disk = TornDisk::default();
+        let open = || LogStore::open(Arc::new(disk.clone()), options(), true).unwrap();
+        let mut store = open();
+        store.blocking_append((0..7).map(|index| blank(1, index))).await.unwrap();
+        store.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+        if let Some(purged) = purged {
+            store.purge(log_id(1, purged)).await.unwrap();
+        }
+        let applied = log_id(2, index);
+        let mut machine = machine(&disk, applied);
+        // An older log beside a newer image: not to be made to fit.
+        assert_eq!(store.drop_overruled(applied).await.unwrap(), None);
+        store.save_vote(&Vote::new_committed(2, 1)).await.unwrap();
+        // What the log has, or does not reach to, overrules nothing.
+        assert_eq!(store.drop_overruled(log_id(1, index)).await.unwrap(), None);
+        assert_eq!(store.drop_overruled(log_id(2, 7)).await.unwrap(), None);
+        StorageHelper::new(&mut store, &mut machine).get_initial_state().await.unwrap_err();
+        assert_eq!(store.drop_overruled(applied).await.unwrap(), Some(index));
+        drop(store);
+        let mut store = open();
+        assert_eq!(store.get_log_state().await.unwrap().last_log_id, Some(log_id(1, index - 1)));
+        StorageHelper::new(&mut store, &mut machine).get_initial_state().await.unwrap();
+        store.blocking_append([blank(2, index + 1)]).await.unwrap();
+        drop(store);
+        let state = open().get_log_state().await.unwrap();
+        assert_eq!(state.last_purged_log_id, Some(applied));
+        assert_eq!(state.last_log_id, Some(log_id(2, index + 1)));
     }
 }
 
