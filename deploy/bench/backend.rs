@@ -1,5 +1,5 @@
 //! Triad as a back end of the peers' load generator: the session stream as it
-//! is on the wire, and nothing of the client library.
+//! is on the wire ([`crate::triad_stream`]), and nothing of the client library.
 //!
 //! `plug_in.py` puts this file beside the generator's own as `triad.rs`. One
 //! client is one session on one stream; with `--conns` several streams share a
@@ -7,16 +7,16 @@
 //! `pool-0000` and so on, and `hot-32` where one pool of 32 seats is asked for.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use triad_proto::v1;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
@@ -27,6 +27,7 @@ use triad_proto::v1::taken::Outcome;
 use triad_proto::v1::{Reason, Refusal};
 
 use crate::backend::{Cfg, Grant, Tries};
+use crate::triad_stream::{Door, Stream};
 use crate::util::{Args, Procs, hist, mono_ns, us};
 
 /// The pool size that stands for "many pools".
@@ -34,8 +35,6 @@ const SEATS_OF_MANY: u64 = 100;
 /// A node takes a quarter of its connections from one address; so many of ours
 /// come from each address of 127/8.
 const CONNECTIONS_PER_ADDRESS: usize = 1_000;
-/// Calls that wait for their stream: one client asks one thing at a time.
-const CALLS_WAITING_MAX: usize = 4;
 /// How long a probe waits for one node before it asks another.
 const PROBE_PATIENCE: Duration = Duration::from_millis(100);
 /// Between two tries of one probe.
@@ -46,12 +45,11 @@ const LAG_MAX: u64 = 5;
 const LOADERS: usize = 64;
 
 /// The connections that clients share, with `--conns`.
-static SHARED: OnceCell<Vec<Channel>> = OnceCell::const_new();
+static SHARED: OnceCell<Vec<Door>> = OnceCell::const_new();
 
 /// One client's session.
 pub struct TriadSess {
-    calls: mpsc::Sender<v1::SessionRequest>,
-    events: Streaming<v1::SessionResponse>,
+    stream: Stream,
     heard: VecDeque<Event>,
     seats: u64,
     last_request: u64,
@@ -61,13 +59,6 @@ pub struct TriadSess {
 impl TriadSess {
     /// Connects and opens a session.
     pub async fn connect(cfg: &Cfg, address: &str, client: u64) -> Result<Self> {
-        let channel = match cfg.conns {
-            0 => connection(address, client as usize)?.connect().await?,
-            _ => {
-                let shared = SHARED.get_or_try_init(|| share(cfg)).await?;
-                shared[client as usize % shared.len()].clone()
-            }
-        };
         let open = v1::Open {
             session_id: random_id(),
             holder: Some(holder(client)),
@@ -76,13 +67,16 @@ impl TriadSess {
             resume: false,
             beat: 0,
         };
-        let (calls, to_send) = mpsc::channel(CALLS_WAITING_MAX);
-        calls.send(message(Call::Open(open))).await?;
-        let to_send = tokio_stream::wrappers::ReceiverStream::new(to_send);
-        let events = LicensingServiceClient::new(channel).session(to_send).await?.into_inner();
-        let seats = cfg.seats;
-        let heard = VecDeque::new();
-        let mut session = TriadSess { calls, events, heard, seats, last_request: 0, last_beat: 0 };
+        let open = message(Call::Open(open));
+        let stream = match cfg.conns {
+            0 => Stream::alone(own_address(client as usize), address, &open).await?,
+            _ => {
+                let shared = SHARED.get_or_try_init(|| share(cfg)).await?;
+                Stream::on(&shared[client as usize % shared.len()], &open).await?
+            }
+        };
+        let (seats, heard) = (cfg.seats, VecDeque::new());
+        let mut session = TriadSess { stream, heard, seats, last_request: 0, last_beat: 0 };
         session.answer(|event| matches!(event, Event::Opened(_))).await?;
         Ok(session)
     }
@@ -93,7 +87,7 @@ impl TriadSess {
         let (request_id, answered_through) = self.next_request();
         let items = vec![item(&feature(pool.into(), self.seats))];
         let take = v1::Take { request_id, answered_through, items, wait: None };
-        self.calls.send(message(Call::Take(take))).await?;
+        self.stream.send(&message(Call::Take(take)))?;
         let ours = |event: &Event| matches!(event, Event::Taken(t) if t.request_id == request_id);
         let Event::Taken(taken) = self.answer(ours).await? else { bail!("not a `taken`") };
         match taken.outcome.context("a `taken` without an outcome")? {
@@ -109,7 +103,7 @@ impl TriadSess {
         let (request_id, answered_through) = self.next_request();
         let checkout_id = grant.key.parse()?;
         let give_back = v1::GiveBack { request_id, answered_through, checkout_id };
-        self.calls.send(message(Call::GiveBack(give_back))).await?;
+        self.stream.send(&message(Call::GiveBack(give_back)))?;
         let ours =
             |event: &Event| matches!(event, Event::GivenBack(g) if g.request_id == request_id);
         match self.answer(ours).await? {
@@ -122,9 +116,14 @@ impl TriadSess {
     pub async fn beat(&mut self) -> Result<()> {
         self.last_beat += 1;
         let beat = self.last_beat;
-        self.calls.send(message(Call::Beat(v1::Beat { beat }))).await?;
+        self.stream.send(&message(Call::Beat(v1::Beat { beat })))?;
         self.answer(|event| matches!(event, Event::Beat(b) if b.beat == beat)).await?;
         Ok(())
+    }
+
+    /// Waits for something else than an answer.
+    pub async fn while_waiting<T>(&mut self, other: impl Future<Output = T>) -> Result<T> {
+        self.stream.while_waiting(other).await
     }
 
     fn next_request(&mut self) -> (u64, u64) {
@@ -143,7 +142,7 @@ impl TriadSess {
                     _ => {}
                 }
             }
-            let message = self.events.message().await?.context("the stream was closed")?;
+            let message = self.stream.message().await?;
             self.heard.extend(message.events.into_iter().filter_map(|event| event.event));
         }
     }
@@ -153,16 +152,20 @@ fn message(call: Call) -> v1::SessionRequest {
     v1::SessionRequest { calls: vec![v1::SessionCall { call: Some(call) }] }
 }
 
-fn connection(address: &str, client: usize) -> Result<Endpoint> {
-    let from = Ipv4Addr::new(127, 0, 0, 2 + (client / CONNECTIONS_PER_ADDRESS) as u8);
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(endpoint.tcp_nodelay(true).local_address(Some(IpAddr::V4(from))))
+/// The address that a client connects from.
+fn own_address(client: usize) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, 2 + (client / CONNECTIONS_PER_ADDRESS) as u8).into()
 }
 
-async fn share(cfg: &Cfg) -> Result<Vec<Channel>> {
+fn connection(address: &str, client: usize) -> Result<Endpoint> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint.tcp_nodelay(true).local_address(Some(own_address(client))))
+}
+
+async fn share(cfg: &Cfg) -> Result<Vec<Door>> {
     let mut shared = Vec::with_capacity(cfg.conns);
     for n in 0..cfg.conns {
-        shared.push(connection(&cfg.eps[n % cfg.eps.len()], n)?.connect().await?);
+        shared.push(Door::shared(own_address(n), &cfg.eps[n % cfg.eps.len()]).await?);
     }
     Ok(shared)
 }

@@ -17,7 +17,7 @@ EDITS = [
      "            Sess::Zk(s) => s.checkout(pool, t).await,\n            Sess::Triad(s) => s.checkout(pool, t).await,"),
     ("gen/src/backend.rs", "            Sess::Zk(s) => s.checkin(g, t).await,",
      "            Sess::Zk(s) => s.checkin(g, t).await,\n            Sess::Triad(s) => s.checkin(g, t).await,"),
-    ("gen/src/main.rs", "mod echo;", "mod echo;\nmod triad;"),
+    ("gen/src/main.rs", "mod echo;", "mod echo;\nmod triad;\nmod triad_stream;"),
     # Heartbeats.
     ("gen/src/main.rs", '        let Sess::Etcd(mut s) = s else {',
      "        let s = match s {\n"
@@ -27,10 +27,10 @@ EDITS = [
      '        let Sess::Etcd(mut s) = s else {'),
     ("gen/src/main.rs", "                Sess::Zk(s) => { // the client library pings by itself",
      "                Sess::Triad(mut s) => {\n"
-     "                    tokio::time::sleep(Duration::from_secs_f64(period * fastrand::f64())).await;\n"
+     "                    s.while_waiting(tokio::time::sleep(Duration::from_secs_f64(period * fastrand::f64()))).await?;\n"
      "                    let mut iv = tokio::time::interval(Duration::from_secs_f64(period));\n"
      "                    while !off.load(Relaxed) {\n"
-     "                        iv.tick().await;\n"
+     "                        s.while_waiting(iv.tick()).await?;\n"
      "                        let x = Instant::now();\n"
      "                        if s.beat().await.is_err() { missed.fetch_add(1, Relaxed); break }\n"
      "                        if on.load(Relaxed) && !off.load(Relaxed) { h.record(us(x.elapsed()))?; }\n"
@@ -52,7 +52,8 @@ EDITS = [
      '                _ => triad::catchup(&a).await,\n'
      '            },\n'
      '            "preload" => preload('),
-    ("gen/Cargo.toml", '\nprost = "0.14"', '\nprost = "0.14"\ntriad-proto = { path = "@TREE@/crates/triad-proto" }'),
+    ("gen/Cargo.toml", '\nprost = "0.14"', '\nprost = "0.14"\nbytes = "1"\nh2 = "0.4"\nhttp = "1"\n'
+     'triad-proto = { path = "@TREE@/crates/triad-proto" }'),
 ]
 
 
@@ -68,6 +69,7 @@ def main(copy, tree):
         (copy / file).write_text(text)
     here = pathlib.Path(__file__).parent
     shutil.copy(here / "backend.rs", copy / "gen/src/triad.rs")
+    shutil.copy(here / "stream.rs", copy / "gen/src/triad_stream.rs")
 
 
 if __name__ == "__main__":

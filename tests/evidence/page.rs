@@ -81,20 +81,41 @@ fn section(promise: &Promise, guards: &[Guard]) -> String {
     text
 }
 
-/// What the long runs counted. Each wrote one flat object.
+/// The files of the long runs, and what each is called.
+const RUNS: [(&str, &str); 4] = [
+    ("docs/evidence/simulation.json", "Simulation"),
+    ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
+    ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
+    ("docs/evidence/suite.json", "The fault suite, again and again"),
+];
+
+/// What the long runs counted, and first of all what they came to. Each wrote one object.
 fn figures(root: &Path) -> String {
     let mut text = "## The last long runs\n\n".to_owned();
-    for (file, title) in [
-        ("docs/evidence/simulation.json", "Simulation"),
-        ("docs/evidence/simulation-last.json", "Simulation of the last build"),
-        ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
-        ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
-        ("docs/evidence/suite.json", "The fault suite, again and again"),
-    ] {
-        let Ok(run) = fs::read_to_string(root.join(file)) else { continue };
-        let run: Map<String, Value> = serde_json::from_str(&run).unwrap();
+    let read = |(file, title)| {
+        let run = fs::read_to_string(root.join(file)).ok()?;
+        Some((file, title, serde_json::from_str(&run).unwrap()))
+    };
+    let runs: Vec<(&str, &str, Value)> = RUNS.into_iter().filter_map(read).collect();
+    let sum = |path: &str| -> f64 {
+        runs.iter().filter_map(|(_, _, run)| run.pointer(path)?.as_f64()).sum()
+    };
+    writeln!(
+        text,
+        "**{} violations of a promise** in {} seeds and {:.0} hours of simulated clusters, {} kills and {} \
+         power cuts\nof real processes with {} operations, and {} runs of the fault suite in a row.\n",
+        sum("/violations") + sum("/figures/violations"),
+        sum("/seeds"),
+        sum("/cluster_hours"),
+        sum("/faults/kills/done"),
+        sum("/faults/cuts_of_one/done") + sum("/faults/cuts_of_all/done"),
+        sum("/figures/operations"),
+        sum("/passed_in_a_row"),
+    )
+    .unwrap();
+    for (file, title, run) in &runs {
         write!(text, "### {title}\n\n| | |\n|---|---|\n").unwrap();
-        rows(&mut text, "", &run);
+        rows(&mut text, "", run.as_object().unwrap());
         write!(text, "\n(`{file}`)\n\n").unwrap();
     }
     text

@@ -7,6 +7,7 @@ mod pulse;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use crate::args::drill::DrillArguments;
@@ -18,21 +19,17 @@ const LAB: &str = "triad-lab";
 /// Tells the laboratory which program to mistreat.
 const PROGRAM_VARIABLE: &str = "TRIAD_BIN";
 
-/// Runs the laboratory to its end.
+/// Becomes the laboratory, so that a signal to this process ends it, and its exit code is this
+/// one's. Returns only if that failed.
 pub fn run(arguments: &DrillArguments) -> Result<Exit, Failure> {
     let own = std::env::current_exe()
         .map_err(|source| Failure::System { what: "cannot find this program", source })?;
     let lab = own.with_file_name(LAB);
-    let mut command = Command::new(&lab);
-    command.args(passed_on(arguments)).env(PROGRAM_VARIABLE, &own);
-    match command.status() {
-        Ok(status) if status.success() => Ok(Exit::Ok),
-        Ok(status) => {
-            Ok(Exit::Child(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::NoLab(lab)),
-        Err(source) => Err(Failure::Spawn { program: lab.display().to_string(), source }),
-    }
+    let error = Command::new(&lab).args(passed_on(arguments)).env(PROGRAM_VARIABLE, &own).exec();
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => Failure::NoLab(lab),
+        _ => Failure::Spawn { program: lab.display().to_string(), source: error },
+    })
 }
 
 fn passed_on(arguments: &DrillArguments) -> Vec<OsString> {

@@ -31,6 +31,10 @@ impl Turn {
     pub async fn take() -> Result<Self, String> {
         let lock = File::options().create(true).append(true).open(PATH);
         let lock = lock.map_err(|error| format!("{PATH}: {error}"))?;
+        if lock.try_lock().is_ok() {
+            return Ok(Turn { _lock: lock });
+        }
+        eprintln!("another laboratory stands on this machine: waiting until it is done");
         let look = async || lock.try_lock().map_err(|error| format!("{PATH}: {error}"));
         wait::until("no other lab stands", TURN_LIMIT, look).await;
         Ok(Turn { _lock: lock })
