@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use triad_client::Error;
 use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 use triad_proto::v1::session_call::Call;
@@ -84,6 +84,25 @@ async fn all_down_and_clients_gone() {
     println!("the seats are free {late:.1?} after the restart");
     assert!(early >= LEASE, "a new leader gives everybody a whole lease: {early:?}");
     assert!(late <= LEASE + LEADER_BEFORE + SLACK, "{late:?}");
+}
+
+/// P4, P5: all three nodes are down for longer than the lease. The next leader would keep the session
+/// that its client gave up for a whole lease more; the client says that it is over, and does not find
+/// its own seat taken.
+#[tokio::test]
+async fn all_down_for_longer_than_a_lease() {
+    let features = vec![(FEATURE.to_owned(), 1)];
+    let mut cluster = Cluster::start(Options { features, ..options(2 * LEASE) }).await;
+    let client = cluster.client().user("ann").build().unwrap();
+    let seat = client.checkout(FEATURE, "", 1).await.unwrap();
+    kill_all(&mut cluster).await;
+    timeout(3 * LEASE, seat.lost()).await.expect("it is lost after its lease");
+    start_all(&mut cluster);
+    cluster.leader().await;
+    let again = async || client.checkout(FEATURE, "", 1).await.map_err(|error| error.to_string());
+    let again = wait::until("the seat is there again", LEASE, again).await;
+    assert_eq!(cluster.checkouts().await.len(), 1, "the one of before is returned");
+    again.give_back().await.unwrap();
 }
 
 /// What a user and an administrator see while one node is left.

@@ -43,7 +43,13 @@ impl Watch {
         if until.is_some_and(|until| Instant::now() >= until) {
             return State::Lost { reason: "no heartbeat was acknowledged in time".into() };
         }
-        self.states.borrow().clone()
+        match self.states.borrow().clone() {
+            // Its task was ended with its runtime: nobody sends heartbeats.
+            State::Held | State::Reconnecting { .. } if self.is_closed() => {
+                State::Lost { reason: "the client is closed".into() }
+            }
+            state => state,
+        }
     }
 
     /// The session's task is over.
@@ -214,7 +220,7 @@ impl Client {
         self.ask(Ask::Idle { since: Some(now.checked_sub(idle).unwrap_or(now)) });
     }
 
-    /// Says that the user is active again. A checkout says so too.
+    /// Says that the user is active again. Asking for seats says so too.
     pub fn set_active(&self) {
         self.ask(Ask::Idle { since: None });
     }

@@ -371,7 +371,7 @@ impl Requests {
         }
     }
 
-    /// The session is gone. What it held is free already; what is still wanted is
+    /// The session is gone. What it held is not ours any more; what is still wanted is
     /// asked for anew, by another session, from number 1, and at the end of the
     /// queue. Not a loan that may have been granted: receipts go with the session,
     /// and it would be lent twice.
@@ -415,11 +415,13 @@ impl Requests {
         });
     }
 
-    /// Nobody gets anything any more.
+    /// Nobody gets anything any more. What was lent to nobody is still to be returned.
     pub(crate) fn refuse_all(&mut self, error: &Error) {
-        for mut waiting in std::mem::take(&mut self.waiting).into_values() {
+        self.waiting.retain(|_, waiting| {
+            let is_to_be_returned = matches!(waiting, Waiting::Return { reply: None, .. });
             waiting.fail(error.clone());
-        }
+            is_to_be_returned
+        });
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Dialer {
 /// A stream on which the session is open.
 pub(crate) struct OpenStream {
     pub(crate) address: String,
+    /// The connection that it is on.
+    pub(crate) channel: Channel,
     /// The term in which that node leads.
     pub(crate) term: u64,
     pub(crate) calls: mpsc::Sender<v1::SessionRequest>,
@@ -278,7 +280,7 @@ async fn open_on(
     let first =
         v1::SessionRequest { calls: vec![v1::SessionCall { call: Some(Call::Open(open)) }] };
     calls.try_send(first).expect("a new channel has room");
-    let mut client = LicensingServiceClient::new(channel);
+    let mut client = LicensingServiceClient::new(channel.clone());
     openings.sent();
     let answer = client.session(ReceiverStream::new(to_send)).await.map_err(|status| {
         let failed = Failed::said(&status);
@@ -301,6 +303,7 @@ async fn open_on(
     match first_events.next() {
         Some(Event::Opened(opened)) => Ok(OpenStream {
             address,
+            channel,
             term: opened.position.map_or(0, |position| position.term),
             calls,
             first_events: first_events.collect(),

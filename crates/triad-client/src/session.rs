@@ -5,7 +5,9 @@
 //! that the clock is looked at whatever the network does.
 
 mod closed;
+mod idle;
 mod loans;
+mod past;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -33,6 +35,8 @@ use crate::queue::Place;
 use crate::requests::{Queueing, Requests, Waiting, too_many_requests};
 use crate::route::{NotFound, OpenStream, Openings, Search, find_leader};
 use crate::witness::Witness;
+
+use self::idle::Idleness;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -130,10 +134,9 @@ pub(crate) struct Session {
     requests: Requests,
     next_beat: u64,
     held: HashMap<u64, EndMark>,
-    /// Since when the user is idle.
-    idle_since: Option<Instant>,
-    /// The leader is to be told of it.
-    idle_unsaid: bool,
+    idleness: Idleness,
+    /// The ids of sessions before this one that a leader may still have.
+    past: Vec<[u8; 16]>,
     early_ends: BTreeMap<u64, String>,
     last_refusal: Refusal,
     closing: Option<Closing>,
@@ -191,8 +194,8 @@ impl Session {
             requests: Requests::new(),
             next_beat: 1,
             held: HashMap::new(),
-            idle_since: None,
-            idle_unsaid: false,
+            idleness: Idleness::default(),
+            past: Vec::new(),
             early_ends: BTreeMap::new(),
             last_refusal: Refusal::because(Reason::NodeUnreachable, "no node was reached yet"),
             closing: None,
@@ -274,7 +277,7 @@ impl Session {
         }
         self.ask_whether_it_died(now);
         if self.lease.as_ref().is_some_and(|lease| lease.deadline() <= now) {
-            self.lose("no heartbeat was acknowledged for a whole lease", now);
+            self.give_up(now);
         }
         let beat = self.next_beat;
         if let Some(stream) = &mut self.stream
@@ -335,7 +338,10 @@ impl Session {
             let _ = mark.set(reason.to_owned());
         }
         self.requests.start_over(reason, now);
-        self.say(State::Lost { reason: reason.to_owned() });
+        self.idleness.begin_session();
+        if self.closing.is_none() {
+            self.say(State::Lost { reason: reason.to_owned() });
+        }
     }
 
     /// A search runs while there is no stream and one is needed, or while the
@@ -403,6 +409,7 @@ impl Session {
             Some(held) => held.resumed(open.opened_sent, grace),
             None => self.lease = Some(Lease::opened(open.opened_sent, lease, grace)),
         }
+        self.end_past(&open.channel);
         if let Some(lost) = self.closed_by.take() {
             lost.is_followed_by(&open.address, open.term);
         }
@@ -429,8 +436,7 @@ impl Session {
             full: false,
         });
         self.requests.resend();
-        // The last word may have been lost with the stream.
-        self.idle_unsaid |= self.idle_since.is_some();
+        self.idleness.begin_stream();
         if let Some(closing) = &mut self.closing {
             closing.is_said = false;
         }
@@ -534,7 +540,7 @@ impl Session {
                 let _ = reply.send(Err(too_many_requests()));
             }
             Ask::Take { items, deadline, reply, queue } => {
-                self.idle_since = None;
+                self.idleness.asks_for_seats();
                 let reply = Some(reply);
                 self.requests.add(Waiting::Take { items, deadline, reply, queue });
             }
@@ -544,10 +550,7 @@ impl Session {
             }
             Ask::GiveUp { ticket } => self.requests.give_up(ticket),
             Ask::Return { id, reply } => self.return_loan(id, reply),
-            Ask::Idle { since } => {
-                self.idle_since = since;
-                self.idle_unsaid = true;
-            }
+            Ask::Idle { since } => self.idleness.set(since),
             Ask::GiveBack { id, epoch, reply } if epoch == self.epoch => {
                 self.held.remove(&id);
                 self.requests.add(Waiting::GiveBack { id, reply });
@@ -574,11 +577,11 @@ impl Session {
                 return;
             }
         }
-        if self.idle_unsaid {
-            let idle_ms = self.idle_since.map_or(0, |since| (now - since).as_millis() as u64);
-            let idle = v1::Idle { is_idle: self.idle_since.is_some(), idle_ms };
-            self.idle_unsaid = !stream.say(vec![Call::Idle(idle)]);
-            stream.full |= self.idle_unsaid;
+        if let Some(idle) = self.idleness.word(now) {
+            match stream.say(vec![Call::Idle(idle)]) {
+                true => self.idleness.said(),
+                false => stream.full = true,
+            }
         }
     }
 

@@ -41,6 +41,8 @@ impl Session {
         reply: Option<oneshot::Sender<Result<bool, Error>>>,
     ) {
         match reply {
+            // A seat of this session is no loan, and would be free while we believe in it.
+            Some(reply) if self.held.contains_key(&id) => drop(reply.send(Ok(false))),
             // Nobody waits for the answer, and nobody would ask again.
             Some(reply) if !self.requests.returns(id) && self.requests.is_full() => {
                 let _ = reply.send(Err(too_many_requests()));
