@@ -308,6 +308,13 @@ async fn a_cluster_is_checked_examined_and_drilled() {
     for about in ["config", "tls", "hostid", "data", "peers", "dns", "ports", "quorum", "clocks"] {
         assert!(doctor.stdout.contains(&format!("ok    {about:<12}  ")), "{about}: {doctor:?}");
     }
+    // Whom to ask was said, and not how to trust them: that is no good health.
+    let mut untrusting = cluster.command(&format!("doctor --config {}", config.display()));
+    untrusting.env_remove("TRIAD_CA");
+    let untrusting = run(untrusting, START_LIMIT).await;
+    assert_eq!(untrusting.code(), 2, "{untrusting:?}");
+    let in_vain = cluster.triad("drill --lab --dry-run").await;
+    assert_eq!(in_vain.code(), 2, "{in_vain:?}");
     let archive = std::fs::read(&bundle).unwrap();
     let listed = tokio::process::Command::new("tar").arg("-tf").arg(&bundle).output().await;
     let listed = String::from_utf8(listed.unwrap().stdout).unwrap();

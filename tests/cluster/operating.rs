@@ -273,6 +273,8 @@ async fn a_drained_node_leads_no_more() {
     assert_ne!(next, drained);
     let warnings = cluster.look(drained).await.unwrap().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("drained")), "{warnings:?}");
+    let planned = cluster.triad(&format!("node drain {name} --undo --dry-run")).await;
+    assert!(planned.stdout.contains("may lead again"), "{planned:?}");
     let refused = cluster.triad(&format!("leader transfer --to {name} --timeout 8s")).await;
     assert!(!refused.status.success(), "{}", refused.stdout);
 

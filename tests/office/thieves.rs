@@ -49,6 +49,14 @@ async fn a_stolen_database_is_useless_on_another_host_id() {
     let ended = node.start_in_vain().await;
     assert_ne!(ended.code(), 0);
     assert!(ended.stderr.contains("STRING:a") && ended.stderr.contains("bound to"), "{ended:?}");
+    // Nor where the publisher is not trusted any more: who copies files can also change them.
+    node.edit("triad.toml", |text| {
+        let is_key = |line: &&str| !line.starts_with("publisher_keys");
+        text.lines().filter(is_key).map(|line| format!("{line}\n")).collect()
+    });
+    let ended = node.start_in_vain().await;
+    assert_ne!(ended.code(), 0);
+    assert!(ended.stderr.contains("STRING:a") && ended.stderr.contains("bound to"), "{ended:?}");
 }
 
 /// P10: copied data is refused by a node of another cluster.

@@ -52,7 +52,11 @@ impl Binding {
     }
 
     /// Whether a node with the host ids `own` may serve it.
-    pub(crate) fn check_own_host(&self, own: &[HostId]) -> Result<(), LicenseError> {
+    ///
+    /// # Errors
+    ///
+    /// [`LicenseError::WronglyBound`].
+    pub fn check_own_host(&self, own: &[HostId]) -> Result<(), LicenseError> {
         match self.hosts() {
             None => Ok(()),
             Some(hosts) if hosts.iter().any(|host| own.contains(host)) => Ok(()),

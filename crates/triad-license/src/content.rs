@@ -59,6 +59,19 @@ pub fn failover_hours(document: &str) -> Option<u32> {
     FAILOVER_HOURS_RANGE.contains(&hours).then_some(hours)
 }
 
+/// Where a license document may be used; `None` where it cannot be read. Its signatures are not
+/// looked at: it is for documents that are in force, whose publisher need not be trusted any more.
+pub fn binding_of(document: &str) -> Option<Binding> {
+    #[derive(serde::Deserialize)]
+    struct OnlyBinding {
+        binding: Spanned<RawBinding>,
+    }
+    let frame = Frame::parse(crate::document::LICENSE, document).ok()?;
+    let read: OnlyBinding = toml::from_str(&frame.body).ok()?;
+    let source = Source { text: &frame.body, lines_above: frame.lines_above };
+    source.binding(&read.binding).ok()
+}
+
 impl Content {
     /// Reads the text between the markers; `lines_above` of the document stand
     /// above it, so that errors name the line that an editor shows.
@@ -211,6 +224,10 @@ impl Source<'_> {
             features.push(self.feature(index, written, issued, zone)?);
         }
         upgrades.try_for_each(|next| self.upgrade(&mut features, next, zone))?;
+        if features.len() > LINES_MAX {
+            let (what, found) = ("lines after its [[upgrade]] tables", features.len());
+            return Err(LicenseError::TooLarge { what, found, max: LINES_MAX });
+        }
         for written in &raw.package {
             let package = self.package(written.get_ref())?;
             unpack(&mut features, &package).map_err(|why| self.unresolved(written.span(), &why))?;

@@ -74,7 +74,7 @@ pub use capability::{
     license_digest,
 };
 pub use changes::diff_licenses;
-pub use content::failover_hours;
+pub use content::{binding_of, failover_hours};
 pub use dates::{Day, Zone};
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Severity};
 pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};

@@ -72,11 +72,6 @@ pub fn check_own_host(verified: &Verified, own: &[HostId]) -> Result<(), License
 }
 
 impl Authentic {
-    /// Like [`check_own_host`], for a license whose dates do not matter.
-    pub fn check_own_host(&self, own: &[HostId]) -> Result<(), LicenseError> {
-        self.content.binding.check_own_host(own)
-    }
-
     /// Where it may be used.
     pub fn binding(&self) -> &Binding {
         &self.content.binding

@@ -2,13 +2,11 @@
 //! office sends it (`by` nobody); and the machines that it may be served on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use triad_ledger::names::LicenseId;
 use triad_ledger::{Command, Outcome};
 use triad_license::{
-    HostId, HostIdKind, LicenseError, SignedResponse, Site, authenticate, check_own_host,
-    is_response,
+    HostId, HostIdKind, LicenseError, SignedResponse, Site, binding_of, check_own_host, is_response,
 };
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
@@ -107,26 +105,22 @@ pub(crate) fn own_hostids(config: &Config) -> Vec<HostId> {
 /// from another machine.
 pub(crate) struct Foreign {
     own: Vec<HostId>,
-    /// With whose keys they were read.
-    config: Arc<Config>,
-    /// By id and serial; `None` where it may be served here, or is not authentic.
+    /// By id and serial; `None` where it may be served here.
     known: BTreeMap<(LicenseId, u64), Option<LicenseError>>,
 }
 
 impl Foreign {
     /// Knows none yet.
-    pub(crate) fn to(config: Arc<Config>) -> Self {
-        Foreign { own: own_hostids(&config), config, known: BTreeMap::new() }
+    pub(crate) fn to(config: &Config) -> Self {
+        Foreign { own: own_hostids(config), known: BTreeMap::new() }
     }
 
     /// Reads the licenses that came since. A document of a thousand features takes some
     /// milliseconds, so this is done when it comes, and not when leadership changes.
+    ///
+    /// Signatures were looked at when they were applied. Here they are not: whoever brings data
+    /// to another machine could take the publisher's key out of the configuration.
     pub(crate) fn follow(&mut self, node: &Node) {
-        let config = node.in_force();
-        if !Arc::ptr_eq(&config, &self.config) {
-            self.known.clear();
-            self.config = config;
-        }
         let mut before = std::mem::take(&mut self.known);
         let mut texts = Vec::new();
         node.consensus.read(|ledger| {
@@ -139,8 +133,8 @@ impl Foreign {
             }
         });
         for (key, text) in texts {
-            let authentic = authenticate(&text, &self.config.publishers).ok();
-            let foreign = authentic.and_then(|license| license.check_own_host(&self.own).err());
+            let binding = binding_of(&text);
+            let foreign = binding.and_then(|binding| binding.check_own_host(&self.own).err());
             self.known.insert(key, foreign);
         }
     }

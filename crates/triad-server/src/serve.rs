@@ -576,7 +576,7 @@ async fn bind(
 /// machines. What is bound to machines is looked at when the data is opened, and
 /// again when this node begins to lead: by then it has read its whole log.
 async fn brought_from_elsewhere(node: &Node) -> LicenseError {
-    let mut foreign = licenses::Foreign::to(node.in_force());
+    let mut foreign = licenses::Foreign::to(&node.in_force());
     let mut leadership = node.consensus.watch_leadership();
     let mut installed = node.watch_installed();
     loop {

@@ -76,7 +76,9 @@ pub async fn run(settings: &Settings, arguments: &DoctorArguments) -> Result<Exi
     let mut answers = Vec::new();
     let level = match Cluster::new(settings) {
         // Without servers there is still a node to look at.
-        Err(Failure::Usage { .. }) if arguments.config.is_some() => Level::Healthy,
+        Err(Failure::Usage { .. }) if arguments.config.is_some() && !settings.names_servers() => {
+            Level::Healthy
+        }
         Err(failure) => return Err(failure),
         Ok(cluster) => {
             for address in settings.servers()? {

@@ -21,8 +21,11 @@ pub async fn run(settings: &Settings, arguments: &DrainArguments) -> Result<Exit
         .await?
         .answer;
     let node = find(&status, &arguments.node)?.clone();
-    if !arguments.undo {
-        let plan = plan(&status, &node)?;
+    if !arguments.undo || arguments.consent.dry_run {
+        let plan = match arguments.undo {
+            true => format!("{} may lead again: nothing changes for clients\n", node.name),
+            false => plan(&status, &node)?,
+        };
         demand_somebody_to_ask(arguments.consent)?;
         match consent(settings, arguments.consent, &plan)? {
             Consent::Given => {}

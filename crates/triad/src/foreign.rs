@@ -26,7 +26,7 @@ pub fn import(settings: &Settings, arguments: &PolicyImportArguments) -> Result<
         what: "policy",
         text: &import.policy_text,
         report: &import.report,
-        findings: import.report.findings.iter().cloned().chain(import.lint(None)).collect(),
+        findings: import.report.findings.clone(),
         next: "triad policy check",
         all: arguments.all,
     };
@@ -145,7 +145,7 @@ RESERV 1 viewer USER dora
             what: "policy",
             text: &import.policy_text,
             report: &import.report,
-            findings: import.lint(None),
+            findings: import.report.findings.clone(),
             next: "triad policy check",
             all,
         };

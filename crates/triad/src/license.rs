@@ -35,14 +35,25 @@ pub async fn run(settings: &Settings, verb: LicenseVerb) -> Result<Exit, Failure
         }
         LicenseVerb::Verify { file, keys, cluster } => {
             let keyring = keyring(&keys)?;
-            let summary = with_document(&file, |text| match &cluster {
-                None => Ok(authenticate(text, &keyring)?.summary()),
-                Some(cluster_id) => {
-                    let site = Site { cluster_id, hostids: &[] };
-                    Ok(verify(text, &keyring, &site, clock::now_ms())?.summary())
-                }
+            let (summary, hosts) = with_document(&file, |text| {
+                let authentic = authenticate(text, &keyring)?;
+                let Some(cluster_id) = &cluster else { return Ok((authentic.summary(), None)) };
+                // Which machines a cluster has, only its nodes know.
+                let hosts = authentic.binding().hosts().map(<[_]>::to_vec);
+                let site = Site { cluster_id, hostids: hosts.as_deref().unwrap_or_default() };
+                let verified = verify(text, &keyring, &site, clock::now_ms())?;
+                Ok((verified.summary(), hosts))
             })?;
-            print(settings, &summary)
+            print(settings, &summary)?;
+            if let Some(hosts) = hosts {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                settings.output.warn(&format!(
+                    "it is bound to the hosts {} as well, which each node looks at by itself; \
+                     here they were not",
+                    printable(&hosts.join(", "))
+                ));
+            }
+            Ok(Exit::Ok)
         }
         LicenseVerb::Keygen { out } => publisher::keygen(settings, &out),
         LicenseVerb::Issue { keys, terms, out } => {

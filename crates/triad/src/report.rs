@@ -205,7 +205,11 @@ impl Reading {
         if let Some(stale) = history.stale() {
             settings.output.warn(stale);
         }
-        let to_ms = if request.until_ms == 0 { history.date_ms() } else { request.until_ms };
+        // What has not happened yet is part of nothing.
+        let to_ms = match request.until_ms {
+            0 => history.date_ms(),
+            until_ms => until_ms.min(history.date_ms()),
+        };
         let mut window = Window { from_ms: request.since_ms, to_ms };
         // Time before the oldest event is not part of anything.
         let oldest = oldest(settings).await?;

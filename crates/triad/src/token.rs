@@ -58,6 +58,20 @@ async fn create(settings: &Settings, arguments: &CreateArguments) -> Result<Exit
         .await;
     let Read { answer, address } = match (created, &arguments.out) {
         (Ok(read), _) => read,
+        // It may be there: whoever has the secret can use it, and the list says how to end it.
+        (Err(failure), path) if failure.reason() == Some(Reason::Deadline) => {
+            let place = match path {
+                Some(path) => {
+                    format!("its secret is in {}", printable(&path.display().to_string()))
+                }
+                None => format!("its secret is {secret}"),
+            };
+            settings.output.warn(&format!(
+                "the token may have been made: {place}; `triad token list` says whether it was, \
+                 and `triad token revoke` ends it"
+            ));
+            return Err(failure);
+        }
         (Err(failure), path) => {
             if let Some(path) = path {
                 let _ = std::fs::remove_file(path);

@@ -80,6 +80,17 @@ fn a_license_from_key_to_verification() {
     assert_eq!(verified["features"][0]["seats"], 40);
     let (_, error) = run(home.path(), &format!("{verify} --cluster tc-other"), 1);
     assert!(error.starts_with("error[TRD-5005]: acme.lic: "), "{error}");
+
+    // Bound to machines: which of them a site has, its nodes know.
+    let hosts = "hostids = [\"STRING:a\", \"STRING:b\", \"STRING:c\"]";
+    let bound = TERMS.replace("cluster = \"tc-0123456789abcdef0123456789abcdef\"", hosts);
+    fs::write(home.path().join("hosts.toml"), bound).unwrap();
+    let issue = "license issue --key acme/publisher.secret hosts.toml --out hosts.lic";
+    run(home.path(), issue, 0);
+    let verify = "license verify hosts.lic --key acme/publisher.public";
+    let (verified, warned) = run(home.path(), &format!("{verify} {cluster}"), 0);
+    assert!(verified.starts_with("VERIFIED"), "{verified}");
+    assert!(warned.contains("STRING:b") && warned.contains("here they were not"), "{warned}");
 }
 
 #[test]

@@ -111,6 +111,12 @@ fn a_license_grants_something_and_not_too_much() {
     assert!(issue(&features(10_000), &[&key(1)]).is_ok());
     let error = issue(&features(10_001), &[&key(1)]).unwrap_err();
     assert!(matches!(error, LicenseError::TooLarge { found: 10_001, max: 10_000, .. }), "{error}");
+    // An upgrade of a part of a line makes two of it.
+    let upgrade = "[[upgrade]]\nfeature='a'\nfrom='1'\nto='2'\nseats=1\nexpires='permanent'\n";
+    let two = short.replace("seats=1", "seats=2");
+    let full = format!("{}{two}{upgrade}", features(9_999));
+    let error = issue(&full, &[&key(1)]).unwrap_err();
+    assert!(matches!(error, LicenseError::TooLarge { found: 10_001, max: 10_000, .. }), "{error}");
     let large = format!("{head}{feature}{}", "#\n".repeat(DOCUMENT_BYTES_MAX / 2));
     assert!(matches!(issue(&large, &[&key(1)]), Err(LicenseError::TooLarge { .. })));
     assert!(matches!(show(&large), Err(LicenseError::TooLarge { .. })));

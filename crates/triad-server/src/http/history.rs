@@ -136,8 +136,8 @@ pub(super) async fn events(
             && (looked_for.is_empty() || line.text.to_lowercase().contains(&looked_for))
     };
     if wanted.format == "csv" {
-        let (lines, _) = backwards(&web, wanted.from, LOOKED_AT_MAX as usize, fits).await;
-        return saved(csv(&lines), "events");
+        let (lines, older) = backwards(&web, wanted.from, LOOKED_AT_MAX as usize, fits).await;
+        return saved(csv(&lines, older), "events");
     }
     let (lines, older) = backwards(&web, wanted.from, PAGE_EVENTS, fits).await;
     let address = |from: u64| {
@@ -185,13 +185,18 @@ pub(super) async fn events(
         .into_response()
 }
 
-/// Events as a file, with the names and forms that the command line has for them.
-fn csv(lines: &[EventLine]) -> String {
+/// Events as a file, with the names and forms that the command line has for them. The last line
+/// says so if `older` ones, up to that number, were not looked at.
+fn csv(lines: &[EventLine], older: u64) -> String {
     let mut text = csv_line(["sequence", "date", "kind", "text"].into_iter());
     for line in lines {
         let (sequence, date) = (line.sequence.to_string(), rfc3339(line.date_ms));
         let kind = line.kind.replace(' ', "-");
         text += &csv_line([&*sequence, &*date, &*kind, &*line.text].into_iter());
+    }
+    if older > 0 {
+        let what = format!("events up to {older} were not looked at; triad events has all of them");
+        text += &csv_line(["", "", "cut", &*what].into_iter());
     }
     text
 }

@@ -32,11 +32,16 @@ pub(crate) struct FeatureUse {
     pub(crate) uncounted: bool,
     /// Rights that are no longer, or not yet, in force.
     pub(crate) idle_rights: u64,
+    /// Seats held of rights that count nothing.
+    uncounted_held: u64,
 }
 
 impl FeatureUse {
     fn add(&mut self, pool: &Pool, reserved: u64, date_ms: u64) {
-        self.held += pool.held;
+        match pool.key.terms.uncounted {
+            true => self.uncounted_held += pool.held,
+            false => self.held += pool.held,
+        }
         self.borrowed += pool.borrowed;
         if !pool.valid_at(date_ms) {
             self.idle_rights += 1;
@@ -75,6 +80,10 @@ pub(crate) fn by_feature(ledger: &Ledger, date_ms: u64) -> BTreeMap<String, Feat
             ..FeatureUse::default()
         });
         feature.add(pool, kept.sum(), date_ms);
+    }
+    // Beside seats that are counted, others are not to look as if they were of those.
+    for feature in features.values_mut().filter(|feature| feature.licensed == 0) {
+        feature.held += feature.uncounted_held;
     }
     features
 }

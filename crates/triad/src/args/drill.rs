@@ -17,7 +17,7 @@ Examples:
   triad drill --lab --kills 500 --cuts 500 --json figures.json")]
 pub struct DrillArguments {
     /// In the laboratory: three nodes on a network of their own, on this machine; Linux and root
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub lab: bool,
     /// The scenarios, as --list names them; all, if none is named
     #[arg(value_name = "SCENARIO", requires = "lab")]

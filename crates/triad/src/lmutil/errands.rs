@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use triad_license::HostIdKind;
 use triad_proto::v1::{
-    CheckoutInfo, ExplainRequest, Holder, Item, Pool, Reason, Refusal, RevokeCheckoutRequest,
-    StatusRequest, StatusResponse,
+    CheckoutInfo, ExplainRequest, Holder, Item, Pool, PoolState, Reason, Refusal,
+    RevokeCheckoutRequest, StatusRequest, StatusResponse,
 };
 use triad_server::hostids::of_this_machine;
 
@@ -37,7 +37,9 @@ pub async fn diagnose(settings: &Settings, typed: &Typed) -> Result<Exit, Failur
     let server = first_of(&servers).map_or("unknown", |server| &server.host);
     let read = cluster
         .read(async |admin: &mut Admin| {
-            let pools = all_features(admin, &only).await?.pools;
+            let mut pools = all_features(admin, &only).await?.pools;
+            // What no license names any more is only there for those who still hold it.
+            pools.retain(|pool| pool.state() != PoolState::Withdrawn);
             let mut answers = Vec::new();
             for pool in pools {
                 let item = Item { feature: pool.feature.clone(), version: String::new(), seats: 1 };
@@ -67,10 +69,14 @@ pub async fn diagnose(settings: &Settings, typed: &Typed) -> Result<Exit, Failur
                 let state = plain::line(&state.sentence);
                 Some(format!("The desired vendor daemon is down. {state} ({VENDOR_DOWN})"))
             }
-            (_, Some(denial)) => {
-                let number = explanation(denial.reason()).flexnet.first().copied().unwrap_or(-1);
-                Some(format!("{} ({number})", plain::line(&denial.message)))
+            // Another line of the feature may serve, and this one does not.
+            (_, None) if pool.state() == PoolState::Expired => {
+                Some(numbered("this line has expired", Reason::FeatureExpired))
             }
+            (_, None) if pool.state() == PoolState::NotYetValid => {
+                Some(numbered("this line is not valid yet", Reason::NotYetValid))
+            }
+            (_, Some(denial)) => Some(numbered(&denial.message, denial.reason())),
             (_, None) => None,
         };
         text.push_str(&diagnosis(pool, server, why.as_deref()));
@@ -78,6 +84,12 @@ pub async fn diagnose(settings: &Settings, typed: &Typed) -> Result<Exit, Failur
     settings.output.text(&text)?;
     // The question was answered, whatever the answer.
     Ok(Exit::Ok)
+}
+
+/// Why, with the number that the tools have for it.
+fn numbered(why: &str, reason: Reason) -> String {
+    let number = explanation(reason).flexnet.first().copied().unwrap_or(-1);
+    format!("{} ({number})", plain::line(why))
 }
 
 /// What is said of one line of a license, and why it is of no use, if it is not.

@@ -297,8 +297,12 @@ impl Picture<'_> {
         } else {
             let issued: u64 =
                 pools.iter().filter(|pool| counts(pool)).map(|p| p.seats_licensed).sum();
-            let used: u64 =
-                pools.iter().map(|pool| pool.seats_in_use + unused_reservations(pool)).sum();
+            // Of what is not counted none is taken from those issued.
+            let used: u64 = pools
+                .iter()
+                .filter(|pool| !pool.uncounted)
+                .map(|pool| pool.seats_in_use + unused_reservations(pool))
+                .sum();
             let _ = writeln!(
                 text,
                 "\nUsers of {feature}:  (Total of {issued} licenses issued;  Total of {used} \

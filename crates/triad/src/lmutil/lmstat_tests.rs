@@ -280,3 +280,18 @@ fn what_costs_nothing_is_uncounted() {
     });
     assert!(text.ends_with("\nUsers of viewer:  (Uncounted, node-locked)\n"), "{text}");
 }
+
+#[test]
+fn what_costs_nothing_is_taken_from_no_total() {
+    let text = picture_of(|scene| {
+        let mut beside = scene.pools[0].clone();
+        (beside.uncounted, beside.seats_licensed, beside.seats_in_use) = (true, 0, 50);
+        beside.reservations.clear();
+        scene.pools.insert(1, beside);
+    });
+    let total = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("Users of solver:"));
+        line.expect("it is there").to_owned()
+    };
+    assert_eq!(total(&text), total(&picture_of(|_| {})));
+}
