@@ -29,6 +29,9 @@ const BYTES_PER_MESSAGE: usize = 16 << 10;
 const SEEN_MAX: usize = 256;
 /// The server ends a wait; only if it is silent do we, so much later.
 const WAIT_GRACE: Duration = Duration::from_secs(10);
+/// So many answers are left with the server for the sake of one who waits: with a full window less
+/// than the server keeps.
+const KEPT_FOR_WAITING: u64 = 64;
 
 /// A request without an answer yet.
 pub(crate) enum Waiting {
@@ -299,8 +302,19 @@ impl Requests {
         });
     }
 
+    /// Up to which number no answer is needed any more. One who waits may be answered at any moment,
+    /// and that answer must not be forgotten before it is here: so he counts as unanswered, until so
+    /// many came after him that the server would run out of room.
+    fn answered_through(&self) -> u64 {
+        let first = self.waiting.keys().next().copied().unwrap_or(self.next);
+        match self.next - first <= KEPT_FOR_WAITING {
+            true => first - 1,
+            false => self.oldest_unanswered() - 1,
+        }
+    }
+
     fn call(&mut self, request_id: u64) -> Call {
-        let answered_through = self.oldest_unanswered() - 1;
+        let answered_through = self.answered_through();
         self.acknowledged = self.acknowledged.max(answered_through);
         match &self.waiting[&request_id] {
             Waiting::Take { items, queue, .. } => {
@@ -553,7 +567,9 @@ mod tests {
         assert!(!requests.are_owed());
         for id in 2..=500 {
             requests.add(Waiting::GiveBack { id, reply: None });
-            assert_eq!(ids(&requests.next_message()), [(id, id - 1)]);
+            // His answer may be on its way, and is kept for him as long as there is room.
+            let answered_through = if id <= KEPT_FOR_WAITING { 0 } else { id - 1 };
+            assert_eq!(ids(&requests.next_message()), [(id, answered_through)]);
             requests.answered(id);
         }
         // The late answer is acknowledged by a word of its own, which is said
