@@ -33,7 +33,7 @@ pub(crate) struct FeatureUse {
     /// Rights that are no longer, or not yet, in force.
     pub(crate) idle_rights: u64,
     /// Seats held of rights that count nothing.
-    uncounted_held: u64,
+    pub(crate) uncounted_held: u64,
 }
 
 impl FeatureUse {
