@@ -703,6 +703,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lent_to_nobody_is_returned_also_after_a_refusal() {
+        let mut requests = give_backs(1);
+        let (reply, mut refused) = oneshot::channel();
+        requests.return_loan(7, Some(reply));
+        requests.return_loan(8, None);
+        requests.refuse_all(&Error::Closed);
+        assert!(matches!(refused.try_recv(), Ok(Err(Error::Closed))), "he can ask again");
+        assert!(requests.returns(8) && !requests.returns(7));
+        assert_eq!(requests.waiting.len(), 1);
+    }
+
+    #[test]
     fn one_loan_is_returned_once_however_often_it_is_asked() {
         let mut requests = Requests::new();
         let (first, mut before) = oneshot::channel();

@@ -37,6 +37,7 @@ use crate::route::{NotFound, OpenStream, Openings, Search, find_leader};
 use crate::witness::Witness;
 
 use self::idle::Idleness;
+use self::past::{Ending, ended};
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -137,6 +138,7 @@ pub(crate) struct Session {
     idleness: Idleness,
     /// The ids of sessions before this one that a leader may still have.
     past: Vec<[u8; 16]>,
+    ending: Option<Ending>,
     early_ends: BTreeMap<u64, String>,
     last_refusal: Refusal,
     closing: Option<Closing>,
@@ -196,6 +198,7 @@ impl Session {
             held: HashMap::new(),
             idleness: Idleness::default(),
             past: Vec::new(),
+            ending: None,
             early_ends: BTreeMap::new(),
             last_refusal: Refusal::because(Reason::NodeUnreachable, "no node was reached yet"),
             closing: None,
@@ -235,9 +238,12 @@ impl Session {
                     // The last handle was dropped.
                     None => self.close(None),
                 },
+                () = ended(&mut self.ending) => self.ending = None,
                 () = sleep_until(wake) => {}
             }
         }
+        // What is not known to be over is not believed in either.
+        self.lease = None;
         self.say(State::Idle);
         if let Some(reply) = self.closing.and_then(|closing| closing.reply) {
             let _ = reply.send(());
@@ -250,17 +256,6 @@ impl Session {
             Ok(open) => self.opened(open, Instant::now()),
             Err(not_found) => self.not_found(not_found, Instant::now()),
         }
-    }
-
-    /// Closing is over when the session is, or when it takes too long.
-    fn is_done(&self, now: Instant) -> bool {
-        let Some(closing) = &self.closing else { return false };
-        !self.may_be_open() || now >= closing.deadline
-    }
-
-    /// Whether a leader has the session, or may have it, unheard of.
-    fn may_be_open(&self) -> bool {
-        self.lease.is_some() || self.openings.are_unanswered()
     }
 
     /// The next session is another one.
@@ -545,6 +540,7 @@ impl Session {
                 self.requests.add(Waiting::Take { items, deadline, reply, queue });
             }
             Ask::Borrow { items, end, deadline, reply } => {
+                self.idleness.asks_for_seats();
                 let reply = Some(reply);
                 self.requests.add(Waiting::Borrow { items, end, deadline, reply });
             }
@@ -569,7 +565,7 @@ impl Session {
     fn send_what_fits(&mut self, now: Instant) {
         let Some(stream) = &mut self.stream else { return };
         stream.full = false;
-        while self.requests.has_unsent() {
+        while self.ending.is_none() && self.requests.has_unsent() {
             let calls = self.requests.next_message();
             if !stream.send(calls.clone(), now) {
                 self.requests.unsend(&calls);

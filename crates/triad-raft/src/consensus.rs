@@ -738,7 +738,8 @@ async fn check_reach(
 }
 
 /// Everything that the ledger has yet to apply is of rules that this program knows.
-/// Raft would find out as well, but after the node has said that it is ready.
+/// Raft would find out as well, but after the node has said that it is ready. Entries
+/// that it will never apply, since others took their place, are dropped before.
 async fn check_readable(log: &mut LogStore, shared: &Shared) -> Result<(), StartError> {
     let applied = shared.state().applied;
     if let Some(applied) = applied {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 use triad_license::{
-    Keyring, LicenseError, Site, Summary, authenticate, diff_licenses, show, text_of, verify,
+    Binding, Keyring, LicenseError, Site, Summary, authenticate, diff_licenses, show, text_of,
+    verify,
 };
 use triad_proto::v1::{ApplyLicenseRequest, ApplyLicenseResponse, LicenseInfo};
 
@@ -35,22 +36,25 @@ pub async fn run(settings: &Settings, verb: LicenseVerb) -> Result<Exit, Failure
         }
         LicenseVerb::Verify { file, keys, cluster } => {
             let keyring = keyring(&keys)?;
-            let (summary, hosts) = with_document(&file, |text| {
+            let (summary, unseen) = with_document(&file, |text| {
                 let authentic = authenticate(text, &keyring)?;
                 let Some(cluster_id) = &cluster else { return Ok((authentic.summary(), None)) };
                 // Which machines a cluster has, only its nodes know.
-                let hosts = authentic.binding().hosts().map(<[_]>::to_vec);
-                let site = Site { cluster_id, hostids: hosts.as_deref().unwrap_or_default() };
+                let binding = authentic.binding();
+                let site = Site { cluster_id, hostids: binding.hosts().unwrap_or_default() };
                 let verified = verify(text, &keyring, &site, clock::now_ms())?;
-                Ok((verified.summary(), hosts))
+                Ok(match binding {
+                    Binding::Cluster(_) => (verified.summary(), None),
+                    Binding::Group { .. } => (verified.summary(), Some(binding.to_string())),
+                    // Nothing was seen of the site.
+                    Binding::Hosts(_) => (authentic.summary(), Some(binding.to_string())),
+                })
             })?;
             print(settings, &summary)?;
-            if let Some(hosts) = hosts {
-                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+            if let Some(binding) = unseen {
                 settings.output.warn(&format!(
-                    "it is bound to the hosts {} as well, which each node looks at by itself; \
-                     here they were not",
-                    printable(&hosts.join(", "))
+                    "it is bound to {}: each node looks at its own host, and here none was looked at",
+                    printable(&binding)
                 ));
             }
             Ok(Exit::Ok)

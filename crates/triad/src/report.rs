@@ -155,7 +155,7 @@ async fn used<O: Observer>(
         events.iter().for_each(|event| usage.event(event));
     }
     // What stands now says nothing of a window that ended before.
-    if options.until.is_none() {
+    if reading.is_to_now {
         let features = Cluster::new(settings)?
             .read(async |admin: &mut Admin| all_features(admin, &feature).await)
             .await?
@@ -183,6 +183,8 @@ struct Reading {
     request: ListEventsRequest,
     /// What came first, and says where in the history the window begins.
     pending: Option<Vec<HistoryEvent>>,
+    /// The window ends with what stands now.
+    is_to_now: bool,
 }
 
 impl Reading {
@@ -206,10 +208,8 @@ impl Reading {
             settings.output.warn(stale);
         }
         // What has not happened yet is part of nothing.
-        let to_ms = match request.until_ms {
-            0 => history.date_ms(),
-            until_ms => until_ms.min(history.date_ms()),
-        };
+        let is_to_now = request.until_ms == 0 || request.until_ms >= history.date_ms();
+        let to_ms = if is_to_now { history.date_ms() } else { request.until_ms };
         let mut window = Window { from_ms: request.since_ms, to_ms };
         // Time before the oldest event is not part of anything.
         let oldest = oldest(settings).await?;
@@ -228,7 +228,7 @@ impl Reading {
             }
             window.from_ms = oldest_ms;
         }
-        let mut reading = Reading { history, window, request, pending: None };
+        let mut reading = Reading { history, window, request, pending: None, is_to_now };
         reading.pending = reading.next(settings).await?;
         Ok(reading)
     }

@@ -59,7 +59,7 @@ async fn create(settings: &Settings, arguments: &CreateArguments) -> Result<Exit
     let Read { answer, address } = match (created, &arguments.out) {
         (Ok(read), _) => read,
         // It may be there: whoever has the secret can use it, and the list says how to end it.
-        (Err(failure), path) if failure.reason() == Some(Reason::Deadline) => {
+        (Err(failure), path) if may_be_done(&failure) => {
             let place = match path {
                 Some(path) => {
                     format!("its secret is in {}", printable(&path.display().to_string()))
@@ -104,6 +104,14 @@ async fn create(settings: &Settings, arguments: &CreateArguments) -> Result<Exit
     })?;
     cluster.warn_if_alone(settings, &address).await;
     Ok(Exit::Ok)
+}
+
+/// Whether a node may have done what it did not answer for.
+fn may_be_done(failure: &Failure) -> bool {
+    use Reason::{Deadline, Internal, NoQuorum, NotReady};
+    let was_asked = matches!(failure, Failure::TimedOut { .. } | Failure::Refused(_));
+    let is_open = matches!(failure.reason(), Some(Deadline | Internal | NoQuorum | NotReady));
+    was_asked && is_open
 }
 
 async fn list(settings: &Settings) -> Result<Exit, Failure> {

@@ -88,9 +88,9 @@ fn a_license_from_key_to_verification() {
     let issue = "license issue --key acme/publisher.secret hosts.toml --out hosts.lic";
     run(home.path(), issue, 0);
     let verify = "license verify hosts.lic --key acme/publisher.public";
-    let (verified, warned) = run(home.path(), &format!("{verify} {cluster}"), 0);
-    assert!(verified.starts_with("VERIFIED"), "{verified}");
-    assert!(warned.contains("STRING:b") && warned.contains("here they were not"), "{warned}");
+    let (signed, warned) = run(home.path(), &format!("{verify} {cluster}"), 0);
+    assert!(signed.starts_with("SIGNED"), "{signed}");
+    assert!(warned.contains("STRING:b") && warned.contains("none was looked at"), "{warned}");
 }
 
 #[test]

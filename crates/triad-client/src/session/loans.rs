@@ -24,6 +24,17 @@ impl Session {
         self.search_at = now;
     }
 
+    /// Closing is over when the session is, or when it takes too long.
+    pub(super) fn is_done(&self, now: Instant) -> bool {
+        let Some(closing) = &self.closing else { return false };
+        !self.may_be_open() || now >= closing.deadline
+    }
+
+    /// Whether a leader has the session, or may have it, unheard of.
+    pub(super) fn may_be_open(&self) -> bool {
+        self.lease.is_some() || self.openings.are_unanswered()
+    }
+
     /// Says that the session is over, once, on each stream. With it goes every seat
     /// but those that are lent: as long as some may be, unknown to anybody, they are
     /// returned first.

@@ -57,7 +57,7 @@ metrics! {
     DENIALS = Counter "triad_denials_total" ["feature", "reason"] "Requests denied, by reason; no feature where no license names it.";
     LICENSED = Gauge "triad_feature_seats_licensed" ["feature"] "Seats of the rights in force.";
     OVERDRAFT = Gauge "triad_feature_seats_overdraft" ["feature"] "Seats that may be held beyond those licensed.";
-    HELD = Gauge "triad_feature_seats_held" ["feature"] "Seats held, lingering and borrowed ones included.";
+    HELD = Gauge "triad_feature_seats_held" ["feature"] "Seats held, lingering and borrowed ones included; where some are counted, only those.";
     BORROWED = Gauge "triad_feature_seats_borrowed" ["feature"] "Seats out on loan, of those held.";
     RESERVED = Gauge "triad_feature_seats_reserved" ["feature"] "Seats that nobody holds and that the policy keeps for somebody.";
     FREE = Gauge "triad_feature_seats_free" ["feature"] "Seats that may be had by whoever is entitled; reserved ones not counted.";

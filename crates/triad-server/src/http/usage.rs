@@ -32,17 +32,18 @@ pub(crate) struct FeatureUse {
     pub(crate) uncounted: bool,
     /// Rights that are no longer, or not yet, in force.
     pub(crate) idle_rights: u64,
-    /// Seats held of rights that count nothing.
-    pub(crate) uncounted_held: u64,
+    /// Seats held of rights that count nothing, and of them those out on loan.
+    pub(crate) of_uncounted: (u64, u64),
 }
 
 impl FeatureUse {
     fn add(&mut self, pool: &Pool, reserved: u64, date_ms: u64) {
-        match pool.key.terms.uncounted {
-            true => self.uncounted_held += pool.held,
-            false => self.held += pool.held,
-        }
-        self.borrowed += pool.borrowed;
+        let (held, borrowed) = match pool.key.terms.uncounted {
+            true => (&mut self.of_uncounted.0, &mut self.of_uncounted.1),
+            false => (&mut self.held, &mut self.borrowed),
+        };
+        *held += pool.held;
+        *borrowed += pool.borrowed;
         if !pool.valid_at(date_ms) {
             self.idle_rights += 1;
             let over = pool.key.expires_ms.filter(|ends| !pool.withdrawn && *ends <= date_ms);
@@ -63,6 +64,14 @@ impl FeatureUse {
         self.expires_ms = self.expires_ms.into_iter().chain(pool.key.expires_ms).min();
     }
 
+    /// Beside seats that are counted, others are not to look as if they were of those.
+    fn settle(&mut self) {
+        if self.licensed == 0 {
+            self.held += self.of_uncounted.0;
+            self.borrowed += self.of_uncounted.1;
+        }
+    }
+
     /// When the first of its rights in force ends; or, where none is in force, when
     /// the last one ended. Milliseconds since 1970 UTC.
     pub(crate) fn ends_ms(&self) -> Option<u64> {
@@ -81,10 +90,7 @@ pub(crate) fn by_feature(ledger: &Ledger, date_ms: u64) -> BTreeMap<String, Feat
         });
         feature.add(pool, kept.sum(), date_ms);
     }
-    // Beside seats that are counted, others are not to look as if they were of those.
-    for feature in features.values_mut().filter(|feature| feature.licensed == 0) {
-        feature.held += feature.uncounted_held;
-    }
+    features.values_mut().for_each(FeatureUse::settle);
     features
 }
 
@@ -122,4 +128,28 @@ pub(crate) fn reservations(ledger: &Ledger) -> BTreeMap<Kept, u64> {
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a feature with seats that are counted, those beside them are left out; of one without,
+    /// they are what is told.
+    #[test]
+    fn what_is_not_counted_is_in_no_total() {
+        let told = |licensed| {
+            let mut feature = FeatureUse {
+                licensed,
+                held: 2,
+                borrowed: 1,
+                of_uncounted: (50, 5),
+                ..FeatureUse::default()
+            };
+            feature.settle();
+            (feature.held, feature.borrowed)
+        };
+        assert_eq!(told(10), (2, 1));
+        assert_eq!(told(0), (52, 6));
+    }
 }
