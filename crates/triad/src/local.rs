@@ -24,6 +24,7 @@ use triad_server::node_spec::NodeSpec;
 use crate::clock;
 use crate::failure::Failure;
 use crate::lists::PAGE_ROWS;
+use crate::text::printable;
 
 /// How long three nodes may take to agree on a leader.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -259,8 +260,15 @@ impl LocalCluster {
             }
             sleep(LOOK_INTERVAL).await;
         }
-        let what = format!("the nodes agree on no leader within {limit:?}; last seen: {seen:?}");
-        let what = format!("{what}; their logs are in {}", self.folder.0.display());
+        let mut what =
+            format!("the nodes agree on no leader within {limit:?}; last seen: {seen:?}");
+        // Their files go with this process.
+        for node in &self.nodes {
+            let log = fs::read(&node.log).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let last = log.lines().last().unwrap_or("nothing");
+            what.push_str(&format!("; {} said last: {}", node.name, printable(last)));
+        }
         Err(Failure::Serve(what))
     }
 
@@ -402,11 +410,23 @@ fn publisher_key() -> Result<PublisherKey, Failure> {
     Ok(PublisherKey::generate(random))
 }
 
+/// Where ports are looked for: below those that the system gives to connections, of which one could
+/// be anybody's before the node has it, or while it is down.
+const PORTS: std::ops::Range<u16> = 9_000..12_000;
+
 /// Ports that were free a moment ago.
 fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
     let system = |source| Failure::System { what: "no free port on 127.0.0.1", source };
-    let bound: io::Result<Vec<TcpListener>> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let bound = bound.map_err(system)?;
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).map_err(|error| system(io::Error::other(error.to_string())))?;
+    let length = PORTS.end - PORTS.start;
+    let begin = u16::from_ne_bytes(random) % length;
+    let ports = (0..length).map(|n| PORTS.start + (begin + n) % length);
+    // Held until all are found, so that each is found once.
+    let bound = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(count);
+    let bound: Vec<TcpListener> = bound.collect();
+    if bound.len() < count {
+        return Err(system(io::ErrorKind::AddrInUse.into()));
+    }
     bound.iter().map(|l| l.local_addr().map(|at| at.port()).map_err(system)).collect()
 }
