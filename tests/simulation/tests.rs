@@ -25,7 +25,7 @@ const BUGS: [(&str, u64, u64); 17] = [
     ("late-heartbeat-revives", 1, 10),
     ("lease-read", 3, 40),
     ("loans-end-with-session", 1, 10),
-    ("lost-wakeup", 5, 20),
+    ("lost-wakeup", 2, 20),
     ("no-grace-on-promotion", 1, 10),
     ("overtake-queue", 1, 5),
     ("receipts-not-recorded", 1, 10),
