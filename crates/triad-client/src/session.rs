@@ -37,7 +37,7 @@ use crate::route::{NotFound, OpenStream, Openings, Search, find_leader};
 use crate::witness::Witness;
 
 use self::idle::Idleness;
-use self::past::{Ending, ended};
+use self::past::Ending;
 
 /// The protocol that this library speaks.
 const PROTOCOL_VERSION: u32 = 1;
@@ -220,7 +220,7 @@ impl Session {
             let wake = self.wake_at(now);
             tokio::select! {
                 biased;
-                found = searched(&mut self.search) => self.found(found),
+                found = awaited(&mut self.search) => self.found(found),
                 // After the search, which hears of them, and in the same turn: with ten
                 // thousand clients in one process the next turn may come too late.
                 Some(address) = self.deaths.1.recv() => self.died(&address, Instant::now()),
@@ -238,7 +238,7 @@ impl Session {
                     // The last handle was dropped.
                     None => self.close(None),
                 },
-                () = ended(&mut self.ending) => self.ending = None,
+                () = awaited(&mut self.ending) => self.ending = None,
                 () = sleep_until(wake) => {}
             }
         }
@@ -776,9 +776,10 @@ async fn next_event(
     }
 }
 
-async fn searched(search: &mut Option<Searching>) -> Result<OpenStream, NotFound> {
-    match search {
-        Some(search) => search.await,
+/// What is under way, if anything is.
+async fn awaited<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
+    match under_way {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

@@ -20,14 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// While this runs nothing is asked for: it may be what those sessions hold.
 pub(super) type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Resolves when it is over.
-pub(super) async fn ended(ending: &mut Option<Ending>) {
-    match ending {
-        Some(ending) => ending.await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Session {
     /// By our clock the lease has ended.
     pub(super) fn give_up(&mut self, now: Instant) {
