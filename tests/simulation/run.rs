@@ -54,7 +54,7 @@ pub struct Site {
 
 impl Site {
     fn new(seed: u64, oracle: Arc<Oracle>, desk: Arc<Desk>) -> Self {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, desk.calm != 1);
         let nodes = NODES.iter().map(|id| Node::new(&mut world, *id)).collect();
         let application = |index| world.add(&format!("application-{index}"));
         let applications = (0..APPLICATIONS).map(application).collect();

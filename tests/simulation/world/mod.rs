@@ -21,6 +21,9 @@ pub use network::{MachineId, Network};
 /// The steps of a world: messages travel at least this long, so a smaller one
 /// finds finer races and costs more time. Each seed has one of them.
 const TICKS_MS: [u64; 8] = [2, 4, 4, 4, 4, 8, 8, 8];
+/// Those of a calm world, where machines are far apart and an hour is to pass quickly: the step
+/// of a world in which hardly anything happens is what its hour costs.
+const CALM_TICKS_MS: [u64; 4] = [16, 32, 32, 32];
 
 /// All machines and what connects them.
 pub struct World {
@@ -32,10 +35,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, is_calm: bool) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let network = Network::new(StdRng::seed_from_u64(dice.random()));
-        let tick = *TICKS_MS.choose(&mut dice).expect("there are some");
+        let ticks = if is_calm { &CALM_TICKS_MS[..] } else { &TICKS_MS[..] };
+        let tick = *ticks.choose(&mut dice).expect("there are some");
         let (machines, tick) = (Vec::new(), Duration::from_millis(tick));
         World { network, machines, dice, now: Duration::ZERO, tick }
     }
