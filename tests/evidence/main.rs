@@ -11,6 +11,7 @@
 // A tool for those who work on Triad: it stops at the first surprise.
 #![allow(clippy::unwrap_used)]
 
+mod figures;
 mod page;
 mod scan;
 

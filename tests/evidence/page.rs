@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::ops::Add as _;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
+use crate::figures::figures;
 use crate::scan::{Guard, guards};
 
 #[derive(Deserialize)]
@@ -80,63 +79,6 @@ fn section(promise: &Promise, guards: &[Guard]) -> String {
     }
     text.push('\n');
     text
-}
-
-/// The files of the long runs, and what each is called.
-const RUNS: [(&str, &str); 5] = [
-    ("docs/evidence/simulation.json", "Simulation"),
-    ("docs/evidence/simulation-last.json", "Simulation of the last build"),
-    ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
-    ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
-    ("docs/evidence/suite.json", "The fault suite, again and again"),
-];
-
-/// What the long runs counted, and first of all what they came to. Each wrote one object.
-fn figures(root: &Path) -> String {
-    let mut text = "## The last long runs\n\n".to_owned();
-    let read = |(file, title)| {
-        let run = fs::read_to_string(root.join(file)).ok()?;
-        Some((file, title, serde_json::from_str(&run).unwrap()))
-    };
-    let runs: Vec<(&str, &str, Value)> = RUNS.into_iter().filter_map(read).collect();
-    let sum = |path: &str| -> f64 {
-        runs.iter().filter_map(|(_, _, run)| run.pointer(path)?.as_f64()).fold(0.0, f64::add)
-    };
-    let bad = |(_, _, run): &&(&str, &str, Value)| run.get("result").is_some_and(|is| is != "good");
-    assert!(runs.iter().find(bad).is_none(), "a run that failed is a finding, and no evidence");
-    let suites = match sum("/passed_in_a_row") {
-        0.0 => String::new(),
-        runs => format!(", and in {runs} runs of the\nfault suite in a row"),
-    };
-    writeln!(
-        text,
-        "**{} violations of a promise** in {} simulated lives of {:.0} cluster hours, in {} kills and {} power\n\
-         cuts of real processes with {} operations{suites}; each of\nthe build that it names.\n",
-        sum("/violations") + sum("/figures/violations"),
-        sum("/seeds"),
-        sum("/cluster_hours"),
-        sum("/faults/kills/done"),
-        sum("/faults/cuts_of_one/done") + sum("/faults/cuts_of_all/done"),
-        sum("/figures/operations"),
-    )
-    .unwrap();
-    for (file, title, run) in &runs {
-        write!(text, "### {title}\n\n| | |\n|---|---|\n").unwrap();
-        rows(&mut text, "", run.as_object().unwrap());
-        write!(text, "\n(`{file}`)\n\n").unwrap();
-    }
-    text
-}
-
-fn rows(text: &mut String, prefix: &str, object: &Map<String, Value>) {
-    for (key, value) in object {
-        let name = format!("{prefix}{}", key.replace('_', " "));
-        match value {
-            Value::Object(inner) => rows(text, &format!("{name}: "), inner),
-            Value::String(words) => writeln!(text, "| {name} | {words} |").unwrap(),
-            other => writeln!(text, "| {name} | {other} |").unwrap(),
-        }
-    }
 }
 
 /// The bugs that can be put in, from the test that finds them.
