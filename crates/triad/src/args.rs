@@ -344,7 +344,7 @@ pub struct InitArguments {
     /// Where to write; nothing there is ever overwritten, and the same cluster is not made twice
     #[arg(long)]
     pub dir: PathBuf,
-    /// A node: name=host:port, or name=host:port/peerport
+    /// A node: name=host:port, or name=host:port/peerport/httpport
     #[arg(long = "node", required = true, value_delimiter = ',', value_name = "NAME=HOST:PORT")]
     pub nodes: Vec<NodeSpec>,
     /// A publisher whose licenses are accepted: a file, or the line triad-publisher-public-v1:...

@@ -291,7 +291,7 @@ pub fn explanation(reason: Reason) -> Explanation {
             &[],
             "None of the publishers that this site trusts has signed the license.",
             "If it is from your publisher, add the publisher's public key to publisher_keys in \
-             each triad.toml, and restart the nodes one after the other.",
+             each triad.toml, and let each node read it again: `systemctl reload triad`.",
         ),
         Reason::LicenseExpired => (
             &[-10],

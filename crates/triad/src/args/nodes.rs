@@ -38,7 +38,7 @@ Examples:
   triad node add b=lic-b:27070 --dir cluster --prepare     only make its directory
   triad node add b=lic-b:27070 --dir cluster --backup      a back-up of a single node")]
 pub struct AddArguments {
-    /// The new node: NAME=HOST:PORT, or NAME=HOST:PORT/PEERPORT
+    /// The new node: NAME=HOST:PORT, or NAME=HOST:PORT/PEERPORT/HTTPPORT
     #[arg(value_name = "NODE")]
     pub node: NodeSpec,
     /// Make the directory of a back-up: it follows, and serves while the main cannot
