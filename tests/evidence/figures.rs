@@ -128,7 +128,7 @@ pub fn figures(root: &Path) -> String {
 fn counted(text: &mut String, counts: &Map<String, Value>) {
     let mut last = "";
     for (name, count) in counts {
-        let (kind, name) = name.split_once('.').unwrap_or((name, "all"));
+        let (kind, name) = name.split_once('.').unwrap_or((name, ""));
         let (count, name) = (shown(count), spaced(name));
         if kind == last {
             write!(text, " · {name} {count}").unwrap();
