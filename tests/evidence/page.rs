@@ -26,8 +26,8 @@ const HEAD: &str = "\
 # Evidence
 
 What Triad promises, what holds it to that, and what does not. This page is written by
-`cargo run -p triad-tests --bin evidence`: the tests are found in the code, the figures are those of
-the last long runs, word for word as the runs wrote them.
+`cargo run -p triad-tests --bin evidence`: the tests are found in the code, the figures are those
+that the last long runs wrote.
 
 ";
 
