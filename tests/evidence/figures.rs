@@ -89,9 +89,9 @@ pub fn figures(root: &Path) -> String {
         Some(Run { file, title, wrote: serde_json::from_str(&wrote).unwrap() })
     };
     let runs: Vec<Run> = RUNS.into_iter().filter_map(read).collect();
-    let is_bad = |run: &&Run| run.wrote.get("result").is_some_and(|is| is != "good");
-    assert!(runs.iter().find(is_bad).is_none(), "a run that failed is a finding, and no evidence");
-    let sum = |of: &dyn Fn(&Run) -> f64| grouped(runs.iter().map(of).fold(0.0, f64::add).round());
+    let is_bad = |run: &Run| run.wrote.get("result").is_some_and(|is| is != "good");
+    assert!(!runs.iter().any(is_bad), "a run that failed is a finding, and no evidence");
+    let sum = |of: &dyn Fn(&Run) -> f64| grouped(runs.iter().map(of).fold(0.0, f64::add));
     let mut text = "## The last long runs\n\n".to_owned();
     write!(
         text,
