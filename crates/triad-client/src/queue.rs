@@ -12,7 +12,9 @@ use crate::session::{Ask, Held};
 /// How a request waits if its seats are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
-    /// For how long at most. `None`: as long as the client lives.
+    /// For how long at most, as counted by the server; `None`: as long as the client lives. Where no
+    /// server says that the time is over the client does: a second later, or 10 s if one had taken
+    /// the request in. One that none takes in waits no longer than a checkout does.
     pub timeout: Option<Duration>,
     /// The priority wished for; never more than the site's policy gives.
     /// `None`: what it gives.

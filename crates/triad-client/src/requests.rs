@@ -27,8 +27,11 @@ const BYTES_PER_MESSAGE: usize = 16 << 10;
 /// Words about requests that were answered late, which may have been lost with
 /// the stream and are said again on the next. As many as may wait at once.
 const SEEN_MAX: usize = 256;
-/// The server ends a wait; only if it is silent do we, so much later.
+/// The server ends a wait; only if it is silent do we, so much later: one that has said it waits
+/// may have to be followed to another.
 const WAIT_GRACE: Duration = Duration::from_secs(10);
+/// The same where no server has said so.
+const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 /// So many answers are left with the server for the sake of one who waits: with a full window less
 /// than the server keeps.
 const KEPT_FOR_WAITING: u64 = 64;
@@ -77,6 +80,22 @@ pub(crate) struct Queueing {
     pub(crate) is_cancelled: bool,
 }
 
+impl Queueing {
+    /// When nobody waits any more for a server to say that the time is over.
+    fn given_up_at(&self, grace: Duration) -> Option<Instant> {
+        self.until.map(|until| until.checked_add(grace).unwrap_or(until))
+    }
+
+    /// It is about to be sent, and waits for what is left of its time.
+    fn count_down(&mut self, now: Instant) {
+        if let Some(until) = self.until {
+            let left = until.saturating_duration_since(now);
+            // 0 would be for ever.
+            self.timeout_ms = (left.as_millis() as u64).max(1);
+        }
+    }
+}
+
 impl Waiting {
     fn queue(&self) -> Option<&Queueing> {
         match self {
@@ -93,8 +112,12 @@ impl Waiting {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Waiting::Take { reply: Some(_), deadline, queue, .. } => match queue {
-                Some(queue) if queue.has_waited => queue.until.map(|until| until + WAIT_GRACE),
-                _ => Some(*deadline),
+                Some(queue) if queue.has_waited => queue.given_up_at(WAIT_GRACE),
+                Some(queue) => {
+                    let own = queue.given_up_at(UNHEARD_GRACE);
+                    Some(own.map_or(*deadline, |own| own.min(*deadline)))
+                }
+                None => Some(*deadline),
             },
             Waiting::Borrow { reply: Some(_), deadline, .. } => Some(*deadline),
             _ => None,
@@ -219,13 +242,18 @@ impl Requests {
 
     /// A new stream: everything without an answer is sent again, under the same
     /// numbers.
-    pub(crate) fn resend(&mut self) {
+    pub(crate) fn resend(&mut self, now: Instant) {
         self.sent_through = 0;
         self.words = self.seen.iter().map(|id| cancel(*id, true)).collect();
-        for waiting in self.waiting.values_mut() {
+        let ever_sent_through = self.ever_sent_through;
+        for (id, waiting) in &mut self.waiting {
             if let Waiting::Take { queue: Some(queue), .. } = waiting {
                 // Until it is said again: this server may not know of it.
                 queue.is_queued = false;
+                // What was sent is sent as it was.
+                if *id > ever_sent_through {
+                    queue.count_down(now);
+                }
             }
         }
         if mutation::is_on(Mutation::RetryIsNew) {
@@ -396,11 +424,7 @@ impl Requests {
             if let Waiting::Take { queue: Some(queue), .. } = &mut waiting {
                 queue.is_queued = false;
                 queue.places.send_replace(None);
-                if let Some(until) = queue.until {
-                    let left = until.saturating_duration_since(now);
-                    // 0 would be for ever.
-                    queue.timeout_ms = (left.as_millis() as u64).max(1);
-                }
+                queue.count_down(now);
             }
             match waiting {
                 Waiting::GiveBack { .. } => waiting.fail(Error::Lost(reason.to_owned())),
@@ -505,7 +529,7 @@ mod tests {
         assert_eq!(ids(&requests.next_message()), [(1, 0), (2, 0), (3, 0)]);
         requests.answered(1);
         requests.answered(3);
-        requests.resend();
+        requests.resend(Instant::now());
         let calls = requests.next_message();
         assert_eq!(ids(&calls), [(2, 1)]);
         // It did not fit on the wire.
@@ -577,7 +601,7 @@ mod tests {
         assert!(requests.answered(1).is_some());
         assert_eq!(cancels(&requests.next_message()), [(1, true)]);
         assert!(!requests.has_unsent());
-        requests.resend();
+        requests.resend(Instant::now());
         assert_eq!(cancels(&requests.next_message()), [(1, true)]);
     }
 
@@ -592,7 +616,7 @@ mod tests {
         assert!(!requests.has_unsent());
         requests.give_up(7);
         assert_eq!(cancels(&requests.next_message()), [(1, false)]);
-        requests.resend();
+        requests.resend(Instant::now());
         let again = requests.next_message();
         assert_eq!(again.len(), 2, "the request, so that it is known, and then the word");
         assert_eq!(cancels(&again), [(1, false)]);
@@ -606,7 +630,7 @@ mod tests {
         requests.add(wanted(7).0);
         requests.next_message();
         requests.queued(1, THIRD);
-        requests.resend();
+        requests.resend(Instant::now());
         // Between two streams: this server has not been asked yet.
         requests.give_up(7);
         let calls = requests.next_message();
@@ -629,7 +653,7 @@ mod tests {
         requests.next_message();
         requests.queued(1, THIRD);
         requests.give_up_late(later, &refusal);
-        requests.resend();
+        requests.resend(Instant::now());
         requests.give_up_late(later, &refusal);
         assert!(!is_given_up(&requests), "it waits as long as it takes");
         requests.start_over("lost", later);
@@ -640,6 +664,34 @@ mod tests {
         requests.add(wanted(7).0);
         requests.give_up_late(later, &refusal);
         assert!(is_given_up(&requests));
+    }
+
+    #[test]
+    fn a_wait_that_no_server_answers_ends_at_its_own_time() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let (mut waiting, _told) = wanted(7);
+        let (reply, _answer) = oneshot::channel();
+        if let Waiting::Take { queue: Some(queue), deadline, reply: unanswered, .. } = &mut waiting
+        {
+            (*deadline, *unanswered) = (after(30), Some(reply));
+            (queue.until, queue.timeout_ms) = (Some(after(5)), 5_000);
+        }
+        let mut requests = Requests::new();
+        requests.add(waiting);
+        assert_eq!(requests.deadline(), Some(after(5) + UNHEARD_GRACE));
+        // The first stream comes late, and the server is told what is left.
+        requests.resend(after(2));
+        let timeout_ms = |calls: Vec<Call>| match &calls[..] {
+            [Call::Take(take)] => take.wait.map(|wait| wait.timeout_ms),
+            _ => panic!("{calls:?}"),
+        };
+        assert_eq!(timeout_ms(requests.next_message()), Some(3_000));
+        requests.queued(1, THIRD);
+        assert_eq!(requests.deadline(), Some(after(5) + WAIT_GRACE));
+        // What was sent is sent as it was: it is one request.
+        requests.resend(after(4));
+        assert_eq!(timeout_ms(requests.next_message()), Some(3_000));
     }
 
     #[test]
@@ -676,7 +728,7 @@ mod tests {
         requests.return_loan(7, None);
         requests.next_message();
         // A stream that ended changes nothing about that.
-        requests.resend();
+        requests.resend(Instant::now());
         let mut unsent = borrow(&mut requests);
         requests.start_over("lost", Instant::now());
         let unknown = sent.try_recv().expect("answered").expect_err("unknown");

@@ -430,7 +430,7 @@ impl Session {
             owed_since: None,
             full: false,
         });
-        self.requests.resend();
+        self.requests.resend(now);
         self.idleness.begin_stream();
         if let Some(closing) = &mut self.closing {
             closing.is_said = false;

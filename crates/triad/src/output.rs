@@ -50,6 +50,14 @@ impl Output {
                 remedy: "take -o json or -o jsonl".to_owned(),
             });
         }
+        // For people, events are sentences.
+        let is_told = self.is_for_people() && matches!(verb, Verb::Events(_));
+        if !self.columns.is_empty() && is_told {
+            return Err(Failure::Usage {
+                what: "events are told in sentences, which have no columns".to_owned(),
+                remedy: "add -o csv for columns, or -o wide for number and kind".to_owned(),
+            });
+        }
         if !self.columns.is_empty() && (self.is_json() || !verb.has_rows()) {
             return Err(Failure::Usage {
                 what: "columns are chosen of tables and CSV, and this is neither".to_owned(),

@@ -64,9 +64,8 @@ async fn peak(settings: &Settings, options: &WindowOptions, days: bool) -> Resul
         return Ok(Exit::Ok);
     }
     settings.output.list_below(&heading, &value, &features, || peak::table(&features, false))?;
-    if tells_days && settings.output.is_for_people() {
-        let table = peak::table(&each_day, true);
-        settings.output.text(&format!("\n{}", table.render()))?;
+    if tells_days && settings.output.is_for_people() && !each_day.is_empty() {
+        settings.output.list_below("\n", &value, &each_day, || peak::table(&each_day, true))?;
     }
     Ok(Exit::Ok)
 }

@@ -135,7 +135,7 @@ fn nodes(web: &Web) -> Listing {
     });
     let rows = rows.collect();
     Listing::new("/", ("node", "nodes"), NODES, rows, Ask::default(), Empty::default())
-        .part("Nodes")
+        .part("Nodes", "")
 }
 
 /// The first page.
@@ -278,8 +278,8 @@ pub(super) async fn feature(
     ];
     page.with(Section::Bars { title: "Seats", bars: vec![bar(&name, &found)], more: "" })
         .with(Section::Facts { title: "Rights", facts })
-        .with(Section::List(holders.part("Who holds them")))
-        .with(Section::List(waiting.part("Who waits")))
+        .with(Section::List(holders.part("Who holds them", &name)))
+        .with(Section::List(waiting.part("Who waits", &name)))
 }
 
 #[cfg(test)]

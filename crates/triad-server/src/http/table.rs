@@ -200,9 +200,17 @@ impl Listing {
         Listing { title, path, nouns, columns, rows, found, total, page, ask, empty, is_whole }
     }
 
-    /// The same as a part of a page about something else.
-    pub(super) fn part(self, title: &'static str) -> Self {
-        Listing { title, is_whole: false, ..self }
+    /// The same as a part of a page about something else. The rest of a long one is where its own
+    /// page is asked for `q`.
+    pub(super) fn part(self, title: &'static str, q: &str) -> Self {
+        let ask = Ask { q: q.to_owned(), ..self.ask };
+        Listing { title, ask, is_whole: false, ..self }
+    }
+
+    /// Where all of it is, if this is a part that has no room for it.
+    pub(super) fn rest(&self) -> Option<String> {
+        let has_more = !self.is_whole && self.pages() > 1;
+        has_more.then(|| self.address(&self.ask.sort, 1, ""))
     }
 
     fn pages(&self) -> usize {
@@ -217,6 +225,9 @@ impl Listing {
             true => format!("{found} {noun}"),
             false => format!("{found} of {total} {}", self.nouns.1),
         };
+        if self.pages() > 1 && !self.is_whole {
+            caption.push_str(&format!(", the first {} of them here", self.rows.len()));
+        }
         if self.pages() > 1 && self.is_whole {
             let first = (page - 1) * PAGE_ROWS + 1;
             let last = first + self.rows.len() - 1;
@@ -355,6 +366,16 @@ mod tests {
         let none = list(2, Ask { q: "x".into(), ..Ask::default() });
         assert_eq!(none.nothing().link, "Show all");
         assert_eq!(list(0, Ask::default()).nothing().text, "Nobody.");
+    }
+
+    #[test]
+    fn a_part_says_that_it_is_one_and_where_the_rest_is() {
+        let long = list(250, Ask::default()).part("Who", "a&b");
+        assert_eq!(long.caption(), "250 users, the first 100 of them here");
+        assert_eq!(long.rest().as_deref(), Some("/users?q=a%26b"));
+        let short = list(100, Ask::default()).part("Who", "a&b");
+        assert_eq!((short.caption().as_str(), short.rest()), ("100 users", None));
+        assert_eq!(list(250, Ask::default()).rest(), None);
     }
 
     #[test]
