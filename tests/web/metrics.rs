@@ -208,7 +208,8 @@ async fn a_license_that_ended_is_told_until_another_is_in_force() {
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text
     };
-    let told = "The license of mill ended on 2021-01-01, and nothing in force replaces it";
+    let told =
+        "The license of mill has ended, last day 2020-12-31, and nothing in force replaces it";
 
     cluster.license(&site::license(&cluster, 1, &ended)).await;
     until(&cluster, 0, "its end is told", |told| told.get(metric) == Some(&1_609_459_200.0)).await;

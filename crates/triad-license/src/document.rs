@@ -100,6 +100,17 @@ impl Frame {
 
         let begin =
             lines.iter().position(|line| !line.is_empty()).ok_or_else(|| missing(begin_marker))?;
+        let markers = [begin_marker, SIGNATURE, end_marker];
+        if !lines.iter().any(|line| markers.contains(line)) {
+            let what = format!(
+                "this is not a {noun}: no line of it is {begin_marker}; give the {noun} itself, as \
+                 it was sent"
+            );
+            return Err(LicenseError::Malformed { line: begin + 1, column: 1, what });
+        }
+        if !lines.contains(&begin_marker) {
+            return Err(missing(begin_marker));
+        }
         if lines[begin] != begin_marker {
             // Text above the first marker would be unsigned and still look
             // like a part of the document.
@@ -236,6 +247,20 @@ mod tests {
         assert_eq!(signed_bytes(LICENSE, &frame.body), b"triad-license-v1\na = 1\n\nb = 2\n");
         assert_eq!((frame.lines_above, frame.signatures[0].line), (1, 6));
         assert_eq!((frame.signatures[0].key_id, frame.signatures[0].bytes), (key_id(), [7; 64]));
+    }
+
+    #[test]
+    fn what_is_no_license_is_not_called_one_with_something_above_it() {
+        let refused = |text: &str| Frame::parse(LICENSE, text).unwrap_err().to_string();
+        let whole = Frame::render(LICENSE, "a = 1\n", &[(key_id(), [7; 64])]);
+        for (text, told) in [
+            ("FEATURE cad acme 1.0 permanent 2 SIGN=0\n".to_owned(), "this is not a license: no"),
+            (whole.replace(LICENSE.begin, ""), "the line -----BEGIN TRIAD LICENSE----- is missing"),
+            (format!("Dear customer,\n{whole}"), "remove what stands above it"),
+        ] {
+            let error = refused(&text);
+            assert!(error.contains(told), "{error}");
+        }
     }
 
     #[test]

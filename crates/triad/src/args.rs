@@ -79,7 +79,8 @@ pub struct GlobalOptions {
     /// The certificate of the cluster's authority (ca.pem)
     #[arg(long, global = true, env = "TRIAD_CA", value_name = "FILE")]
     pub ca: Option<OsString>,
-    /// A file with the administrator's token; or set TRIAD_TOKEN to the token itself
+    /// A file with the administrator's token; or set TRIAD_TOKEN to the token itself, which goes
+    /// before TRIAD_TOKEN_FILE
     #[arg(long, global = true, env = "TRIAD_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<OsString>,
     /// Whether connections are encrypted, as they are; off is for benchmarks on loopback, both for
@@ -202,6 +203,9 @@ pub enum Verb {
     Features {
         /// Only this feature
         feature: Option<String>,
+        /// The same
+        #[arg(long = "feature", conflicts_with = "feature", value_name = "NAME")]
+        only: Option<String>,
     },
     /// Who is connected
     Sessions,
@@ -503,6 +507,19 @@ mod tests {
         let Verb::Run(run) = Arguments::try_parse_from(line).unwrap().verb else { panic!() };
         assert_eq!(run.command, ["sh", "-o", "--seats", "9"]);
         assert_eq!(run.seats.seats, 1);
+    }
+
+    #[test]
+    fn features_takes_a_name_as_its_siblings_do() {
+        let parsed = |words: &[&str]| {
+            let words = ["triad", "features"].iter().chain(words);
+            Arguments::try_parse_from(words).map(|arguments| arguments.verb)
+        };
+        let Verb::Features { feature, only } = parsed(&["--feature", "cad"]).unwrap() else {
+            panic!()
+        };
+        assert_eq!((feature, only.as_deref()), (None, Some("cad")));
+        assert!(parsed(&["cad", "--feature", "cad"]).is_err());
     }
 
     #[test]

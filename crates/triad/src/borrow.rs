@@ -8,7 +8,7 @@ use crate::cluster::{Admin, Cluster, Read};
 use crate::consent::{Consent, consent, demand_somebody_to_ask};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lists::warn_if_stale;
+use crate::lists::{warn_if_stale, warn_if_unknown};
 use crate::loan;
 use crate::settings::Settings;
 use crate::text::instant;
@@ -30,6 +30,9 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Fa
         .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    if read.answer.checkouts.is_empty() {
+        warn_if_unknown(settings, &feature).await;
+    }
     let is_asked = |checkout: &CheckoutInfo| arguments.asks_for(checkout.holder.as_ref());
     read.answer.checkouts.retain(|checkout| is_away(checkout.state()) && is_asked(checkout));
     let checkouts = &read.answer.checkouts;

@@ -13,8 +13,13 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::lists::all_features;
 use crate::settings::Settings;
-use crate::text::day;
-use crate::verdict::{Level, Verdict, best_view, is_cut_off, leads, statuses, verdict};
+use crate::text::last_day;
+use crate::verdict::{Answer, Level, Verdict, best_view, is_cut_off, leads, statuses, verdict};
+
+/// Causes that are told where nobody answers; the rest are many names for few troubles.
+const CAUSES_MAX: usize = 3;
+/// Of each. A pager shows a line or two.
+const CAUSE_CHARACTERS_MAX: usize = 120;
 
 /// How a plugin ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,8 +85,48 @@ async fn checked(
     let verdict = verdict(&answers);
     let heard = statuses(&answers);
     let Some(view) = best_view(&heard) else {
-        return Ok((State::Critical, words(&verdict, &[])));
+        let line = format!("{}{}", words(&verdict, &[]), causes(&answers));
+        return Ok((State::Critical, line));
     };
+    let mut figures = figures(view, &heard);
+    let mut state = of(&verdict);
+    let mut found = Vec::new();
+    if arguments.wants_features() && verdict.level != Level::NoQuorum {
+        cluster.begin_anew();
+        let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
+        found = seats(&read.answer.pools, arguments, &mut figures);
+    }
+    state = found.iter().map(|(state, _)| *state).fold(state, State::max);
+    let found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
+    Ok((state, format!("{} | {figures}", words(&verdict, &found))))
+}
+
+/// Why nobody answers: each cause once, with the first address where it was met.
+fn causes(answers: &[Answer]) -> String {
+    let mut met: Vec<(&str, &str)> = Vec::new();
+    for answer in answers {
+        if let Err(cause) = &answer.outcome
+            && met.iter().all(|(_, known)| known != cause)
+        {
+            met.push((&answer.address, cause));
+        }
+    }
+    let mut text = String::new();
+    for (address, cause) in met.iter().take(CAUSES_MAX) {
+        // After a bar come figures.
+        let cause = cause.replace('|', "/");
+        let short: String = cause.chars().take(CAUSE_CHARACTERS_MAX).collect();
+        let more = if short.len() < cause.len() { "..." } else { "" };
+        let _ = write!(text, "; {address}: {short}{more}");
+    }
+    match met.len().saturating_sub(CAUSES_MAX) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
+    }
+}
+
+/// What the nodes are and hold, and how each of them does.
+fn figures(view: &StatusResponse, heard: &[&StatusResponse]) -> String {
     let mut figures = format!(
         "nodes={};;;0;{} sessions={};;;0 checkouts={};;;0",
         heard.len(),
@@ -95,20 +140,11 @@ async fn checked(
         let answers = heard.iter().any(|status| status.node_id == node.node_id);
         let lag = lag(view, node).filter(|_| answers).map_or("U".to_owned(), |lag| lag.to_string());
         let _ = write!(figures, " lag_{name}={lag};;;0");
-        if let Some(skew_ms) = node.clock_skew_ms {
+        if let Some(skew_ms) = node.clock_skew_ms.filter(|_| answers) {
             let _ = write!(figures, " skew_{name}={skew_ms}ms");
         }
     }
-    let mut state = of(&verdict);
-    let mut found = Vec::new();
-    if arguments.wants_features() && verdict.level != Level::NoQuorum {
-        cluster.begin_anew();
-        let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
-        found = seats(&read.answer.pools, arguments, &mut figures);
-    }
-    state = found.iter().map(|(state, _)| *state).fold(state, State::max);
-    let found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
-    Ok((state, format!("{} | {figures}", words(&verdict, &found))))
+    figures
 }
 
 /// How far a node trails; only the leader knows, and only of those it reaches.
@@ -180,12 +216,13 @@ fn seats(pools: &[Pool], arguments: &CheckArguments, figures: &mut String) -> Ve
         }
     }
     let mut found = Vec::new();
+    let is_none_in_force = features.values().all(|feature| !feature.in_force);
     for (name, Licensed { in_force, used, total, ended_ms }) in features {
         if !in_force {
             // What is not licensed and was not asked for is nobody's concern.
             if ended_ms > 0 {
-                let day = day(ended_ms);
-                found.push((State::Critical, format!("{name}: not licensed since {day}")));
+                let day = last_day(ended_ms);
+                found.push((State::Critical, format!("{name}: not licensed, last day {day}")));
             } else if !wanted.is_empty() {
                 found.push((State::Critical, format!("{name}: not licensed")));
             }
@@ -210,6 +247,9 @@ fn seats(pools: &[Pool], arguments: &CheckArguments, figures: &mut String) -> Ve
             () => continue,
         };
         found.push((state, format!("{name}: {used} of {total} seats in use")));
+    }
+    if is_none_in_force && found.is_empty() {
+        found.push((State::Warning, "no license is in force".to_owned()));
     }
     found.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
     found
@@ -286,12 +326,60 @@ mod tests {
             Pool { uncounted: true, ..pool("viewer", 1) },
         ];
         let judge = |wanted: &[&str]| seats(&pools, &arguments(wanted), &mut String::new());
-        let mill = (State::Critical, "mill: not licensed since 2026-11-23".to_owned());
+        let mill = (State::Critical, "mill: not licensed, last day 2026-11-23".to_owned());
         let lathe = (State::Critical, "lathe: 38 of 40 seats in use".to_owned());
         assert_eq!(judge(&[]), [lathe, mill.clone()]);
         assert_eq!(judge(&["mill"]), [mill]);
         assert_eq!(judge(&["viewer"]), []);
         assert_eq!(judge(&["later"]), [(State::Critical, "later: not licensed".to_owned())]);
+    }
+
+    #[test]
+    fn no_feature_in_force_is_no_health() {
+        let judge = |pools: &[Pool]| seats(pools, &arguments(&[]), &mut String::new());
+        let warning = [(State::Warning, "no license is in force".to_owned())];
+        assert_eq!(judge(&[]), warning);
+        let later = Pool { state: PoolState::NotYetValid.into(), ..pool("later", 0) };
+        assert_eq!(judge(std::slice::from_ref(&later)), warning);
+        assert_eq!(judge(&[later, pool("cad", 0)]), []);
+    }
+
+    #[test]
+    fn where_nobody_answers_each_cause_is_told_once() {
+        let met = |causes: &[&str]| {
+            let answer = |(place, cause): (usize, &&str)| Answer {
+                address: format!("lic-{place}:1"),
+                outcome: Err((*cause).to_owned()),
+            };
+            causes.iter().enumerate().map(answer).collect::<Vec<_>>()
+        };
+        let told = causes(&met(&["refused", "refused", "no answer in time"]));
+        assert_eq!(told, "; lic-0:1: refused; lic-2:1: no answer in time");
+        let told = causes(&met(&["a", "b", "c|d", "e", "f"]));
+        assert_eq!(told, "; lic-0:1: a; lic-1:1: b; lic-2:1: c/d; and 2 more");
+        let long = causes(&met(&["x".repeat(9_000).as_str()]));
+        assert!(long.len() < 150 && long.ends_with("xx..."), "{long}");
+    }
+
+    #[test]
+    fn of_a_node_that_is_silent_no_clock_is_told() {
+        let node = |node_id| NodeStatus {
+            node_id,
+            name: format!("n{node_id}"),
+            reachable: true,
+            matched_index: 9,
+            clock_skew_ms: Some(4),
+            ..NodeStatus::default()
+        };
+        let view = StatusResponse {
+            node_id: 1,
+            leader_id: 1,
+            has_quorum: true,
+            nodes: vec![node(1), node(2)],
+            ..Default::default()
+        };
+        let told = figures(&view, &[&view]);
+        assert!(told.ends_with(" lag_n1=0;;;0 skew_n1=4ms lag_n2=U;;;0"), "{told}");
     }
 
     fn judged(level: Level, sentence: &str, concerns: &[&str]) -> Verdict {

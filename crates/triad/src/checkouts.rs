@@ -14,7 +14,7 @@ use crate::consent::{Consent, consent, demand_somebody_to_ask};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lists::{PAGE_ROWS, holder, warn_if_stale};
+use crate::lists::{PAGE_ROWS, holder, warn_if_stale, warn_if_unknown};
 use crate::settings::Settings;
 use crate::table::{Cell, Column, Table};
 use crate::text::{counted, instant, person, printable};
@@ -34,6 +34,9 @@ async fn list(settings: &Settings, arguments: &ListArguments) -> Result<Exit, Fa
         .read(async |admin: &mut Admin| all_checkouts(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    if read.answer.checkouts.is_empty() {
+        warn_if_unknown(settings, &feature).await;
+    }
     read.answer.checkouts.retain(|checkout| arguments.asks_for(checkout.holder.as_ref()));
     let checkouts = &read.answer.checkouts;
     settings.output.list(&read.answer, checkouts, || checkout_table(checkouts))?;

@@ -131,7 +131,7 @@ fn told(
 ) -> Vec<CompletionCandidate> {
     // The cluster of the environment and of the context; the line is not yet whole.
     let Ok(arguments) = Arguments::try_parse_from(["triad", "status"]) else { return Vec::new() };
-    let settings = Settings::new(arguments.global, BTreeSet::new()).with_timeout(PATIENCE);
+    let settings = Settings::new(arguments.global, BTreeSet::new()).with_timeout(PATIENCE).quiet();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return Vec::new() };
     let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&settings)).await });

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use triad_proto::v1::{NodeStatus, StatusResponse, Vitals};
 
 use crate::duration::show_ms;
-use crate::text::{bytes, day};
+use crate::text::{bytes, day, last_day};
 use crate::verdict::{Answer, is_cut_off, leads};
 
 const DAY_MS: u64 = 86_400_000;
@@ -192,7 +192,7 @@ fn license(view: &StatusResponse) -> Option<Concern> {
     let near = ends_ms < view.date_ms.saturating_add(LICENSE_WARN_MS);
     let severity = if near { Severity::Warn } else { Severity::Note };
     soon.then(|| {
-        let ending = ending(ends_ms, view.date_ms);
+        let ending = right_ending(ends_ms, view.date_ms);
         let what = format!("the license of {} {ending}", vitals.license_expires_feature);
         of_all(severity, "license", what, ORDER)
     })
@@ -204,7 +204,7 @@ fn ended(view: &StatusResponse) -> Option<Concern> {
     let first = vitals.ended_features.first()?;
     let total = vitals.ended_features_total.max(vitals.ended_features.len() as u64);
     let what = if total == 1 {
-        let ended = ending(first.ended_ms, view.date_ms);
+        let ended = right_ending(first.ended_ms, view.date_ms);
         format!(
             "the license of {} {ended}, and nothing in force replaces it: nobody is granted it",
             first.feature
@@ -289,6 +289,16 @@ pub fn ending(ends_ms: u64, date_ms: u64) -> String {
     }
 }
 
+/// The same of a right, by the last day that its license names: `ends in 12 d 3 h, last day
+/// 2026-12-09`.
+pub fn right_ending(ends_ms: u64, date_ms: u64) -> String {
+    let day = last_day(ends_ms);
+    match ends_ms.checked_sub(date_ms) {
+        Some(left_ms) if left_ms > 0 => format!("ends in {}, last day {day}", show_ms(left_ms)),
+        _ => format!("has ended, last day {day}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use triad_proto::v1::{EndedFeature, Freshness, Role};
@@ -363,7 +373,7 @@ mod tests {
             "WARN lic-b: it trails the leader by 20000 entries",
             "WARN lic-b: its clock is 1 h slow",
             "WARN lic-b: its disk has 200 MiB left",
-            "WARN the license of solver ends in 3 d, 2026-11-26",
+            "WARN the license of solver ends in 3 d, last day 2026-11-26",
             "NOTE lic-b: TLS is off",
             "NOTE the nodes run different versions: 0.1.0, 0.2.0",
         ];
@@ -382,9 +392,9 @@ mod tests {
             vitals(leader).ended_features_total = 1;
         });
         let expected = [
-            "ERR the license of mill ended on 2026-11-15, and nothing in force replaces it: \
-             nobody is granted it",
-            "NOTE the license of solver ends in 7 d, 2026-11-30",
+            "ERR the license of mill has ended, last day 2026-11-15, and nothing in force replaces \
+             it: nobody is granted it",
+            "NOTE the license of solver ends in 7 d, last day 2026-11-30",
         ];
         assert_eq!(found, expected);
         let found = told(|leader, _| {

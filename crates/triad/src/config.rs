@@ -22,16 +22,28 @@ pub fn run(settings: &Settings, verb: &ConfigVerb) -> Result<Exit, Failure> {
         ConfigVerb::List => list(settings, &file),
         ConfigVerb::Use { name } => {
             let mut contexts = Contexts::read(&file)?;
-            contexts.named(name)?;
+            let before = settings.variables_before(name, contexts.named(name)?);
             contexts.current = Some(name.clone());
             contexts.write(&file)?;
-            told(settings, name, &file, "is used from now on")
+            let exit = told(settings, name, &file, "is used from now on")?;
+            if !before.is_empty() {
+                let one = before.len() == 1;
+                let (goes, it) =
+                    if one { ("is set and goes", "it") } else { ("are set and go", "them") };
+                settings.output.warn(&format!(
+                    "{} {goes} before it; unset {it}, or see `triad config view \
+                     --show-origin`",
+                    before.join(", ")
+                ));
+            }
+            Ok(exit)
         }
         ConfigVerb::Set { name } => {
             check_name(name)?;
             let mut contexts = Contexts::read(&file)?;
             let context = contexts.by_name.entry(name.clone()).or_default();
             settings.write_typed(context)?;
+            settings.warn_of_unreadable(context);
             // The first is meant to be used.
             contexts.current.get_or_insert_with(|| name.clone());
             contexts.write(&file)?;

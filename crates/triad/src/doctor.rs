@@ -18,7 +18,7 @@ use triad_proto::v1::StatusResponse;
 use crate::args::watching::DoctorArguments;
 use crate::clock;
 use crate::cluster::Cluster;
-use crate::concerns::{Concern, Severity, ending, rules_in_use};
+use crate::concerns::{Concern, Severity, ending, right_ending, rules_in_use};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -191,10 +191,14 @@ fn judge(answers: &[Answer], verdict: &Verdict, now_ms: u64) -> Vec<Finding> {
         return findings;
     };
     findings.push(quorum(verdict));
-    findings.push(ledgers(verdict));
+    findings.push(ledgers(verdict, view, heard.len()));
     findings.extend(verdict.concerns.iter().map(of_concern));
     findings.extend(well(view, &heard, &verdict.concerns));
-    findings.extend(own_clock(view, now_ms));
+    findings.extend(license(view, &verdict.concerns));
+    // Without a quorum the cluster's date stands still.
+    if verdict.level != Level::NoQuorum {
+        findings.extend(own_clock(view, now_ms));
+    }
     findings
 }
 
@@ -206,11 +210,22 @@ fn quorum(verdict: &Verdict) -> Finding {
             verdict.sentence.clone(),
             "start the nodes that are missing, or open the peers' port (27071) between the nodes",
         ),
-        _ => Finding::well("quorum", verdict.sentence.clone()),
+        // What else is wrong has a row of its own.
+        _ if verdict.are_nodes_well() => Finding::well("quorum", verdict.about_nodes()),
+        _ => Finding::ill(
+            "quorum",
+            match verdict.ledgers {
+                Ledgers::Differ { .. } => Severity::Err,
+                Ledgers::Equal { .. } | Ledgers::NotCompared => Severity::Warn,
+            },
+            verdict.sentence.clone(),
+            "start the nodes that are missing, and let this machine and the peers reach them",
+        ),
     }
 }
 
-fn ledgers(verdict: &Verdict) -> Finding {
+/// `heard`: how many nodes answered.
+fn ledgers(verdict: &Verdict, view: &StatusResponse, heard: usize) -> Finding {
     match verdict.ledgers {
         Ledgers::Differ { index } => Finding::ill(
             "ledgers",
@@ -221,9 +236,14 @@ fn ledgers(verdict: &Verdict) -> Finding {
         Ledgers::Equal { nodes, index } => {
             Finding::well("ledgers", format!("equal on {nodes} nodes at entry {index}"))
         }
-        Ledgers::NotCompared => {
-            Finding::well("ledgers", "no two nodes stood at one entry; ask again to compare")
-        }
+        Ledgers::NotCompared => Finding::well(
+            "ledgers",
+            match (view.nodes.len(), heard) {
+                (0 | 1, _) => "there is one, and nothing to compare it with",
+                (_, 0 | 1) => "one node answers, and its ledger was compared with no other",
+                _ => "no two nodes stood at one entry; ask again to compare",
+            },
+        ),
     }
 }
 
@@ -253,21 +273,30 @@ fn well(view: &StatusResponse, heard: &[&StatusResponse], concerns: &[Concern]) 
         let what = format!("all run {}, rules {}", view.version, rules_in_use(heard));
         findings.push(Finding::well("versions", what));
     }
-    let license = view.vitals.clone().unwrap_or_default();
-    if is_fine("license") {
-        let what = match (license.rights_in_force, license.license_expires_ms) {
-            (Some(0), _) => {
-                "none is in force; put one in force: triad license apply FILE".to_owned()
-            }
-            (_, 0) => "none in force ends".to_owned(),
-            (_, ends_ms) => format!("the first {}", ending(ends_ms, view.date_ms)),
-        };
-        findings.push(Finding::well("license", what));
-    }
     let held =
         format!("{}, {}", counted(view.sessions, "session"), counted(view.checkouts, "checkout"));
     findings.push(Finding::well("load", held));
     findings
+}
+
+/// What is licensed, where that is not a concern already.
+fn license(view: &StatusResponse, concerns: &[Concern]) -> Option<Finding> {
+    if concerns.iter().any(|concern| concern.about == "license") {
+        return None;
+    }
+    let vitals = view.vitals.clone().unwrap_or_default();
+    Some(match (vitals.rights_in_force, vitals.license_expires_ms) {
+        (Some(0), _) => Finding::ill(
+            "license",
+            Severity::Warn,
+            "none is in force: nothing is granted",
+            "put one in force: `triad license apply FILE`",
+        ),
+        (_, 0) => Finding::well("license", "none in force ends"),
+        (_, ends_ms) => {
+            Finding::well("license", format!("the first {}", right_ending(ends_ms, view.date_ms)))
+        }
+    })
 }
 
 fn own_clock(view: &StatusResponse, now_ms: u64) -> Option<Finding> {
@@ -314,6 +343,8 @@ fn as_text(findings: &[Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use triad_proto::v1::{Freshness, NodeStatus, Vitals};
+
     use super::*;
 
     #[tokio::test]
@@ -339,5 +370,73 @@ mod tests {
         assert_eq!(exit_of(Level::Unreachable, &found), Exit::Unreachable);
         assert_eq!(exit_of(Level::Healthy, &found), Exit::Degraded);
         assert_eq!(exit_of(Level::Healthy, &[Finding::well("dns", "x")]), Exit::Ok);
+    }
+
+    const NOW_MS: u64 = 1_795_442_709_000;
+
+    /// What a node says of a cluster of so many, all there, which it leads if that has a quorum.
+    fn says(nodes: u64, has_quorum: bool) -> StatusResponse {
+        let node = |node_id| NodeStatus {
+            node_id,
+            name: format!("lic-{node_id}"),
+            reachable: true,
+            ..NodeStatus::default()
+        };
+        StatusResponse {
+            freshness: Some(Freshness { linearizable: has_quorum, ..Freshness::default() }),
+            node_id: 1,
+            leader_id: u64::from(has_quorum),
+            has_quorum,
+            nodes: (1..=nodes).map(node).collect(),
+            date_ms: NOW_MS - 3_600_000,
+            vitals: Some(Vitals { rights_in_force: Some(1), ..Vitals::default() }),
+            ..StatusResponse::default()
+        }
+    }
+
+    /// What is found, by its group: severity and words.
+    fn found(status: &StatusResponse, about: &str) -> Option<(Option<Severity>, String)> {
+        let answers = [Answer { address: "lic-1:1".into(), outcome: Ok(status.clone()) }];
+        let findings = judge(&answers, &verdict(&answers), NOW_MS);
+        let found = findings.into_iter().find(|finding| finding.about == about)?;
+        assert!(found.severity.is_none() || !found.remedy.is_empty(), "{found:?}");
+        Some((found.severity, found.what))
+    }
+
+    #[test]
+    fn no_license_is_something_to_mend() {
+        let mut status = says(1, true);
+        assert_eq!(found(&status, "license").unwrap().0, None);
+        status.vitals.as_mut().unwrap().rights_in_force = Some(0);
+        let told = "none is in force: nothing is granted".to_owned();
+        assert_eq!(found(&status, "license"), Some((Some(Severity::Warn), told)));
+    }
+
+    #[test]
+    fn the_row_of_the_quorum_is_as_bad_as_its_words() {
+        let one = "1 of 1 nodes, leader lic-1; no failure is survivable".to_owned();
+        let mut status = says(1, true);
+        assert_eq!(found(&status, "quorum"), Some((None, one.clone())));
+        // What is wrong besides has a row of its own.
+        status.vitals.as_mut().unwrap().disk_free_bytes = Some(200 << 20);
+        assert_eq!(found(&status, "quorum"), Some((None, one)));
+        assert_eq!(found(&status, "disk").unwrap().0, Some(Severity::Warn));
+        let (severity, what) = found(&says(3, true), "quorum").unwrap();
+        assert_eq!(severity, Some(Severity::Warn), "{what}");
+        assert_eq!(found(&says(3, false), "quorum").unwrap().0, Some(Severity::Err));
+    }
+
+    #[test]
+    fn a_ledger_that_is_alone_is_not_to_be_compared_again() {
+        let told = |nodes| found(&says(nodes, true), "ledgers").unwrap().1;
+        assert_eq!(told(1), "there is one, and nothing to compare it with");
+        assert_eq!(told(3), "one node answers, and its ledger was compared with no other");
+    }
+
+    #[test]
+    fn a_date_that_stands_still_is_nothing_to_compare_clocks_with() {
+        let told = found(&says(1, true), "clocks").unwrap().1;
+        assert_eq!(told, "this machine's clock is 1 h off the cluster's date");
+        assert_eq!(found(&says(3, false), "clocks"), None);
     }
 }

@@ -7,11 +7,12 @@ use triad_proto::v1::{EndReason, EventKind, HistoryEvent, ListEventsRequest};
 
 use crate::args::OutputFormat;
 use crate::args::history::EventsArguments;
+use crate::clock;
 use crate::cluster::Cluster;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::history::{History, Piece};
-use crate::lists::holder;
+use crate::lists::{holder, warn_if_unknown};
 use crate::output::{Output, Reader, line};
 use crate::settings::Settings;
 use crate::table::{Cell, Column, Table};
@@ -23,28 +24,35 @@ const KINDS_MAX: i32 = 64;
 /// Prints the events that were asked for.
 pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exit, Failure> {
     let window = &arguments.window;
-    let request = |now_ms| ListEventsRequest {
-        after_sequence: 0,
-        since_ms: match window.since {
-            Some(since) => since.at_ms(now_ms),
+    let feature = window.feature.clone().unwrap_or_default();
+    let is_from_now = arguments.follow && window.since.is_none();
+    let request = |now_ms: u64| {
+        // Whoever follows may wait for the time that is to come.
+        let latest_ms = if arguments.follow { u64::MAX } else { now_ms.max(clock::now_ms()) };
+        let (since_ms, until_ms) = window.bounds_ms(now_ms, latest_ms)?;
+        Ok(ListEventsRequest {
+            after_sequence: 0,
             // Whoever follows wants to see what happens, not years of it first.
-            None if arguments.follow => now_ms,
-            None => 0,
-        },
-        until_ms: window.until.map_or(0, |until| until.at_ms(now_ms)),
-        feature: window.feature.clone().unwrap_or_default(),
-        kinds: arguments.kinds.iter().map(|kind| (*kind).into()).collect(),
-        follow: arguments.follow,
+            since_ms: if is_from_now { now_ms } else { since_ms },
+            until_ms,
+            feature: feature.clone(),
+            kinds: arguments.kinds.iter().map(|kind| (*kind).into()).collect(),
+            follow: arguments.follow,
+        })
     };
     let mut history = History::open(Cluster::new(settings)?, request).await?;
     if let Some(stale) = history.stale() {
         settings.output.warn(stale);
+    }
+    if is_from_now {
+        warn_if_unknown(settings, &feature).await;
     }
     if arguments.debug_log {
         return debug_log::run(settings, history).await;
     }
     let mut printer = Printer::new(settings.output, arguments.follow);
     let mut reader = printer.begin()?;
+    let mut is_silent = true;
     while reader == Reader::Reads {
         let Some(Piece { events, missing, notice, .. }) = history.next().await? else { break };
         if let Some(notice) = notice {
@@ -53,9 +61,13 @@ pub async fn run(settings: &Settings, arguments: &EventsArguments) -> Result<Exi
         if missing > 0 {
             settings.output.warn(&missing_events(missing));
         }
+        is_silent &= events.is_empty();
         reader = printer.print(&events)?;
     }
     printer.end()?;
+    if is_silent && reader == Reader::Reads {
+        warn_if_unknown(settings, &feature).await;
+    }
     Ok(Exit::Ok)
 }
 

@@ -61,11 +61,11 @@ impl History {
     /// Asks for events. The request is made once the cluster's date is known.
     pub async fn open(
         cluster: Cluster,
-        request: impl FnOnce(u64) -> ListEventsRequest,
+        request: impl FnOnce(u64) -> Result<ListEventsRequest, Failure>,
     ) -> Result<Self, Failure> {
         let target = cluster.reader().await?;
         let date_ms = target.status.date_ms;
-        let request = request(date_ms);
+        let request = request(date_ms)?;
         let mut history = History {
             cluster,
             request,

@@ -54,7 +54,7 @@ fn teller(tells: Tells, asked: &Arc<Mutex<Vec<u64>>>) -> Node {
 /// which they were told, and what was said in between.
 async fn read(cluster: Cluster, follow: bool) -> Result<(Vec<u64>, Vec<String>), Failure> {
     let request = ListEventsRequest { follow, ..ListEventsRequest::default() };
-    let mut history = History::open(cluster, |_| request).await?;
+    let mut history = History::open(cluster, |_| Ok(request)).await?;
     let (mut told, mut notices) = (Vec::new(), Vec::new());
     while let Some(piece) = history.next().await? {
         told.extend(piece.events.iter().map(|event| event.sequence));
@@ -112,7 +112,7 @@ async fn a_node_that_is_cut_off_is_left() {
     let node = teller(Tells::All, &asked);
     let address = node.serve().await;
     let request = ListEventsRequest { follow: true, ..ListEventsRequest::default() };
-    let mut history = History::open(cluster(&[&address], LONG), |_| request).await.unwrap();
+    let mut history = History::open(cluster(&[&address], LONG), |_| Ok(request)).await.unwrap();
     let mut told = 0;
     while told < 9 {
         told += history.next().await.unwrap().unwrap().events.len();

@@ -58,15 +58,12 @@ pub async fn all_licenses(admin: &mut Admin) -> Result<ListLicensesResponse, Sta
 /// The pools of all features, or of one.
 pub async fn features(settings: &Settings, feature: Option<String>) -> Result<Exit, Failure> {
     let feature = feature.unwrap_or_default();
-    let cluster = Cluster::new(settings)?;
-    let read = cluster.read(async |admin: &mut Admin| all_features(admin, &feature).await).await?;
+    let read = Cluster::new(settings)?
+        .read(async |admin: &mut Admin| all_features(admin, &feature).await)
+        .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
-    if !feature.is_empty() && read.answer.pools.is_empty() {
-        let all = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await?;
-        let known = all.answer.pools.iter().map(|pool| pool.feature.as_str());
-        let meant = triad_license::nearest(&feature, known);
-        let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
-        settings.output.warn(&format!("no license in force names {feature:?}{meant}"));
+    if read.answer.pools.is_empty() {
+        warn_if_unknown(settings, &feature).await;
     }
     let pools = &read.answer.pools;
     settings.output.list(&read.answer, pools, || feature_table(pools))?;
@@ -98,6 +95,44 @@ pub fn warn_if_stale(settings: &Settings, freshness: Option<&Freshness>, address
     if let Some(warning) = stale_warning(freshness, address) {
         settings.output.warn(&warning);
     }
+}
+
+/// Says on stderr that no license names this feature, and which one may be meant: for
+/// answers in which nothing was found of it.
+pub async fn warn_if_unknown(settings: &Settings, feature: &str) {
+    if !feature.is_empty()
+        && let Some(pools) = licensed(settings).await
+        && let Some(warning) = unknown(feature, &pools)
+    {
+        settings.output.warn(&warning);
+    }
+}
+
+/// The licensed feature that a misspelt one may be meant for.
+pub async fn feature_meant(settings: &Settings, feature: &str) -> Option<String> {
+    let pools = licensed(settings).await?;
+    nearest(feature, &pools).map(str::to_owned)
+}
+
+/// All that is licensed. What was answered already is not taken back because this is not:
+/// then it is nothing.
+async fn licensed(settings: &Settings) -> Option<Vec<Pool>> {
+    let cluster = Cluster::new(settings).ok()?;
+    let read = cluster.read(async |admin: &mut Admin| all_features(admin, "").await).await;
+    read.ok().map(|read| read.answer.pools)
+}
+
+fn unknown(feature: &str, pools: &[Pool]) -> Option<String> {
+    if pools.iter().any(|pool| pool.feature == feature) {
+        return None;
+    }
+    let meant = nearest(feature, pools);
+    let meant = meant.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+    Some(format!("no license in force names {feature:?}{meant}"))
+}
+
+fn nearest<'a>(feature: &str, pools: &'a [Pool]) -> Option<&'a str> {
+    triad_license::nearest(feature, pools.iter().map(|pool| pool.feature.as_str()))
 }
 
 /// All pages as one answer, as fresh as the first.
@@ -273,6 +308,17 @@ ID  NAME  ROLE         INDEX  LAG  CLIENTS  PEERS
 4   n4    follower     -      -    -        -
 ";
         assert_eq!(node_table(&nodes).render(), expected);
+    }
+
+    #[test]
+    fn a_feature_that_nothing_names_is_told_with_the_one_that_is_meant() {
+        let pools =
+            ["solver", "viewer"].map(|feature| Pool { feature: feature.into(), ..Pool::default() });
+        assert_eq!(unknown("viewer", &pools), None);
+        let told = |feature| unknown(feature, &pools).unwrap();
+        let meant = "no license in force names \"solvr\"; did you mean \"solver\"?";
+        assert_eq!(told("solvr"), meant);
+        assert_eq!(told("mill"), "no license in force names \"mill\"");
     }
 
     #[test]

@@ -187,7 +187,7 @@ async fn dispatch(settings: &Settings, verb: Verb) -> Result<Exit, Failure> {
         Verb::Check(arguments) => check::run(settings, &arguments).await,
         Verb::Top(arguments) => top::run(settings, &arguments).await,
         Verb::Doctor(arguments) => doctor::run(settings, &arguments).await,
-        Verb::Features { feature } => lists::features(settings, feature).await,
+        Verb::Features { feature, only } => lists::features(settings, feature.or(only)).await,
         Verb::Sessions => lists::sessions(settings).await,
         Verb::Checkouts(arguments) => checkouts::run(settings, &arguments).await,
         Verb::Queue(arguments) => queue::run(settings, &arguments).await,

@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::text::{counted, printable};
+use crate::verdict::is_cut_off;
 
 /// A leader tells how far it is several times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -135,43 +136,8 @@ pub async fn replace(settings: &Settings, arguments: &ReplaceArguments) -> Resul
 pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<Exit, Failure> {
     let status = status(settings).await?;
     let old = find(&status, &arguments.node)?.clone();
-    let voters = status.nodes.iter().filter(|node| node.role() != Role::Learner).count();
-    let left = if old.role() == Role::Learner { voters } else { voters - 1 };
-    // A cluster of n goes on without (n - 1) / 2 of its nodes.
-    let (before, after) = (voters.saturating_sub(1) / 2, left.saturating_sub(1) / 2);
-    let survives = |failures: usize| match failures {
-        0 => "no failure of a node".to_owned(),
-        1 => "the failure of one node".to_owned(),
-        more => format!("the failure of {more} nodes"),
-    };
-    let is_weaker = after < before && !arguments.force;
-    if is_weaker && !arguments.consent.dry_run {
-        return Err(Failure::Usage {
-            what: format!(
-                "without {} the cluster would survive {}, and now it survives {}",
-                printable(&old.name),
-                survives(after),
-                survives(before)
-            ),
-            remedy: "put another in its place with `triad node replace`, or give --force"
-                .to_owned(),
-        });
-    }
+    let plan = removal(&status, &old, arguments.force, arguments.consent.dry_run)?;
     demand_somebody_to_ask(arguments.consent)?;
-    let left = counted(left as u64, "node");
-    let mut plan = format!(
-        "node {} ({}) leaves the cluster for good; {left} will take part, which survive {}.\n",
-        old.node_id,
-        old.name,
-        survives(after)
-    );
-    if is_weaker {
-        plan += &format!(
-            "Now it survives {}: without --force this is refused. `triad node replace` puts \
-             another in its place.\n",
-            survives(before)
-        );
-    }
     if let Some(exit) = withheld(settings, arguments.consent, &plan)? {
         return Ok(exit);
     }
@@ -186,6 +152,95 @@ pub async fn remove(settings: &Settings, arguments: &RemoveArguments) -> Result<
         )
     })?;
     Ok(Exit::Ok)
+}
+
+/// What taking a node out leaves, in words; or why it is refused.
+fn removal(
+    status: &StatusResponse,
+    old: &NodeStatus,
+    force: bool,
+    dry_run: bool,
+) -> Result<String, Failure> {
+    let name = &old.name;
+    let before: Vec<&NodeStatus> =
+        status.nodes.iter().filter(|node| node.role() != Role::Learner).collect();
+    let stays = |node: &&NodeStatus| node.node_id != old.node_id;
+    let after: Vec<&NodeStatus> = before.iter().copied().filter(stays).collect();
+    let silent = |nodes: &[&NodeStatus]| -> Vec<String> {
+        let silent = nodes.iter().filter(|node| is_cut_off(status, node));
+        silent.map(|node| printable(&node.name)).collect()
+    };
+    let (away, still_away) = (silent(&before), silent(&after));
+    let quorum = after.len() / 2 + 1;
+    let answering = after.len() - still_away.len();
+    if after.is_empty() {
+        return Err(Failure::Usage {
+            what: format!("{} is the only node with a vote", printable(name)),
+            remedy: "let another join first: `triad node add`".to_owned(),
+        });
+    }
+    // The leader refuses it too, and --force does not make them answer.
+    if answering < quorum {
+        let message = format!(
+            "without {} {answering} of {} would answer, and {quorum} must: {}",
+            printable(name),
+            counted(after.len() as u64, "node"),
+            who_is_silent(&still_away)
+        );
+        let remedy = format!("start {} first, or see `triad status`", still_away.join(" and "));
+        let refusal = Refusal::because(Reason::NoQuorum, message).with_remedy(remedy);
+        return Err(Failure::refused(refusal));
+    }
+    let survives = |failures: usize| match failures {
+        0 => "no failure of a node".to_owned(),
+        1 => "the failure of one node".to_owned(),
+        more => format!("the failure of {more} nodes"),
+    };
+    // A cluster of n goes on without (n - 1) / 2 of its nodes, if all are there.
+    let (whole_before, whole_after) = ((before.len() - 1) / 2, (after.len() - 1) / 2);
+    let is_weaker = whole_after < whole_before && !force;
+    if is_weaker && !dry_run {
+        let now = match away.as_slice() {
+            [] => format!("now it survives {}", survives(whole_before)),
+            away => {
+                let whole = survives(whole_before);
+                format!("whole, it survives {whole}; {}", who_is_silent(away))
+            }
+        };
+        return Err(Failure::Usage {
+            what: format!(
+                "without {} the cluster would survive {}, and {now}",
+                printable(name),
+                survives(answering - quorum)
+            ),
+            remedy: "put another in its place with `triad node replace`, or give --force"
+                .to_owned(),
+        });
+    }
+    let mut plan = format!(
+        "node {} ({name}) leaves the cluster for good; {} will take part, which survive {}.\n",
+        old.node_id,
+        counted(after.len() as u64, "node"),
+        survives(answering - quorum)
+    );
+    let state = if away.is_empty() { "Now" } else { "Whole," };
+    if !away.is_empty() {
+        plan += &format!("{}.\n", who_is_silent(&away));
+    }
+    if is_weaker {
+        plan += &format!(
+            "{state} it survives {}: without --force this is refused. `triad node replace` puts \
+             another in its place.\n",
+            survives(whole_before)
+        );
+    }
+    Ok(plan)
+}
+
+/// `b does not answer`, `b and c do not answer`.
+fn who_is_silent(names: &[String]) -> String {
+    let verb = if names.len() == 1 { "does" } else { "do" };
+    format!("{} {verb} not answer", names.join(" and "))
 }
 
 /// How the command ends, unless it is to be done.
@@ -487,5 +542,92 @@ fn may_pass(failure: &Failure) -> bool {
                 | Reason::NodeUnreachable
         ),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cluster that node 1 leads: `a`, `b`, `c` ... and who of them is away.
+    fn cluster(nodes: u64, away: &[u64]) -> StatusResponse {
+        let node = |node_id| {
+            let role = match node_id {
+                1 => Role::Leader,
+                id if away.contains(&id) => Role::Unreachable,
+                _ => Role::Follower,
+            };
+            NodeStatus {
+                node_id,
+                name: char::from(b'a' + node_id as u8 - 1).to_string(),
+                role: role.into(),
+                reachable: !away.contains(&node_id),
+                ..NodeStatus::default()
+            }
+        };
+        StatusResponse {
+            node_id: 1,
+            leader_id: 1,
+            has_quorum: true,
+            nodes: (1..=nodes).map(node).collect(),
+            ..StatusResponse::default()
+        }
+    }
+
+    fn rehearsed(status: &StatusResponse, old: usize, force: bool) -> Result<String, Failure> {
+        removal(status, &status.nodes[old], force, true)
+    }
+
+    #[test]
+    fn a_rehearsal_counts_those_that_answer() {
+        let refused = "without --force this is refused. `triad node replace` puts another in its \
+                       place.\n";
+        let plan = rehearsed(&cluster(3, &[]), 1, false).unwrap();
+        let expected = format!(
+            "node 2 (b) leaves the cluster for good; 2 nodes will take part, which survive no \
+             failure of a node.\nNow it survives the failure of one node: {refused}"
+        );
+        assert_eq!(plan, expected);
+        let plan = rehearsed(&cluster(3, &[2]), 1, false).unwrap();
+        let expected = format!(
+            "node 2 (b) leaves the cluster for good; 2 nodes will take part, which survive no \
+             failure of a node.\nb does not answer.\nWhole, it survives the failure of one node: \
+             {refused}"
+        );
+        assert_eq!(plan, expected);
+        // All there would be 2 of 4 to spare after it; of those that answer it is none.
+        let plan = rehearsed(&cluster(5, &[2, 3]), 1, true).unwrap();
+        assert!(plan.contains("4 nodes will take part, which survive no failure"), "{plan}");
+        assert!(plan.ends_with("\nb and c do not answer.\n"), "{plan}");
+    }
+
+    #[test]
+    fn what_would_leave_too_few_is_refused_in_a_rehearsal_too() {
+        for force in [false, true] {
+            let refused = rehearsed(&cluster(3, &[3]), 1, force).unwrap_err();
+            let told = "without b 1 of 2 nodes would answer, and 2 must: c does not answer";
+            assert_eq!(refused.to_string(), told);
+            assert_eq!(refused.exit(), Exit::NoQuorum);
+            assert!(refused.render().contains("hint: start c first"), "{}", refused.render());
+        }
+        let only = rehearsed(&cluster(1, &[]), 0, true).unwrap_err();
+        assert_eq!(only.to_string(), "a is the only node with a vote");
+    }
+
+    #[test]
+    fn one_without_a_vote_leaves_the_others_as_they_are() {
+        let mut status = cluster(4, &[4]);
+        status.nodes[3].role = Role::Learner.into();
+        let plan = rehearsed(&status, 3, false).unwrap();
+        assert!(plan.ends_with("3 nodes will take part, which survive the failure of one node.\n"));
+    }
+
+    #[test]
+    fn a_refusal_says_who_is_away() {
+        let status = cluster(3, &[2]);
+        let refused = removal(&status, &status.nodes[1], false, false).unwrap_err().to_string();
+        let told = "without b the cluster would survive no failure of a node, and whole, it \
+                    survives the failure of one node; b does not answer";
+        assert_eq!(refused, told);
     }
 }

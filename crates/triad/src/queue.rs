@@ -7,7 +7,7 @@ use crate::args::seats::ListArguments;
 use crate::cluster::{Admin, Cluster};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lists::{PAGE_ROWS, holder, warn_if_stale};
+use crate::lists::{PAGE_ROWS, holder, warn_if_stale, warn_if_unknown};
 use crate::settings::Settings;
 use crate::table::{Cell, Column, Table};
 
@@ -18,6 +18,9 @@ pub async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Exit,
         .read(async |admin: &mut Admin| all_waiting(admin, &feature).await)
         .await?;
     warn_if_stale(settings, read.answer.freshness.as_ref(), &read.address);
+    if read.answer.entries.is_empty() {
+        warn_if_unknown(settings, &feature).await;
+    }
     read.answer.entries.retain(|entry| arguments.asks_for(entry.holder.as_ref()));
     let entries = &read.answer.entries;
     settings.output.list(&read.answer, entries, || queue_table(entries))?;

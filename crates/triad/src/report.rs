@@ -19,12 +19,13 @@ use self::usage::{Observer, Usage};
 use self::window::Window;
 use crate::args::history::{ReportVerb, WindowOptions};
 use crate::checkouts::all_checkouts;
+use crate::clock;
 use crate::cluster::{Admin, Cluster};
 use crate::events::missing_events;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::history::History;
-use crate::lists::all_features;
+use crate::lists::{all_features, warn_if_unknown};
 use crate::settings::Settings;
 use crate::text::{instant, rfc3339};
 
@@ -96,6 +97,7 @@ async fn denials(settings: &Settings, options: &WindowOptions) -> Result<Exit, F
         events.iter().for_each(|event| denials.event(event));
     }
     let rows = denials.rows();
+    reading.warn_if_unknown(settings, !rows.is_empty()).await;
     let value = json!({
         "from": rfc3339(reading.window.from_ms),
         "to": rfc3339(reading.window.to_ms),
@@ -119,6 +121,7 @@ async fn idle(settings: &Settings, options: &WindowOptions) -> Result<Exit, Fail
         .await?
         .answer;
     let rows = idle.rows(&held.checkouts);
+    reading.warn_if_unknown(settings, !held.checkouts.is_empty()).await;
     let value = json!({
         "from": rfc3339(reading.window.from_ms),
         "to": rfc3339(reading.window.to_ms),
@@ -147,20 +150,21 @@ async fn used<O: Observer>(
     let window = reading.window;
     let feature = options.feature.clone().unwrap_or_default();
     let mut usage = Usage::new(window, &feature, observer);
-    for event in reading.before(settings).await? {
-        usage.event(&event);
-    }
+    reading.before(settings).await?.iter().for_each(|event| usage.event(event));
     while let Some(events) = reading.next(settings).await? {
         events.iter().for_each(|event| usage.event(event));
     }
     // What stands now says nothing of a window that ended before.
+    let mut stands = false;
     if reading.is_to_now {
         let features = Cluster::new(settings)?
             .read(async |admin: &mut Admin| all_features(admin, &feature).await)
             .await?
             .answer;
+        stands = !features.pools.is_empty();
         features.pools.iter().map(as_use).for_each(|pool| usage.stands(&pool));
     }
+    reading.warn_if_unknown(settings, stands).await;
     Ok((window, usage.finish()))
 }
 
@@ -184,6 +188,8 @@ struct Reading {
     pending: Option<Vec<HistoryEvent>>,
     /// The window ends with what stands now.
     is_to_now: bool,
+    /// Events were read, in the window or before it.
+    found: bool,
 }
 
 impl Reading {
@@ -197,10 +203,10 @@ impl Reading {
             kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
             ..ListEventsRequest::default()
         };
-        let asked = |now_ms| {
-            request.since_ms = options.since.map_or(0, |since| since.at_ms(now_ms));
-            request.until_ms = options.until.map_or(0, |until| until.at_ms(now_ms));
-            request.clone()
+        let asked = |now_ms: u64| {
+            let latest_ms = now_ms.max(clock::now_ms());
+            (request.since_ms, request.until_ms) = options.bounds_ms(now_ms, latest_ms)?;
+            Ok(request.clone())
         };
         let history = History::open(Cluster::new(settings)?, asked).await?;
         if let Some(stale) = history.stale() {
@@ -227,8 +233,10 @@ impl Reading {
             }
             window.from_ms = oldest_ms;
         }
-        let mut reading = Reading { history, window, request, pending: None, is_to_now };
+        let (pending, found) = (None, false);
+        let mut reading = Reading { history, window, request, pending, is_to_now, found };
         reading.pending = reading.next(settings).await?;
+        reading.found = reading.pending.is_some();
         Ok(reading)
     }
 
@@ -252,7 +260,7 @@ impl Reading {
     }
 
     /// Events before the window, in order, as far as they are looked at.
-    async fn before(&self, settings: &Settings) -> Result<Vec<HistoryEvent>, Failure> {
+    async fn before(&mut self, settings: &Settings) -> Result<Vec<HistoryEvent>, Failure> {
         let (_, last_kept) = self.history.kept();
         let first = self.pending.as_ref().and_then(|events| events.first());
         let first = first.map_or(last_kept + 1, |event| event.sequence);
@@ -262,19 +270,28 @@ impl Reading {
             until_ms: self.window.from_ms,
             ..self.request.clone()
         };
-        let mut history = History::open(Cluster::new(settings)?, |_| request).await?;
+        let mut history = History::open(Cluster::new(settings)?, |_| Ok(request)).await?;
         let mut events = Vec::new();
         while let Some(piece) = history.next().await? {
             events.extend(piece.events);
         }
+        self.found |= !events.is_empty();
         Ok(events)
+    }
+
+    /// Warns of a feature that no license names, unless something was found of it all the
+    /// same: what is no longer licensed has a history.
+    async fn warn_if_unknown(&self, settings: &Settings, is_known: bool) {
+        if !self.found && !is_known {
+            warn_if_unknown(settings, &self.request.feature).await;
+        }
     }
 }
 
 /// The oldest event that is kept.
 async fn oldest(settings: &Settings) -> Result<Option<HistoryEvent>, Failure> {
-    let mut history =
-        History::open(Cluster::new(settings)?, |_| ListEventsRequest::default()).await?;
+    let asked = |_| Ok(ListEventsRequest::default());
+    let mut history = History::open(Cluster::new(settings)?, asked).await?;
     while let Some(piece) = history.next().await? {
         if let Some(event) = piece.events.into_iter().next() {
             return Ok(Some(event));

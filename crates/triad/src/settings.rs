@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -32,13 +34,24 @@ pub struct Settings {
     typed: BTreeSet<String>,
     /// How to print.
     pub output: Output,
+    /// It was said which of two tokens counts, or is not to be said.
+    is_token_told: Arc<AtomicBool>,
+}
+
+/// Where the administrator's token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    /// In the variable of its own.
+    Variable(String),
+    /// In the file that an option, the environment or a context names.
+    File(PathBuf),
 }
 
 impl Settings {
     /// Nothing is read yet: verbs that ask no server need none of it.
     pub fn new(options: GlobalOptions, typed: BTreeSet<String>) -> Self {
         let output = Output::new(&options);
-        Settings { options, typed, output }
+        Settings { options, typed, output, is_token_told: Arc::default() }
     }
 
     /// How often to ask again, if at all.
@@ -142,7 +155,6 @@ impl Settings {
             TlsOption::Both => "both",
         });
         let timeout = self.options.timeout.map(|time| format!("{}ms", time.as_millis()));
-        let names_token = self.context_beats("token_file") && context.token_file.is_some();
         let rows = [
             (
                 "servers",
@@ -189,15 +201,54 @@ impl Settings {
             };
             applied.push((key, value.unwrap_or(usual.to_owned()), from));
         }
-        let is_token_set = std::env::var(TOKEN_VARIABLE).is_ok_and(|token| !token.is_empty());
-        if is_token_set && path(&self.options.token_file).is_none() && !names_token {
-            applied.push((
-                "token",
-                "(kept to itself)".to_owned(),
-                format!("environment {TOKEN_VARIABLE}"),
-            ));
-        }
+        let of_file = applied.iter().find(|(key, ..)| *key == "token-file");
+        let (token, from) = match (self.token(token_variable())?, of_file) {
+            (Some(Token::Variable(_)), _) => {
+                ("(kept to itself)", format!("environment {TOKEN_VARIABLE}"))
+            }
+            (Some(Token::File(_)), Some((_, _, from))) => ("(in the token-file)", from.clone()),
+            _ => ("", "default".to_owned()),
+        };
+        applied.push(("token", token.to_owned(), from));
         Ok(applied)
+    }
+
+    /// The variables that are set and go before what this context keeps, once it is the
+    /// current one.
+    pub fn variables_before(&self, name: &str, context: &Context) -> Vec<&'static str> {
+        let options = &self.options;
+        let is_set = |id: &str, option: bool| option && !self.typed.contains(id);
+        let servers = options.servers.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let other = self.named_context().is_some_and(|other| other != name);
+        let says_tls = context.tls.is_some() || context.servers.is_some();
+        let (ca, token_file) = (given(options.ca.as_ref()), given(options.token_file.as_ref()));
+        let keeps_token = context.token_file.is_some();
+        let all = [
+            ("TRIAD_CONTEXT", is_set("context", other)),
+            ("TRIAD_SERVERS", is_set("servers", servers) && context.servers.is_some()),
+            ("TRIAD_CA", is_set("ca", ca.is_some()) && context.ca.is_some()),
+            (TOKEN_VARIABLE, token_variable().is_some() && keeps_token),
+            ("TRIAD_TOKEN_FILE", is_set("token_file", token_file.is_some()) && keeps_token),
+            ("TRIAD_TLS", is_set("tls", options.tls.is_some()) && says_tls),
+        ];
+        all.into_iter().filter(|(_, goes)| *goes).map(|(variable, _)| variable).collect()
+    }
+
+    /// Warns of files that were typed to be kept in a context and cannot be read.
+    pub fn warn_of_unreadable(&self, context: &Context) {
+        for (id, file) in [("ca", &context.ca), ("token_file", &context.token_file)] {
+            if let Some(file) = file.as_ref().filter(|_| self.typed.contains(id))
+                && let Err(failure) = read(file)
+            {
+                self.output.warn(&format!("{failure}; it is kept, and must be there to ask"));
+            }
+        }
+    }
+
+    /// The same, without a word about which of two tokens counts.
+    pub fn quiet(self) -> Self {
+        self.is_token_told.store(true, Relaxed);
+        self
     }
 
     /// The same, asking other servers.
@@ -222,7 +273,7 @@ impl Settings {
         options.ca = ca.map(|ca| ca.clone().into_os_string());
         let named = ["servers", "tls", "ca"].map(str::to_owned);
         let typed = self.typed.iter().cloned().chain(named).collect();
-        Settings { options, typed, output: self.output }
+        Settings { options, typed, ..self.clone() }
     }
 
     /// How long an answer may take, where that was said.
@@ -330,23 +381,39 @@ impl Settings {
         }
     }
 
-    /// The value of the `authorization` metadata, if there is a token.
-    pub fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+    /// Where the token is, which may be in the variable of its own: that goes before the
+    /// one that names a file, and behind what was typed.
+    fn token(&self, variable: Option<String>) -> Result<Option<Token>, Failure> {
         let kept = || -> Result<Option<PathBuf>, Failure> {
             Ok(self.context()?.and_then(|(_, context)| context.token_file))
         };
         let option = given(self.options.token_file.as_ref()).map(Path::to_owned);
-        let file = match self.context_beats("token_file") {
-            true => kept()?.or(option),
-            false => option,
+        let first = match self.context_beats("token_file") {
+            true => kept()?,
+            false => option.clone().filter(|_| self.typed.contains("token_file")),
         };
-        let variable = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-        let (token, place) = match (file, variable) {
-            (None, Some(token)) => (token, TOKEN_VARIABLE.to_owned()),
-            (file, _) => {
-                let Some(path) = file.map_or_else(kept, |file| Ok(Some(file)))? else {
-                    return Ok(None);
-                };
+        Ok(match (first, variable) {
+            (Some(file), _) => Some(Token::File(file)),
+            (None, Some(token)) => Some(Token::Variable(token)),
+            (None, None) => option.map_or_else(kept, |file| Ok(Some(file)))?.map(Token::File),
+        })
+    }
+
+    /// The value of the `authorization` metadata, if there is a token.
+    pub fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+        let (token, place) = match self.token(token_variable())? {
+            None => return Ok(None),
+            Some(Token::Variable(token)) => {
+                let names_file = given(self.options.token_file.as_ref()).is_some();
+                if names_file && !self.is_token_told.swap(true, Relaxed) {
+                    self.output.warn(
+                        "TRIAD_TOKEN and TRIAD_TOKEN_FILE are both set, and the first counts; \
+                         unset the one that is not meant",
+                    );
+                }
+                (token, TOKEN_VARIABLE.to_owned())
+            }
+            Some(Token::File(path)) => {
                 let token = String::from_utf8_lossy(&read(&path)?).into_owned();
                 (token, path.display().to_string())
             }
@@ -356,6 +423,11 @@ impl Settings {
             remedy: "give the admin.token that `triad init` wrote".to_owned(),
         })
     }
+}
+
+/// The token itself, where the environment has it. An empty variable is as good as none.
+fn token_variable() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
 }
 
 fn no_such_tls() -> Failure {
@@ -429,6 +501,23 @@ mod tests {
         assert!(!told.context_beats("servers"));
         let about = settings(&words, &["context"]).about(&["b:1".to_owned()], None);
         assert!(["servers", "tls", "ca"].iter().all(|id| !about.context_beats(id)));
+    }
+
+    #[test]
+    fn the_variable_with_the_token_goes_before_the_one_that_names_a_file() {
+        let words = ["--token-file", "admin.token"];
+        let file = || Some(Token::File("admin.token".into()));
+        let variable = || Some("tat_abc".to_owned());
+        for (typed, variable, token) in [
+            (&["token_file"][..], variable(), file()),
+            (&[], variable(), variable().map(Token::Variable)),
+            (&["token_file"], None, file()),
+            (&[], None, file()),
+        ] {
+            assert_eq!(settings(&words, typed).token(variable).unwrap(), token, "{typed:?}");
+        }
+        let none = settings(&["--token-file", ""], &["token_file"]).token(variable()).unwrap();
+        assert_eq!(none, variable().map(Token::Variable), "an empty name is none");
     }
 
     #[test]

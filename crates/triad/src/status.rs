@@ -7,7 +7,7 @@ use triad_proto::v1::{NodeStatus, Role, StatusResponse};
 
 use crate::args::OutputFormat;
 use crate::cluster::Cluster;
-use crate::concerns::{Concern, Severity, ending, rules_in_use};
+use crate::concerns::{Concern, Severity, right_ending, rules_in_use};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -205,7 +205,7 @@ fn holdings(view: &StatusResponse, ledgers: Ledgers, rules: u32) -> String {
         (_, ends_ms) => format!(
             "the first license to end is that of {}: it {}",
             printable(&vitals.license_expires_feature),
-            ending(ends_ms, view.date_ms)
+            right_ending(ends_ms, view.date_ms)
         ),
     };
     format!(
@@ -289,7 +289,7 @@ lic-b  unreachable  -     -      -    -      -            -          -       lic
 lic-c  follower     7     1203   0    +0 ms  1157 d 9 h   5 GiB      1 h     lic-c:27070  0.1.0
 
 1 session, 40 checkouts; ledgers not compared, no two stood at one index
-the first license to end is that of solver: it ends in 2314 d 19 h, 2033-03-26
+the first license to end is that of solver: it ends in 2314 d 19 h, last day 2033-03-25
 cluster tc-1, date 2026-11-23 14:05:09Z, rules 1
 ";
         assert_eq!(text, expected);

@@ -79,6 +79,16 @@ pub fn day(ms: u64) -> String {
     instant.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// So long before the end of a day it is the same day in UTC, for every zone from 10 h
+/// behind it to 13 h ahead.
+const LAST_DAY_BACK_MS: u64 = 37_800_000;
+
+/// The last day of a right that ends at this instant, as its license names it: a right
+/// ends at a midnight of the license's own zone, which the instant does not tell.
+pub fn last_day(ends_ms: u64) -> String {
+    day(ends_ms.saturating_sub(LAST_DAY_BACK_MS).max(1))
+}
+
 /// An instant for programs, as RFC 3339 has it: `2026-11-23T14:05:09.25Z`.
 pub fn rfc3339(ms: u64) -> String {
     let timestamp =
@@ -227,6 +237,21 @@ mod tests {
         ];
         for (number, text) in table {
             assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn the_last_day_is_the_one_that_the_license_names() {
+        for (zone, ends) in [
+            ("UTC", "2026-12-03T00:00Z"),
+            ("Europe/Berlin", "2026-12-02T23:00Z"),
+            ("Asia/Kolkata", "2026-12-02T18:30Z"),
+            ("Pacific/Auckland", "2026-12-02T11:00Z"),
+            ("America/New_York", "2026-12-03T05:00Z"),
+            ("Pacific/Honolulu", "2026-12-03T10:00Z"),
+        ] {
+            let ends: jiff::Timestamp = ends.parse().unwrap();
+            assert_eq!(last_day(ends.as_millisecond() as u64), "2026-12-02", "{zone}");
         }
     }
 

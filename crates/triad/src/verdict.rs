@@ -94,6 +94,21 @@ pub struct Verdict {
     pub concerns: Vec<Concern>,
 }
 
+impl Verdict {
+    /// The sentence about the nodes alone, without the concern that it ends with where all
+    /// of them are there.
+    pub fn about_nodes(&self) -> &str {
+        let worst = self.concerns.first().map(Concern::line).unwrap_or_default();
+        let bare = self.sentence.strip_suffix(&worst).and_then(|text| text.strip_suffix("; "));
+        bare.unwrap_or(&self.sentence)
+    }
+
+    /// Whether the nodes are there, whatever else somebody should look at.
+    pub fn are_nodes_well(&self) -> bool {
+        self.level == Level::Healthy || self.about_nodes() != self.sentence
+    }
+}
+
 /// The verdict that the answers come to. Of two answers of one node the first
 /// counts.
 pub fn verdict(answers: &[Answer]) -> Verdict {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use triad_license::{PolicyDocument, rule_in_words};
 use triad_proto::v1::{
     CheckoutInfo, ExplainRequest, ExplainResponse, ExplainStep, ExplainVerdict, GetPolicyRequest,
-    Holder, Item, RuleRef,
+    Holder, Item, Reason, Refusal, RuleRef,
 };
 
 use crate::args::asking::AskingOptions;
@@ -15,7 +15,7 @@ use crate::cluster::{Admin, Cluster};
 use crate::duration::show_ms;
 use crate::exit::Exit;
 use crate::failure::{Failure, exit_of};
-use crate::lists::{holder, warn_if_stale};
+use crate::lists::{feature_meant, holder, warn_if_stale};
 use crate::myself;
 use crate::output::{GREEN, PLAIN, RED};
 use crate::reasons::explanation;
@@ -56,8 +56,14 @@ pub async fn run(
             Ok((answer, text.or(policy_text.clone())))
         })
         .await?;
-    let (answer, policy) = read.answer;
+    let (mut answer, policy) = read.answer;
     warn_if_stale(settings, answer.freshness.as_ref(), &read.address);
+    if let Some(denial) = answer.denial.as_mut().filter(|denial| is_misspelt(denial))
+        && let Some(meant) = feature_meant(settings, feature).await
+    {
+        // As a node says it to whoever asks for a seat.
+        denial.remedy = format!("did you mean {meant:?}? {}", denial.remedy).trim_end().to_owned();
+    }
     let policy = policy.and_then(|text| PolicyDocument::parse(&text).ok());
     let story = Story {
         feature,
@@ -68,6 +74,11 @@ pub async fn run(
     };
     settings.output.answer(&answer, || story.told(clock::now_ms()))?;
     Ok(answer.denial.as_ref().map_or(Exit::Ok, |denial| exit_of(denial.reason())))
+}
+
+/// Whether nobody has said yet which feature may be meant.
+fn is_misspelt(denial: &Refusal) -> bool {
+    denial.reason() == Reason::FeatureUnknown && !denial.remedy.contains("did you mean")
 }
 
 fn asking_holder(asking: &AskingOptions) -> Holder {
@@ -225,7 +236,7 @@ fn verdict_name(verdict: ExplainVerdict) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use triad_proto::v1::{GrantedItem, Reason, Refusal};
+    use triad_proto::v1::GrantedItem;
 
     use super::*;
 

@@ -128,6 +128,10 @@ fn an_altered_or_foreign_license_is_told_apart() {
     let (_, error) = run(home.path(), "license verify acme.lic --key other/publisher.public", 1);
     assert!(error.starts_with("error[TRD-5003]"), "{error}");
 
+    fs::write(home.path().join("other.lic"), "FEATURE cad acme 1.0 permanent 2\n").unwrap();
+    let (_, error) = run(home.path(), "license show other.lic", 1);
+    assert!(error.contains("other.lic: line 1, column 1: this is not a license"), "{error}");
+
     fs::write(&path, good.replace("-----SIGNATURE-----", "")).unwrap();
     let (_, error) = run(home.path(), "license show acme.lic", 1);
     assert!(error.starts_with("error[TRD-5001]: acme.lic: line"), "{error}");
@@ -286,6 +290,22 @@ fn a_policy_is_checked_although_no_server_answers() {
     assert_eq!(warning, "");
 }
 
+/// Two tokens are one too many: which counts is said, once.
+#[test]
+fn of_two_tokens_the_one_that_is_itself_counts() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = format!("--servers {} --tls off", listener.local_addr().unwrap());
+    drop(listener);
+    let mut command = triad(home.path());
+    command.env("TRIAD_TOKEN", "tat_abc").env("TRIAD_TOKEN_FILE", "missing.token");
+    let told = command.arg("checkouts").args(options.split_whitespace()).output().unwrap();
+    let stderr = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(5), "{stderr}");
+    assert!(!stderr.contains("missing.token"), "{stderr}");
+    assert_eq!(stderr.matches("are both set, and the first counts").count(), 1, "{stderr}");
+}
+
 #[test]
 fn an_options_file_becomes_a_policy_and_a_report() {
     let home = tempfile::tempdir().unwrap();
@@ -429,6 +449,9 @@ fn with_nobody_listening_every_question_ends_with_5() {
     let (status, _) = run(home.path(), &format!("status {options}"), 5);
     assert!(status.starts_with("Unreachable: the server does not answer\n"), "{status}");
     assert!(status.contains(&server.to_string()), "{status}");
+    let (checked, _) = run(home.path(), &format!("check {options}"), 2);
+    let begins = format!("TRIAD CRITICAL - Unreachable: the server does not answer; {server}: ");
+    assert!(checked.starts_with(&begins) && checked.lines().count() == 1, "{checked}");
     let (status, _) = run(home.path(), &format!("status {options} -o json"), 5);
     assert_eq!(json(&status)["verdict"], "UNREACHABLE");
     for verb in [
@@ -515,7 +538,10 @@ fn a_flag_goes_before_the_environment_and_that_before_the_context() {
         assert_eq!(status.code(), Some(code), "{line}\n{stdout}\n{stderr}");
         (stdout, stderr)
     };
-    run("config set prod --servers lic-a,lic-b --ca ca.pem --token-file token", &[], 0);
+    fs::write(home.path().join("token"), "tat_abc").unwrap();
+    let set = "config set prod --servers lic-a,lic-b --ca ca.pem --token-file token";
+    let (_, warned) = run(set, &[], 0);
+    assert!(warned.contains("ca.pem: cannot read: ") && !warned.contains("/token:"), "{warned}");
     run("config set lab --servers localhost --timeout 3s", &[], 0);
     let (list, _) = run("config list --columns current,name,servers --no-headers", &[], 0);
     assert_eq!(list, "-  lab   localhost\n*  prod  lic-a,lic-b\n");
@@ -532,7 +558,18 @@ fn a_flag_goes_before_the_environment_and_that_before_the_context() {
         plain[2].ends_with("/ca.pem,context prod") && plain[2].starts_with("ca,/"),
         "{plain:?}"
     );
-    assert_eq!(plain[4..], ["tls,on,default", "timeout,5s,default"]);
+    assert_eq!(plain[4..6], ["tls,on,default", "timeout,5s,default"]);
+    assert_eq!(plain[6], "token,(in the token-file),context prod");
+    let token = |line: &str, environment: &[(&str, &str)]| origins(line, environment)[6].clone();
+    let both = [("TRIAD_TOKEN", "tat_x"), ("TRIAD_TOKEN_FILE", "other")];
+    assert_eq!(token(view, &both), "token,(kept to itself),environment TRIAD_TOKEN");
+    let of_file = "token,(in the token-file),environment TRIAD_TOKEN_FILE";
+    assert_eq!(token(view, &both[1..]), of_file);
+    let typed = format!("{view} --token-file mine");
+    assert_eq!(token(&typed, &both), "token,(in the token-file),flag --token-file");
+    let named = format!("{view} --context prod");
+    assert_eq!(token(&named, &both), "token,(in the token-file),context prod");
+    assert_eq!(token(&format!("{view} --context lab"), &[]), "token,,default");
     let named = origins(view, &[("TRIAD_SERVERS", "other"), ("TRIAD_CONTEXT", "lab")]);
     assert_eq!(named[0], "context,lab,environment TRIAD_CONTEXT");
     assert_eq!(named[1], "servers,other,environment TRIAD_SERVERS");
@@ -541,7 +578,13 @@ fn a_flag_goes_before_the_environment_and_that_before_the_context() {
         origins(&format!("{view} --servers x --context lab"), &[("TRIAD_SERVERS", "other")]);
     assert_eq!(typed[0], "context,lab,flag --context");
     assert_eq!(typed[1], "servers,x,flag --servers");
-    run("config use lab", &[], 0);
+    let (_, warned) = run("config use lab", &[("TRIAD_CA", "c"), ("TRIAD_TOKEN", "t")], 0);
+    assert_eq!(warned, "", "what lab says nothing of goes before nothing");
+    let (_, warned) = run("config use prod", &[("TRIAD_SERVERS", "other"), both[0]], 0);
+    let told = "warning: TRIAD_SERVERS, TRIAD_TOKEN are set and go before it; unset them, or see";
+    assert!(warned.starts_with(told), "{warned}");
+    let (_, warned) = run("config use lab", &[("TRIAD_CONTEXT", "prod")], 0);
+    assert!(warned.starts_with("warning: TRIAD_CONTEXT is set and goes before it"), "{warned}");
     assert_eq!(origins(view, &[])[1], "servers,localhost,context lab");
     let (_, error) = run("config use pord", &[], 2);
     assert!(error.contains("there are lab, prod"), "{error}");

@@ -161,6 +161,10 @@ fn a_policy_from_its_first_check_to_a_denial() {
     let (text, _) = site.run("license apply acme.lic --dry-run", 0);
     assert!(text.starts_with(added) && text.contains("nothing was applied"), "{text}");
     assert!(site.json("license list")["licenses"].is_null());
+    let (text, _) = site.run("doctor", 3);
+    assert!(text.contains("WARN  license       none is in force: nothing is granted\n"), "{text}");
+    let (text, _) = site.run("check --features", 1);
+    assert!(text.starts_with("TRIAD WARNING - no license is in force; "), "{text}");
     let (text, _) = site.run("license apply acme.lic", 0);
     assert!(text.starts_with(added) && text.ends_with("acme, serial 1: in force\n"), "{text}");
     assert_eq!(site.run("license diff acme.lic", 0).0, "no change\n");
@@ -212,6 +216,27 @@ fn a_policy_from_its_first_check_to_a_denial() {
     site.run(simulate, 6);
     let (text, _) = site.run(&format!("{simulate} --policy late.toml"), 0);
     assert!(text.contains("judged by a policy that is not in force\n"), "{text}");
+
+    let meant = "warning: no license in force names \"solvr\"; did you mean \"solver\"?\n";
+    for line in [
+        "features solvr",
+        "features --feature solvr",
+        "checkouts --feature solvr",
+        "queue --feature solvr",
+        "borrow list --feature solvr",
+        "events --feature solvr",
+        "report peak --feature solvr",
+        "report denials --feature solvr",
+        "report idle --feature solvr",
+        "report overdraft --feature solvr",
+    ] {
+        assert_eq!(site.run(line, 0).1, meant, "{line}");
+        assert_eq!(site.run(&line.replace("solvr", "viewer"), 0).1, "", "{line}");
+    }
+    let (text, _) = site.run("explain solvr", 7);
+    assert!(text.contains("\nnext: did you mean \"solver\"? "), "{text}");
+    let (text, _) = site.run("explain mill", 7);
+    assert!(!text.contains("did you mean"), "{text}");
 
     let pools = site.json("features solver");
     assert_eq!(pools["pools"][0]["reservations"][0]["subject"], "group cfd");
@@ -285,6 +310,12 @@ fn what_happened_is_told_counted_and_proven() {
     assert_eq!(csv.lines().count(), 2, "{csv}");
     assert!(csv.contains(",denied,mallory,") && csv.contains(",EXCLUDED,"), "{csv}");
     assert_eq!(site.run("events --until 2020-01-01", 0).0, "");
+    for verb in ["events", "report peak", "report denials", "report idle", "report overdraft"] {
+        let (_, error) = site.run(&format!("{verb} --since 1h --until 2h"), 2);
+        assert!(error.starts_with("error: --until is before --since: "), "{verb}: {error}");
+        let (_, error) = site.run(&format!("{verb} --since 2199-01-01"), 2);
+        assert!(error.starts_with("error: --since is in the future: "), "{verb}: {error}");
+    }
 
     let (text, _) = site.run("report denials", 0);
     let line = "3 requests were denied: 2 LICENSES_EXHAUSTED, 1 EXCLUDED; 2 users\n";

@@ -12,7 +12,7 @@ use super::page::{Bar, Page, Section, listed};
 use super::signin::Visitor;
 use super::table::{Ask, Cell, Column, Empty, Listing, encoded, number, text};
 use super::usage::{self, FeatureUse};
-use super::words::{bytes, day, instant, length};
+use super::words::{bytes, day, instant, last_day, length};
 use super::{Web, history};
 use crate::admin_service::Admin;
 
@@ -160,7 +160,7 @@ pub(super) async fn overview(State(web): State<Web>, visitor: Visitor) -> Page {
         ("Version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     if let Some((feature, ends_ms)) = vitals.rights.first_to_end {
-        facts.push(("First right to end", format!("{feature}, {}", day(ends_ms))));
+        facts.push(("First right to end", format!("{feature}, last day {}", last_day(ends_ms))));
     }
     if let Some(ends_ms) = vitals.certificate_expires_ms {
         facts.push(("Certificate ends", day(ends_ms)));
@@ -215,11 +215,11 @@ fn feature_rows(features: &BTreeMap<String, FeatureUse>) -> Vec<Vec<Cell>> {
             feature.waiting.into(),
             match feature.ends_ms() {
                 Some(ends_ms) if feature.rights == 0 => {
-                    let mut ended = Cell::day(ends_ms);
-                    ended.text.insert_str(0, "ended on ");
+                    let mut ended = Cell::last_day(ends_ms);
+                    ended.text.insert_str(0, "ended, last day ");
                     ended
                 }
-                Some(ends_ms) => Cell::day(ends_ms),
+                Some(ends_ms) => Cell::last_day(ends_ms),
                 None if feature.rights == 0 => Cell::by("none in force", u64::MAX).raw(""),
                 None => Cell::by("never", u64::MAX).raw("permanent"),
             },
@@ -265,8 +265,10 @@ pub(super) async fn feature(
     });
     let waiting = waiting.await;
     let ends = match found.ends_ms() {
-        Some(ends_ms) if found.rights == 0 => format!("none in force, ended on {}", day(ends_ms)),
-        Some(ends_ms) => format!("on {}", day(ends_ms)),
+        Some(ends_ms) if found.rights == 0 => {
+            format!("none in force, last day {}", last_day(ends_ms))
+        }
+        Some(ends_ms) => format!("last day {}", last_day(ends_ms)),
         None if found.rights == 0 => "none in force".to_owned(),
         None => "never".to_owned(),
     };

@@ -108,9 +108,9 @@ impl Cell {
         Cell::by(words::instant(ms), ms).raw(rfc3339(ms))
     }
 
-    /// The day of an instant.
-    pub(super) fn day(ms: u64) -> Self {
-        Cell::by(words::day(ms), ms).raw(rfc3339(ms))
+    /// The last day of what ends at an instant.
+    pub(super) fn last_day(ends_ms: u64) -> Self {
+        Cell::by(words::last_day(ends_ms), ends_ms).raw(rfc3339(ends_ms))
     }
 
     /// A length of time.
@@ -144,7 +144,7 @@ pub(super) struct Listing {
     /// Those of this page.
     pub(super) rows: Vec<Vec<Cell>>,
     /// How many were found on all pages.
-    found: usize,
+    pub(super) found: usize,
     /// How many there are without a search.
     total: usize,
     pub(super) page: usize,

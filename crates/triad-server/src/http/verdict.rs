@@ -4,7 +4,7 @@
 use triad_proto::v1;
 use triad_raft::ClusterView;
 
-use super::words::{bytes, count, day, length};
+use super::words::{bytes, count, day, last_day, length};
 use crate::node::Node;
 use crate::vitals::{Rights, Vitals};
 
@@ -132,7 +132,12 @@ impl Node {
         warnings.extend(ended(&vitals.rights));
         let first = vitals.rights.first_to_end.as_ref().filter(|(_, ends_ms)| soon(ends_ms));
         if let Some((feature, ends_ms)) = first {
-            warnings.push(format!("The license of {feature} {}.", left(*ends_ms)));
+            let ends = match ends_ms.checked_sub(now_ms) {
+                None => "has ended".to_owned(),
+                Some(left_ms) => format!("ends in {}", length(left_ms)),
+            };
+            let last_day = last_day(*ends_ms);
+            warnings.push(format!("The license of {feature} {ends}, last day {last_day}."));
         }
         if let Some(ends_ms) = vitals.certificate_expires_ms.filter(soon) {
             warnings.push(format!("The certificate of this node {}.", left(ends_ms)));
@@ -158,9 +163,9 @@ fn ended(rights: &Rights) -> Option<String> {
     let others = rights.ended.len() - 1;
     if others == 0 {
         return Some(format!(
-            "The license of {first} ended on {}, and nothing in force replaces it: nobody is \
-             granted it.",
-            day(*ended_ms)
+            "The license of {first} has ended, last day {}, and nothing in force replaces it: \
+             nobody is granted it.",
+            last_day(*ended_ms)
         ));
     }
     let named: Vec<&str> =

@@ -23,6 +23,11 @@ pub(super) fn day(ms: u64) -> String {
     Day::in_utc(ms).map_or_else(|| "far away".to_owned(), |day| day.to_string())
 }
 
+/// The last day of what ends at an instant, as its license names it: `2026-11-27`.
+pub(super) fn last_day(ends_ms: u64) -> String {
+    day(ends_ms.saturating_sub(1))
+}
+
 /// A length of time, in the two largest units that say something.
 pub(super) fn length(ms: u64) -> String {
     let (s, min, h, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);

@@ -71,6 +71,7 @@ fn with_examples(command: Command, path: &str) -> Command {
 fn completed(argument: Arg, path: &str) -> Arg {
     match argument.get_id().as_str() {
         "feature" | "features" => argument.add(ArgValueCandidates::new(completing::features)),
+        "only" if path == "features" => argument.add(ArgValueCandidates::new(completing::features)),
         "topic" => argument.add(ArgValueCandidates::new(completing::topics)),
         "name" if path == "config use" || path == "config remove" => {
             argument.add(ArgValueCandidates::new(completing::contexts))

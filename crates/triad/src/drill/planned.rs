@@ -112,7 +112,7 @@ async fn held(cluster: &Cluster) -> Result<Vec<CheckoutInfo>, Failure> {
 /// The checkouts that were given back by their users, or by an administrator,
 /// since then.
 async fn returned(settings: &Settings, since_ms: u64) -> Result<BTreeSet<u64>, Failure> {
-    let request = |_| ListEventsRequest {
+    let request = ListEventsRequest {
         since_ms,
         kinds: vec![
             EventKind::Returned.into(),
@@ -121,7 +121,7 @@ async fn returned(settings: &Settings, since_ms: u64) -> Result<BTreeSet<u64>, F
         ],
         ..ListEventsRequest::default()
     };
-    let mut history = History::open(Cluster::new(settings)?, request).await?;
+    let mut history = History::open(Cluster::new(settings)?, |_| Ok(request)).await?;
     let mut found = BTreeSet::new();
     while let Some(Piece { events, .. }) = history.next().await? {
         let wanted = events.iter().filter(|event| {
