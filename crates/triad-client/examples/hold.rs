@@ -47,7 +47,10 @@ async fn work() -> Result<(), Box<dyn Error>> {
         // After this moment somebody else may have the seat: stop, save, or ask again.
         reason = seat.lost() => return Err(format!("the seat is lost: {reason}").into()),
     }
-    seat.give_back().await?;
+    // The work is done, whatever becomes of the seat: it comes back by itself.
+    if let Err(error) = seat.give_back().await {
+        eprintln!("the seat comes back later: {error}");
+    }
     client.close().await;
     println!("done");
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::runtime::Handle;
 use triad_proto::machine;
 use triad_proto::net::{ClientTls, SharedNetwork, TcpNetwork};
 use triad_proto::v1;
@@ -215,7 +216,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`Error::Setup`]: no servers, no certificate authority, or unreadable
-    /// ones.
+    /// ones; or no tokio runtime.
     pub fn build(self) -> Result<Client, Error> {
         let servers = self.servers.or_else(|| std::env::var("TRIAD_SERVERS").ok());
         let servers = parse_servers(&servers.unwrap_or_default())?;
@@ -231,7 +232,13 @@ impl ClientBuilder {
             witness: self.witness,
             connections: self.connections,
         };
-        Ok(Client::start(settings, random(self.seed)?))
+        let random = random(self.seed)?;
+        if Handle::try_current().is_err() {
+            let message = "no tokio runtime to send heartbeats in: call build() in an async \
+                           function of one, or after `let _inside = runtime.enter()`";
+            return Err(Error::Setup(message.into()));
+        }
+        Ok(Client::start(settings, random))
     }
 }
 
@@ -265,4 +272,17 @@ fn program_name() -> String {
     let program = std::env::args_os().next().map(PathBuf::from);
     let name = program.as_deref().and_then(|path| path.file_name());
     name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_a_runtime_is_refused_with_what_to_do() {
+        let built = Client::builder().servers("lic-a:27070").plaintext().build();
+        let error = built.err().expect("nothing runs its task");
+        assert!(matches!(error, Error::Setup(_)), "{error:?}");
+        assert!(error.to_string().contains("runtime.enter()"), "{error}");
+    }
 }

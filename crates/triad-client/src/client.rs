@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
@@ -27,6 +28,8 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Belief {
     pub(crate) until: Option<Instant>,
+    /// When nothing that the task may still hear makes that longer.
+    pub(crate) over_at: Option<Instant>,
 }
 
 /// The state of a session, judged by the clock at the moment of asking and not
@@ -161,7 +164,8 @@ impl Client {
     }
 
     pub(crate) fn holding(&self, held: Held) -> Checkout {
-        Checkout { held, asks: Some(self.asks.clone()), watch: self.watch.clone() }
+        let (asks, watch) = (Some(self.asks.clone()), self.watch.clone());
+        Checkout { held, asks, watch, timeout: self.checkout_timeout }
     }
 
     pub(crate) fn ask(&self, ask: Ask) {
@@ -172,13 +176,17 @@ impl Client {
     /// Borrows seats, to be used without a server until `end`. They belong to no
     /// session, and come back at the end or by [`Client::return_borrowed`].
     ///
-    /// Dropping the future is safe: what is lent after all is returned.
+    /// Dropping the future is safe as long as the session lasts: what is lent after
+    /// all is returned.
     ///
     /// # Errors
     ///
-    /// As [`Client::checkout`]. If the session is lost before the answer comes,
-    /// nobody here can know whether seats were lent: [`Error::Unavailable`] says
-    /// so, and `triad borrow list` shows it.
+    /// As [`Client::checkout`]. If it was asked for, and no answer came in time or
+    /// the session was lost before, nobody here can know whether seats were lent:
+    /// [`Error::Unavailable`] says so. A late answer is returned as long as the
+    /// session lasts; otherwise what was lent is out until its end, or until somebody
+    /// returns it. Look at `triad borrow list` before borrowing again, or it may be
+    /// lent twice.
     pub async fn borrow(&self, items: Vec<Item>, end: BorrowEnd) -> Result<Borrowed, Error> {
         well_formed(&items)?;
         let (reply, answer) = oneshot::channel();
@@ -214,7 +222,9 @@ impl Client {
     }
 
     /// Says that the user has been idle for so long: seats that are not used may
-    /// be taken back by the site's policy. Heartbeats go on.
+    /// be taken back by the site's policy. Heartbeats go on. Say it as often as you
+    /// like: the server is told what changed, by a second at least, and once a second
+    /// at most.
     pub fn set_idle(&self, idle: Duration) {
         let now = Instant::now();
         self.ask(Ask::Idle { since: Some(now.checked_sub(idle).unwrap_or(now)) });
@@ -252,6 +262,8 @@ pub struct Checkout {
     /// Taken when the seats are given back.
     asks: Option<mpsc::UnboundedSender<Ask>>,
     watch: Watch,
+    /// How long its return is waited for.
+    timeout: Duration,
 }
 
 impl Checkout {
@@ -276,7 +288,8 @@ impl Checkout {
     }
 
     /// Waits until the seats are lost, and says why. A program that must not
-    /// run without a seat waits for this beside its work. Cancel safe.
+    /// run without a seat waits for this beside its work. By the clock, too: it
+    /// ends also where the session's task is kept from running. Cancel safe.
     pub async fn lost(&self) -> String {
         let mut states = self.watch.states.clone();
         loop {
@@ -284,24 +297,40 @@ impl Checkout {
             if let State::Lost { reason } = self.state() {
                 return reason;
             }
-            if states.changed().await.is_err() {
-                return "the client is closed".into();
+            let over_at = self.watch.belief.borrow().over_at;
+            tokio::select! {
+                biased;
+                changed = states.changed() => if changed.is_err() {
+                    return "the client is closed".into();
+                },
+                // It is looked at again: a heartbeat may have been acknowledged meanwhile.
+                () = passed(over_at) => {}
             }
         }
     }
 
-    /// Returns the seats and waits until the ledger has them.
+    /// Returns the seats and waits until the ledger has them, no longer than a
+    /// checkout. Dropping the future is safe: they are returned.
     ///
     /// # Errors
     ///
-    /// The session was lost or the client closed meanwhile; the seats are free
-    /// all the same, at the latest when the lease ends.
+    /// Nobody confirmed it in time ([`Error::Unavailable`]), or the session was lost
+    /// or the client closed meanwhile. The seats come back by themselves all the
+    /// same: the client goes on returning them, and they are free at the latest when
+    /// the session ends. There is nothing for the application to do.
     pub async fn give_back(mut self) -> Result<(), Error> {
         let Some(asks) = self.asks.take() else { return Ok(()) };
         let (reply, done) = oneshot::channel();
         let ask = Ask::GiveBack { id: self.held.id, epoch: self.held.epoch, reply: Some(reply) };
         asks.send(ask).map_err(|_| Error::Closed)?;
-        done.await.map_err(|_| Error::Closed)?.map(|_| ())
+        tokio::select! {
+            biased;
+            done = done => done.map_err(|_| Error::Closed)?.map(|_| ()),
+            () = passed(Some(Instant::now() + self.timeout)) => {
+                let message = "nobody confirmed in time that the seats are returned";
+                Err(Error::unavailable(Refusal::because(Reason::Deadline, message)))
+            }
+        }
     }
 }
 
@@ -360,6 +389,14 @@ impl Drop for LoanAnswer {
     }
 }
 
+/// Ends at that moment, if there is one; outside a tokio runtime never, for only that has timers.
+async fn passed(at: Option<Instant>) {
+    match at.filter(|_| Handle::try_current().is_ok()) {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn wire(item: Item) -> v1::Item {
     v1::Item { feature: item.feature, version: item.version, seats: item.seats }
 }
@@ -408,5 +445,39 @@ mod tests {
         assert_eq!(message(&[item("solver", 0)]), "items[0].seats: 0 given, at least 1 wanted");
         let long = message(&[item("a", 1), item(&"x".repeat(1 << 20), 1)]);
         assert!(long.starts_with("items[1].feature: it is 1048576 bytes long"), "{long}");
+    }
+
+    fn checkout(asks: mpsc::UnboundedSender<Ask>, watch: Watch) -> Checkout {
+        let held = Held { id: 7, epoch: 1, items: Vec::new(), ended: EndMark::default() };
+        Checkout { held, asks: Some(asks), watch, timeout: Duration::from_secs(10) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_is_seen_by_the_clock_though_nobody_says_it() {
+        let start = Instant::now();
+        let at = |seconds| Some(start + Duration::from_secs(seconds));
+        let (_says_nothing, states) = watch::channel(State::Held);
+        let (believe, belief) = watch::channel(Belief { until: at(30), over_at: at(31) });
+        let (asks, _queue) = mpsc::unbounded_channel();
+        let seat = checkout(asks, Watch { states, belief });
+        let mut lost = std::pin::pin!(seat.lost());
+        let is_lost_within = Duration::from_secs(30);
+        assert!(tokio::time::timeout(is_lost_within, &mut lost).await.is_err());
+        believe.send_replace(Belief { until: at(60), over_at: at(60) });
+        assert!(tokio::time::timeout(is_lost_within / 2, &mut lost).await.is_err());
+        assert_eq!(lost.await, "no heartbeat was acknowledged in time");
+        assert!(at(60).is_some_and(|end| Instant::now() >= end));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_return_is_not_waited_for_longer_than_a_checkout() {
+        let (_says_nothing, states) = watch::channel(State::Held);
+        let (_believe, belief) = watch::channel(Belief::default());
+        let (asks, mut queue) = mpsc::unbounded_channel();
+        let seat = checkout(asks, Watch { states, belief });
+        let error = seat.give_back().await.expect_err("nobody answers");
+        assert_eq!(error.reason(), Some(Reason::Deadline), "{error}");
+        assert!(matches!(queue.try_recv(), Ok(Ask::GiveBack { id: 7, .. })));
+        assert!(queue.try_recv().is_err(), "it is returned once");
     }
 }

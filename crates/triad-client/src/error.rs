@@ -13,8 +13,10 @@ pub enum Error {
     /// The ledger said no. Asking again at once gets the same answer.
     #[error("{0}")]
     Denied(Box<Refusal>),
-    /// Nobody could answer before the deadline. If the request was applied
-    /// after all, the library returns the seat by itself.
+    /// Nobody could answer before the deadline. If a checkout was applied after
+    /// all, the library returns the seat by itself. A loan outlives the session: one
+    /// that was asked for may be out, and the refusal says that it is unknown.
+    /// `triad borrow list` shows it.
     #[error("{0}")]
     Unavailable(Box<Refusal>),
     /// The session was lost meanwhile, and its seats with it.
@@ -26,7 +28,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether asking again later may help.
+    /// Whether asking again later may help. It says nothing of what was done: before
+    /// a borrow that is [`Error::Unavailable`] is asked for again, look whether
+    /// seats were lent.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Setup(_) | Error::Closed => false,

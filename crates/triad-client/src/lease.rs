@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::mutation::{self, Mutation};
 
+/// The least that a leader adds to the grace, since both sides count it from when each saw the close.
+const GRACE_MARGIN: Duration = Duration::from_millis(500);
+
 /// Whether the session, and with it every seat, is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -26,6 +29,10 @@ pub enum State {
         reason: String,
     },
 }
+
+/// A path to the leader is given up for dead after this part of a lease, which leaves the rest for
+/// another.
+const PATHS_PER_LEASE: u32 = 3;
 
 /// The facts from which the deadline follows.
 #[derive(Clone, Debug)]
@@ -71,10 +78,26 @@ impl Lease {
         self.closed = None;
     }
 
+    /// Whether a leader that has owed an answer since then is to be dialled anew. Something on the way
+    /// may have forgotten the connection, as firewalls and address translation do, and let another
+    /// through. Not sooner than this: a leader to which everybody comes again is slower still.
+    pub(crate) fn path_may_be_dead(&self, owed_since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(owed_since) >= self.lease / PATHS_PER_LEASE
+    }
+
     /// Until when the seats are certainly ours.
     pub(crate) fn deadline(&self) -> Instant {
         match self.closed {
             Some(closed) => self.held_until.min(closed + self.grace),
+            None => self.held_until,
+        }
+    }
+
+    /// When the seats may be somebody else's. Later than the deadline only after a close, and until
+    /// then it may still be heard that the leader is gone.
+    pub(crate) fn over_at(&self) -> Instant {
+        match self.closed {
+            Some(closed) => self.held_until.min(closed + self.grace + GRACE_MARGIN),
             None => self.held_until,
         }
     }
@@ -110,11 +133,13 @@ mod tests {
         let mut lease = Lease::opened(t, LEASE, GRACE);
         lease.closed(at(t, 10));
         assert_eq!(lease.deadline(), at(t, 12));
+        assert_eq!(lease.over_at(), at(t, 12) + GRACE_MARGIN);
         lease.leader_is_gone();
         assert_eq!(lease.deadline(), at(t, 30));
         // Close to the end of the lease the grace prolongs nothing.
         lease.closed(at(t, 29));
         assert_eq!(lease.deadline(), at(t, 30));
+        assert_eq!(lease.over_at(), at(t, 30));
         lease.acknowledged(at(t, 29));
         assert_eq!(lease.deadline(), at(t, 59));
     }

@@ -1,10 +1,11 @@
 //! The requests of a session: numbered once, sent again on every new stream,
 //! and kept until they are answered. Pure: `now` is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+mod waiting;
 
-use tokio::sync::{oneshot, watch};
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use triad_proto::v1;
 use triad_proto::v1::session_call::Call;
@@ -13,7 +14,8 @@ use triad_proto::v1::{Reason, Refusal};
 use crate::error::Error;
 use crate::mutation::{self, Mutation};
 use crate::queue::Place;
-use crate::session::Held;
+
+pub(crate) use self::waiting::{Queueing, Waiting};
 
 /// Requests that wait for an answer, on the wire or not yet.
 const REQUESTS_WAITING_MAX: usize = 1_024;
@@ -27,132 +29,9 @@ const BYTES_PER_MESSAGE: usize = 16 << 10;
 /// Words about requests that were answered late, which may have been lost with
 /// the stream and are said again on the next. As many as may wait at once.
 const SEEN_MAX: usize = 256;
-/// The server ends a wait; only if it is silent do we, so much later: one that has said it waits
-/// may have to be followed to another.
-const WAIT_GRACE: Duration = Duration::from_secs(10);
-/// The same where no server has said so.
-const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 /// So many answers are left with the server for the sake of one who waits: with a full window less
 /// than the server keeps.
 const KEPT_FOR_WAITING: u64 = 64;
-
-/// A request without an answer yet.
-pub(crate) enum Waiting {
-    /// Seats are wanted.
-    Take {
-        items: Vec<v1::Item>,
-        deadline: Instant,
-        /// `None` once the application has given up: what is granted then is
-        /// returned.
-        reply: Option<oneshot::Sender<Result<Held, Error>>>,
-        /// In the queue, if they are taken.
-        queue: Option<Queueing>,
-    },
-    /// A checkout is returned; answered with whether it was held.
-    GiveBack { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
-    /// A loan is returned. It belongs to no session, so this outlives one.
-    Return { id: u64, reply: Option<oneshot::Sender<Result<bool, Error>>> },
-    /// Seats are to be borrowed.
-    Borrow {
-        items: Vec<v1::Item>,
-        end: v1::borrow::End,
-        deadline: Instant,
-        reply: Option<oneshot::Sender<Result<v1::BorrowGrant, Error>>>,
-    },
-}
-
-/// How a request waits in the queue.
-pub(crate) struct Queueing {
-    /// The application's handle on it.
-    pub(crate) ticket: u64,
-    pub(crate) priority: Option<u32>,
-    /// Until when; `None`: as long as it takes.
-    pub(crate) until: Option<Instant>,
-    /// What is left of that, as it is sent.
-    pub(crate) timeout_ms: u64,
-    pub(crate) places: watch::Sender<Option<Place>>,
-    /// This server has said that it waits.
-    pub(crate) is_queued: bool,
-    /// Some server has said so. Since then it is waited for as long as wanted,
-    /// whatever becomes of that server.
-    pub(crate) has_waited: bool,
-    /// The application does not want it any more.
-    pub(crate) is_cancelled: bool,
-}
-
-impl Queueing {
-    /// When nobody waits any more for a server to say that the time is over.
-    fn given_up_at(&self, grace: Duration) -> Option<Instant> {
-        self.until.map(|until| until.checked_add(grace).unwrap_or(until))
-    }
-
-    /// It is about to be sent, and waits for what is left of its time.
-    fn count_down(&mut self, now: Instant) {
-        if let Some(until) = self.until {
-            let left = until.saturating_duration_since(now);
-            // 0 would be for ever.
-            self.timeout_ms = (left.as_millis() as u64).max(1);
-        }
-    }
-}
-
-impl Waiting {
-    fn queue(&self) -> Option<&Queueing> {
-        match self {
-            Waiting::Take { queue, .. } => queue.as_ref(),
-            _ => None,
-        }
-    }
-
-    fn is_queued(&self) -> bool {
-        self.queue().is_some_and(|queue| queue.is_queued)
-    }
-
-    /// Until when somebody waits for the answer.
-    fn deadline(&self) -> Option<Instant> {
-        match self {
-            Waiting::Take { reply: Some(_), deadline, queue, .. } => match queue {
-                Some(queue) if queue.has_waited => queue.given_up_at(WAIT_GRACE),
-                Some(queue) => {
-                    let own = queue.given_up_at(UNHEARD_GRACE);
-                    Some(own.map_or(*deadline, |own| own.min(*deadline)))
-                }
-                None => Some(*deadline),
-            },
-            Waiting::Borrow { reply: Some(_), deadline, .. } => Some(*deadline),
-            _ => None,
-        }
-    }
-
-    /// Tells whoever waits for it.
-    fn fail(&mut self, error: Error) {
-        match self {
-            Waiting::Take { reply, .. } => {
-                if let Some(reply) = reply.take() {
-                    let _ = reply.send(Err(error));
-                }
-            }
-            Waiting::GiveBack { reply, .. } | Waiting::Return { reply, .. } => {
-                if let Some(reply) = reply.take() {
-                    let _ = reply.send(Err(error));
-                }
-            }
-            Waiting::Borrow { reply, .. } => {
-                if let Some(reply) = reply.take() {
-                    let _ = reply.send(Err(error));
-                }
-            }
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        match self {
-            Waiting::Take { reply, .. } => reply.is_some(),
-            Waiting::Borrow { reply, .. } => reply.is_some(),
-            Waiting::GiveBack { .. } | Waiting::Return { .. } => true,
-        }
-    }
-}
 
 /// All requests of a session that have no answer yet.
 pub(crate) struct Requests {
@@ -370,7 +249,12 @@ impl Requests {
             if waiting.deadline().is_none_or(|deadline| deadline > now) {
                 continue;
             }
-            waiting.fail(Error::unavailable(refusal.clone()));
+            waiting.fail(match waiting {
+                Waiting::Borrow { .. } if *id <= self.ever_sent_through => {
+                    perhaps_lent(&refusal.message)
+                }
+                _ => Error::unavailable(refusal.clone()),
+            });
             if let Waiting::Take { queue: Some(queue), .. } = waiting {
                 queue.is_cancelled = true;
                 if *id <= self.sent_through {
@@ -380,9 +264,14 @@ impl Requests {
         }
     }
 
-    /// Forgets what nobody waits for, where nothing was ever sent.
+    /// Forgets what was given up before it was sent: what is granted to nobody is missing to whoever
+    /// asked after it. Its number is left out. What was sent once is sent until it is answered.
     pub(crate) fn forget_unwanted(&mut self) {
-        self.waiting.retain(|_, waiting| waiting.is_wanted());
+        let unsent = self.waiting.range(self.ever_sent_through + 1..);
+        let unwanted = unsent.filter(|(_, waiting)| !waiting.is_wanted());
+        for id in unwanted.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.waiting.remove(&id);
+        }
     }
 
     /// The first deadline that somebody waits for.
@@ -397,19 +286,23 @@ impl Requests {
         self.waiting.values().any(is_it)
     }
 
-    /// Returns a loan. If that is under way, whoever asked last hears the answer.
+    /// Returns a loan. If that is under way, its answer is this one's too.
     pub(crate) fn return_loan(
         &mut self,
         loan: u64,
         reply: Option<oneshot::Sender<Result<bool, Error>>>,
     ) {
         let under_way = self.waiting.values_mut().find_map(|waiting| match waiting {
-            Waiting::Return { id, reply } if *id == loan => Some(reply),
+            Waiting::Return { id, replies } if *id == loan => Some(replies),
             _ => None,
         });
         match under_way {
-            Some(before) => *before = reply.or(before.take()),
-            None => self.add(Waiting::Return { id: loan, reply }),
+            Some(replies) => {
+                // Only those that are still waited for, however often it is tried.
+                replies.retain(|reply| !reply.is_closed());
+                replies.extend(reply);
+            }
+            None => self.add(Waiting::Return { id: loan, replies: Vec::from_iter(reply) }),
         }
     }
 
@@ -429,10 +322,7 @@ impl Requests {
             match waiting {
                 Waiting::GiveBack { .. } => waiting.fail(Error::Lost(reason.to_owned())),
                 Waiting::Borrow { .. } if id <= ever_sent_through => {
-                    let message = format!("it is unknown whether seats were lent: {reason}");
-                    let refusal = Refusal::because(Reason::Deadline, message)
-                        .with_remedy("`triad borrow list` shows what is lent");
-                    waiting.fail(Error::unavailable(refusal));
+                    waiting.fail(perhaps_lent(reason));
                 }
                 _ if waiting.is_wanted() => self.add(waiting),
                 _ => {}
@@ -456,7 +346,8 @@ impl Requests {
     /// Nobody gets anything any more. What was lent to nobody is still to be returned.
     pub(crate) fn refuse_all(&mut self, error: &Error) {
         self.waiting.retain(|_, waiting| {
-            let is_to_be_returned = matches!(waiting, Waiting::Return { reply: None, .. });
+            let is_to_be_returned =
+                matches!(waiting, Waiting::Return { replies, .. } if replies.is_empty());
             waiting.fail(error.clone());
             is_to_be_returned
         });
@@ -480,6 +371,14 @@ fn prost_len(call: &Call) -> usize {
     }
 }
 
+/// A loan was asked for, and there is no answer.
+fn perhaps_lent(reason: &str) -> Error {
+    let message = format!("it is unknown whether seats were lent: {reason}");
+    let refusal = Refusal::because(Reason::Deadline, message)
+        .with_remedy("`triad borrow list` shows what is lent");
+    Error::unavailable(refusal)
+}
+
 /// The application asks for more than may wait.
 pub(crate) fn too_many_requests() -> Error {
     let message = format!("{REQUESTS_WAITING_MAX} requests wait for an answer already");
@@ -488,7 +387,13 @@ pub(crate) fn too_many_requests() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::waiting::{UNHEARD_GRACE, WAIT_GRACE};
     use super::*;
+    use crate::session::Held;
 
     fn give_backs(count: u64) -> Requests {
         let mut requests = Requests::new();
@@ -550,7 +455,13 @@ mod tests {
         assert!(bytes < 2 * BYTES_PER_MESSAGE, "{bytes}");
     }
 
-    fn wanted(ticket: u64) -> (Waiting, watch::Receiver<Option<Place>>) {
+    /// What the application is told.
+    struct Told {
+        places: watch::Receiver<Option<Place>>,
+        _answer: oneshot::Receiver<Result<Held, Error>>,
+    }
+
+    fn wanted(ticket: u64) -> (Waiting, Told) {
         let (places, told) = watch::channel(None);
         let queue = Queueing {
             ticket,
@@ -563,9 +474,10 @@ mod tests {
             is_cancelled: false,
         };
         let item = v1::Item { feature: "f".into(), version: String::new(), seats: 1 };
-        let (reply, _) = oneshot::channel();
+        let (reply, _answer) = oneshot::channel();
         let deadline = Instant::now();
         let (reply, queue) = (Some(reply), Some(queue));
+        let told = Told { places: told, _answer };
         (Waiting::Take { items: vec![item], deadline, reply, queue }, told)
     }
 
@@ -587,7 +499,7 @@ mod tests {
         assert_eq!(ids(&requests.next_message()), [(1, 0)]);
         assert!(requests.are_owed());
         requests.queued(1, THIRD);
-        assert_eq!(*told.borrow(), Some(THIRD));
+        assert_eq!(*told.places.borrow(), Some(THIRD));
         assert!(!requests.are_owed());
         for id in 2..=500 {
             requests.add(Waiting::GiveBack { id, reply: None });
@@ -649,7 +561,8 @@ mod tests {
             |requests: &Requests| matches!(requests.waiting[&1], Waiting::Take { reply: None, .. });
         let later = Instant::now() + Duration::from_secs(3_600);
         let mut requests = Requests::new();
-        requests.add(wanted(7).0);
+        let (waiting, _told) = wanted(7);
+        requests.add(waiting);
         requests.next_message();
         requests.queued(1, THIRD);
         requests.give_up_late(later, &refusal);
@@ -706,7 +619,7 @@ mod tests {
         requests.add(waiting);
         requests.queued(1, THIRD);
         requests.start_over("lost", now + Duration::from_secs(20));
-        assert_eq!(*told.borrow(), None);
+        assert_eq!(*told.places.borrow(), None);
         let calls = requests.next_message();
         let [Call::Take(take)] = &calls[..] else { panic!("{calls:?}") };
         assert_eq!(take.wait.as_ref().map(|wait| wait.timeout_ms), Some(40_000));
@@ -742,6 +655,70 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_lent_is_not_said_to_be_refused() {
+        let mut requests = Requests::new();
+        let mut sent = borrow(&mut requests);
+        requests.next_message();
+        let mut unsent = borrow(&mut requests);
+        let refusal = Refusal::because(Reason::NoQuorum, "nobody leads");
+        requests.give_up_late(Instant::now() + 2 * WAIT_GRACE, &refusal);
+        let told = |lent: &mut Lent| {
+            let error = lent.try_recv().expect("answered").expect_err("nothing was lent");
+            error.refusal().expect("it says why").clone()
+        };
+        let unknown = told(&mut sent);
+        assert_eq!(unknown.reason(), Reason::Deadline);
+        assert_eq!(unknown.message, "it is unknown whether seats were lent: nobody leads");
+        assert!(unknown.remedy.contains("triad borrow list"), "{}", unknown.remedy);
+        assert_eq!(told(&mut unsent), refusal, "nobody was asked");
+    }
+
+    fn take(requests: &mut Requests) -> oneshot::Receiver<Result<Held, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + WAIT_GRACE;
+        let items = Vec::new();
+        requests.add(Waiting::Take { items, deadline, reply: Some(reply), queue: None });
+        answer
+    }
+
+    #[test]
+    fn what_was_given_up_before_it_was_sent_is_not_sent() {
+        let mut requests = Requests::new();
+        let sent = take(&mut requests);
+        assert_eq!(ids(&requests.next_message()), [(1, 0)]);
+        let (unsent, live) = (take(&mut requests), take(&mut requests));
+        let (waiting, _told) = wanted(7);
+        requests.add(waiting);
+        let lent = borrow(&mut requests);
+        requests.add(Waiting::GiveBack { id: 7, reply: None });
+        drop((sent, unsent, lent));
+        requests.give_up(7);
+        requests.forget_unwanted();
+        // The first may have been granted: only its answer says so.
+        assert_eq!(ids(&requests.next_message()), [(3, 0), (6, 0)]);
+        requests.resend(Instant::now());
+        assert_eq!(ids(&requests.next_message()), [(1, 0), (3, 0), (6, 0)]);
+        // Nobody waits for an answer to what was left out.
+        requests.answered(1);
+        requests.answered(3);
+        requests.add(Waiting::GiveBack { id: 8, reply: None });
+        assert_eq!(ids(&requests.next_message()), [(7, 5)]);
+        drop(live);
+    }
+
+    #[test]
+    fn another_session_asks_for_nothing_that_was_given_up() {
+        let mut requests = Requests::new();
+        let (sent, mut live) = (take(&mut requests), take(&mut requests));
+        requests.next_message();
+        let unsent = take(&mut requests);
+        drop((sent, unsent));
+        requests.start_over("lost", Instant::now());
+        assert_eq!(ids(&requests.next_message()), [(1, 0)]);
+        assert!(live.try_recv().is_err(), "it is the one that is waited for");
+    }
+
+    #[test]
     fn at_the_end_only_loans_are_waited_for() {
         let mut requests = give_backs(1);
         let mut sent = borrow(&mut requests);
@@ -774,11 +751,8 @@ mod tests {
         requests.return_loan(7, Some(first));
         requests.return_loan(7, Some(second));
         requests.return_loan(7, None);
-        let Some(Waiting::Return { reply: Some(reply), .. }) = requests.answered(1) else {
-            panic!()
-        };
-        reply.send(Ok(true)).expect("waited for");
-        assert!(before.try_recv().is_err());
+        requests.answered(1).expect("it is waited for").returned(true);
+        assert!(matches!(before.try_recv(), Ok(Ok(true))), "also who asked first");
         assert!(matches!(now.try_recv(), Ok(Ok(true))));
         assert!(requests.is_empty());
     }

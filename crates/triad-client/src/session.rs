@@ -5,14 +5,18 @@
 //! that the clock is looked at whatever the network does.
 
 mod closed;
+mod grants;
 mod idle;
+mod late;
 mod loans;
 mod past;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -266,10 +270,8 @@ impl Session {
 
     /// Does what is due: gives up on requests, on the lease, sends heartbeats.
     fn look_at_the_time(&mut self, now: Instant) {
-        self.requests.give_up_late(now, &self.last_refusal);
-        if self.lease.is_none() && self.stream.is_none() {
-            self.requests.forget_unwanted();
-        }
+        self.give_up_late(now);
+        self.requests.forget_unwanted();
         self.ask_whether_it_died(now);
         if self.lease.as_ref().is_some_and(|lease| lease.deadline() <= now) {
             self.give_up(now);
@@ -306,8 +308,9 @@ impl Session {
     fn say(&self, state: State) {
         // The deadline goes with the state, so that whoever asks can look at
         // the clock even if this task is kept from running.
-        let until = self.lease.as_ref().map(Lease::deadline);
-        self.belief.send_replace(Belief { until });
+        let lease = self.lease.as_ref();
+        let (until, over_at) = (lease.map(Lease::deadline), lease.map(Lease::over_at));
+        self.belief.send_replace(Belief { until, over_at });
         let changed = self.announce.send_if_modified(|before| {
             let changed = *before != state;
             *before = state.clone();
@@ -354,7 +357,12 @@ impl Session {
         if !suspect || self.search.is_some() || now < self.search_at {
             return;
         }
-        let avoid = self.stream.as_ref().map(|stream| stream.open.address.clone());
+        let is_dead = |stream: &&Stream| {
+            let lease = self.lease.as_ref().zip(stream.owed_since);
+            lease.is_some_and(|(lease, since)| lease.path_may_be_dead(since, now))
+        };
+        let alive = self.stream.as_ref().filter(|stream| !is_dead(stream));
+        let avoid = alive.map(|stream| stream.open.address.clone());
         let closed_by = self.closed_by.iter().map(|by| by.address.clone());
         let mut servers: Vec<String> = closed_by.chain(self.hint.take()).collect();
         for server in &self.settings.servers {
@@ -417,6 +425,7 @@ impl Session {
             }
             keep
         });
+        self.last_refusal = late::nobody_after(&open.address);
         let first_events = std::mem::take(&mut open.first_events);
         self.stream = Some(Stream {
             open,
@@ -511,6 +520,7 @@ impl Session {
                 if let Some(lease) = &mut self.lease {
                     lease.closed(now);
                 }
+                self.last_refusal = late::nobody_after(&stream.open.address);
                 let (term, opened_at) = (stream.open.term, stream.opened_at);
                 self.closed_by = Some(Lost { term, address: stream.open.address, opened_at });
                 // What was said of it before is of an earlier process.
@@ -575,7 +585,7 @@ impl Session {
         }
         if let Some(idle) = self.idleness.word(now) {
             match stream.say(vec![Call::Idle(idle)]) {
-                true => self.idleness.said(),
+                true => self.idleness.said(now),
                 false => stream.full = true,
             }
         }
@@ -601,13 +611,8 @@ impl Session {
             Event::Beat(v1::BeatAcknowledged { beat }) => self.beat_acknowledged(beat),
             Event::Taken(taken) => self.taken(taken),
             Event::GivenBack(given_back) => {
-                let waiting = self.requests.answered(given_back.request_id);
-                if let Some(
-                    Waiting::GiveBack { reply: Some(reply), .. }
-                    | Waiting::Return { reply: Some(reply), .. },
-                ) = waiting
-                {
-                    let _ = reply.send(Ok(given_back.was_held));
+                if let Some(waiting) = self.requests.answered(given_back.request_id) {
+                    waiting.returned(given_back.was_held);
                 }
             }
             Event::Queued(queued) => {
@@ -636,28 +641,6 @@ impl Session {
                 self.hint = Some(to_address).filter(|address| !address.is_empty());
             }
             Event::Opened(_) => {}
-        }
-    }
-
-    fn checkout_ended(&mut self, checkout_id: u64, reason: i32, words: &str) {
-        let reason = v1::EndReason::try_from(reason).unwrap_or_default();
-        let name = reason.as_str_name().trim_start_matches("END_REASON_");
-        let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
-        let name = if reason == v1::EndReason::Unspecified { "over" } else { name };
-        let reason = format!("the server ended the checkout: {name}{words}");
-        match self.held.remove(&checkout_id) {
-            Some(mark) => {
-                let _ = mark.set(reason);
-                // Wakes whoever waits for a loss.
-                self.announce.send_modify(|_| {});
-            }
-            // Its grant may still be on the way.
-            None => {
-                self.early_ends.insert(checkout_id, reason);
-                while self.early_ends.len() > EARLY_ENDS_MAX {
-                    self.early_ends.pop_first();
-                }
-            }
         }
     }
 
@@ -693,35 +676,6 @@ impl Session {
         }
     }
 
-    fn taken(&mut self, taken: v1::Taken) {
-        use v1::taken::Outcome;
-        let waiting = self.requests.answered(taken.request_id);
-        let Some(Waiting::Take { reply, .. }) = waiting else { return };
-        match taken.outcome {
-            Some(Outcome::Grant(grant)) => {
-                let ended: EndMark = Arc::new(OnceLock::new());
-                let (id, epoch) = (grant.checkout_id, self.epoch);
-                if let Some(reason) = self.early_ends.remove(&id) {
-                    let _ = ended.set(reason);
-                }
-                let held = Held { id, epoch, items: grant.items, ended: ended.clone() };
-                let kept = reply.is_some_and(|reply| reply.send(Ok(held)).is_ok());
-                if kept || mutation::is_on(Mutation::KeepAbandonedGrant) {
-                    self.held.insert(id, ended);
-                } else {
-                    // Granted to nobody: the application has given up.
-                    self.requests.add(Waiting::GiveBack { id, reply: None });
-                }
-            }
-            Some(Outcome::Denial(denial)) => {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Err(Error::denied(denial)));
-                }
-            }
-            None => {}
-        }
-    }
-
     fn wake_at(&self, now: Instant) -> Instant {
         // Often enough that nothing depends on an exact list of causes.
         let mut wake = now + Duration::from_secs(1);
@@ -736,6 +690,7 @@ impl Session {
             at(stream.owed_since.map(|since| since + PATIENCE));
             at(stream.beats.values().next().map(|sent| *sent + PATIENCE));
             at(stream.full.then_some(now + OUTBOX_INTERVAL));
+            at(self.idleness.next_word_at());
         }
         if self.search.is_none() {
             at(Some(self.search_at));

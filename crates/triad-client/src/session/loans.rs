@@ -84,7 +84,7 @@ impl Session {
 
     fn return_unwanted(&mut self, lent: &v1::BorrowGrant) {
         if let Some(grant) = &lent.grant {
-            self.requests.add(Waiting::Return { id: grant.checkout_id, reply: None });
+            self.requests.add(Waiting::Return { id: grant.checkout_id, replies: Vec::new() });
         }
     }
 }
