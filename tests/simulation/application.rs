@@ -30,6 +30,16 @@ const LINGER: Duration = Duration::from_secs(3);
 const HELD_MAX: usize = 3;
 /// Requests of one application that wait at once.
 const TICKETS_MAX: usize = 2;
+/// What the library never gives reason to say.
+const NEVER_TOLD: [Reason; 5] = [
+    Reason::Unspecified,
+    Reason::Internal,
+    Reason::InvalidRequest,
+    Reason::RequestForgotten,
+    Reason::SessionTaken,
+];
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Loans of one application at once.
 const LOANS_MAX: usize = 2;
 
@@ -47,7 +57,8 @@ struct Life {
     dice: StdRng,
     client: Client,
     held: Vec<u64>,
-    tickets: Vec<Ticket>,
+    /// What waits in the queue, and what was wished for.
+    tickets: Vec<(Ticket, Vec<Item>)>,
 }
 
 /// The user of an application.
@@ -133,9 +144,7 @@ impl Life {
         // Some let theirs run out: then nothing but the date ends them.
         while self.dice.random_range(0..3) > 0 {
             let Some(loan) = self.desk.end_loan(self.index) else { break };
-            if self.client.return_borrowed(loan).await.is_ok() {
-                self.desk.returned(loan);
-            }
+            self.bring_back(loan).await;
         }
         let mut left = TURN_LIMIT;
         while !self.tickets.is_empty() || !self.held.is_empty() {
@@ -175,7 +184,9 @@ impl Life {
         }
     }
 
+    /// What is asked for next. Who asks is active.
     fn wish(&mut self) -> Vec<Item> {
+        self.is_active();
         let mut wish = Vec::new();
         for (feature, seats) in FEATURES {
             if self.dice.random_range(0..100) < 40 {
@@ -192,18 +203,31 @@ impl Life {
 
     async fn take(&mut self) {
         let wish = self.wish();
-        let answer = self.client.checkout_all(wish).await;
-        self.took(answer, "checkout").await;
+        let answer = self.client.checkout_all(wish.clone()).await;
+        self.took(answer, &wish, "checkout").await;
     }
 
-    async fn took(&mut self, answer: Result<Checkout, Error>, how: &str) {
-        if !self.note(answer, how) {
+    async fn took(&mut self, answer: Result<Checkout, Error>, wish: &[Item], how: &str) {
+        if !self.note(answer, wish, how) {
             self.pass(TRY_AGAIN).await;
         }
     }
 
+    /// Who asks for seats is active.
+    fn is_active(&self) {
+        self.desk.user_is(self.index, true);
+    }
+
+    /// Nobody is told this who asks as the library does.
+    fn complain_of(&self, error: &Error) {
+        let Error::Denied(refusal) = error else { return };
+        if NEVER_TOLD.contains(&refusal.reason()) {
+            self.desk.complain(format!("P3: application {} is told: {refusal}", self.index));
+        }
+    }
+
     /// Notes what came of a request; false if no seats.
-    fn note(&mut self, answer: Result<Checkout, Error>, how: &str) -> bool {
+    fn note(&mut self, answer: Result<Checkout, Error>, wish: &[Item], how: &str) -> bool {
         let outcome = match &answer {
             Ok(_) => "granted",
             Err(Error::Denied(refusal)) if refusal.reason() == Reason::QueueTimedOut => "timed_out",
@@ -213,10 +237,20 @@ impl Life {
         self.desk.figures.count(&format!("{how}.{outcome}"));
         match answer {
             Ok(checkout) => {
+                let granted = checkout.items().iter().map(|i| (i.feature.as_str(), i.seats));
+                if !granted.eq(wish.iter().map(|i| (i.feature.as_str(), i.seats))) {
+                    let (index, items) = (self.index, checkout.items());
+                    let what =
+                        format!("P3: application {index} asks for {wish:?} and has {items:?}");
+                    self.desk.complain(what);
+                }
                 self.held.push(self.desk.take(self.index, checkout));
                 return true;
             }
-            Err(Error::Denied(_)) => self.desk.denied(self.index),
+            Err(error @ Error::Denied(_)) => {
+                self.complain_of(&error);
+                self.desk.denied(self.index);
+            }
             Err(_) => {}
         }
         false
@@ -226,8 +260,8 @@ impl Life {
     async fn change_its_mind(&mut self) {
         let wish = self.wish();
         let patience = Duration::from_millis(self.dice.random_range(1..60));
-        match timeout(patience, self.client.checkout_all(wish)).await {
-            Ok(answer) => self.took(answer, "checkout").await,
+        match timeout(patience, self.client.checkout_all(wish.clone())).await {
+            Ok(answer) => self.took(answer, &wish, "checkout").await,
             Err(_) => self.desk.figures.count("checkout.abandoned"),
         }
     }
@@ -238,34 +272,34 @@ impl Life {
         let priority = self.dice.random_range(0..4);
         let priority = self.dice.random::<bool>().then_some(priority);
         let wish = self.wish();
-        if let Ok(ticket) = self.client.queue(wish, Wait { timeout, priority }) {
+        if let Ok(ticket) = self.client.queue(wish.clone(), Wait { timeout, priority }) {
             self.desk.figures.count("queue.asked");
-            self.tickets.push(ticket);
+            self.tickets.push((ticket, wish));
         }
     }
 
     /// Takes what was granted to those of its requests that wait.
     fn look_at_tickets(&mut self) {
-        for mut ticket in std::mem::take(&mut self.tickets) {
+        for (mut ticket, wish) in std::mem::take(&mut self.tickets) {
             match ticket.granted().now_or_never() {
-                None => self.tickets.push(ticket),
-                Some(answer) => drop(self.note(answer, "queue")),
+                None => self.tickets.push((ticket, wish)),
+                Some(answer) => drop(self.note(answer, &wish, "queue")),
             }
         }
     }
 
     async fn wait_for_its_turn(&mut self) {
-        let Some(mut ticket) = self.tickets.pop() else { return };
+        let Some((mut ticket, wish)) = self.tickets.pop() else { return };
         let looks = self.dice.random_range(1..30);
         for _ in 0..looks {
             if let Ok(answer) = timeout(LOOK, ticket.granted()).await {
-                return self.took(answer, "queue").await;
+                return self.took(answer, &wish, "queue").await;
             }
             if self.desk.phase() != Phase::Chaos {
                 break;
             }
         }
-        self.tickets.push(ticket);
+        self.tickets.push((ticket, wish));
     }
 
     fn give_up(&mut self) {
@@ -277,17 +311,32 @@ impl Life {
     async fn borrow(&mut self) {
         let seats = self.dice.random_range(1..3);
         let item = Item { feature: LENT.into(), version: String::new(), seats };
-        let end = BorrowEnd::For(Duration::from_millis(self.dice.random_range(500..8_000)));
-        match self.client.borrow(vec![item], end).await {
-            Ok(loan) => {
+        let length = Duration::from_millis(self.dice.random_range(500..8_000));
+        self.is_active();
+        self.desk.asks_about_a_loan(self.index);
+        // Some do not wait for the answer: what is lent to nobody is returned.
+        let patience = match self.dice.random_range(0..8) {
+            0 => Duration::from_millis(self.dice.random_range(1..60)),
+            _ => PATIENCE,
+        };
+        let answer = self.client.borrow(vec![item], BorrowEnd::For(length));
+        let answer = timeout(patience, answer).await;
+        self.desk.has_asked(self.index, matches!(answer, Ok(Ok(_) | Err(Error::Denied(_)))));
+        match answer {
+            Ok(Ok(loan)) => {
                 self.desk.figures.count("loans.granted");
-                self.desk.lent(self.index, &loan);
+                self.desk.lent(self.index, &loan, length);
             }
-            Err(Error::Denied(_)) => {
+            Ok(Err(error @ Error::Denied(_))) => {
+                self.complain_of(&error);
+                if error.reason() == Some(Reason::BorrowTooLong) {
+                    self.desk.lent_too_long(self.index, length);
+                }
                 self.desk.figures.count("loans.denied");
                 self.desk.denied(self.index);
             }
-            Err(_) => self.desk.figures.count("loans.unanswered"),
+            Ok(Err(_)) => self.desk.figures.count("loans.unanswered"),
+            Err(_) => self.desk.figures.count("loans.abandoned"),
         }
     }
 
@@ -303,15 +352,29 @@ impl Life {
         }
         let Some(loan) = self.desk.end_loan(self.index) else { return };
         self.desk.figures.count("loans.returned");
-        if self.client.return_borrowed(loan).await.is_ok() {
+        self.bring_back(loan).await;
+    }
+
+    async fn bring_back(&mut self, loan: u64) {
+        self.desk.asks_about_a_loan(self.index);
+        let is_back = self.client.return_borrowed(loan).await.is_ok();
+        self.desk.has_asked(self.index, is_back);
+        if is_back {
             self.desk.returned(loan);
         }
     }
 
     fn lie_idle(&mut self) {
         match self.dice.random() {
-            true => self.client.set_idle(Duration::from_millis(self.dice.random_range(0..3_000))),
-            false => self.client.set_active(),
+            true => {
+                let idle = Duration::from_millis(self.dice.random_range(0..3_000));
+                self.desk.user_is(self.index, false);
+                self.client.set_idle(idle);
+            }
+            false => {
+                self.is_active();
+                self.client.set_active();
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use triad_proto::v1;
 use triad_proto::v1::JoinStage;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
 
-use crate::cluster::{FEATURES, NODES, TOKEN, license};
+use crate::cluster::{FEATURES, NODES, TOKEN, bad_licenses, license};
 use crate::desk::{Desk, Phase};
 use crate::oracle::Oracle;
 use crate::run::APPLICATIONS;
@@ -133,6 +133,7 @@ impl Auditor {
     /// Changes rights and rules now and then, as long as faults happen.
     async fn change(&self, mut dice: StdRng) {
         let mut serial = 1;
+        let mut is_old = false;
         let longest = dice.random_range(1_500..15_000);
         loop {
             sleep(Duration::from_millis(dice.random_range(500..longest)) * self.desk.calm).await;
@@ -140,7 +141,21 @@ impl Auditor {
             {
                 continue;
             }
-            let change = match dice.random_range(0..10) {
+            let change = match dice.random_range(0..12) {
+                10 if is_old => {
+                    let (why, text) = bad_licenses(serial + 1).swap_remove(dice.random_range(0..4));
+                    self.offer(why, Change::License(text), TOKEN).await;
+                    continue;
+                }
+                11 => {
+                    let token = *["", "another"].choose(&mut dice).expect("there are some");
+                    let change = match self.oracle.some_checkout(dice.random()) {
+                        Some(checkout) if dice.random() => Change::Revocation(checkout),
+                        _ => Change::Policy(policy(&mut dice)),
+                    };
+                    self.offer("by who may not", change, token).await;
+                    continue;
+                }
                 0..4 => {
                     serial += 1;
                     let seats = |(name, seats): (&'static str, u32)| {
@@ -158,21 +173,46 @@ impl Auditor {
                 let tried = timeout(CALL_TIMEOUT, self.apply(node, &change)).await;
                 if let Ok(Ok(())) = tried {
                     self.desk.figures.count(change.name());
+                    is_old |= matches!(change, Change::License(_));
                     break;
                 }
             }
         }
     }
 
+    /// P10 and P11: asks every node for what none may do.
+    async fn offer(&self, what: &str, change: Change, token: &'static str) {
+        for node in NODES {
+            let tried = timeout(CALL_TIMEOUT, self.apply_as(token, node, &change)).await;
+            match tried {
+                Ok(Ok(())) => {
+                    let name = change.name();
+                    self.oracle.violated(format!("P10/P11: node {node} takes {name} {what}"));
+                }
+                Ok(Err(_)) => self.desk.figures.count("admin.refused"),
+                Err(_) => {}
+            }
+        }
+    }
+
     async fn apply(&self, node: u64, change: &Change) -> Result<(), Status> {
+        self.apply_as(TOKEN, node, change).await
+    }
+
+    async fn apply_as(
+        &self,
+        token: &'static str,
+        node: u64,
+        change: &Change,
+    ) -> Result<(), Status> {
         let mut admin = self.dial(node).await?;
         match change.clone() {
             Change::License(text) => {
-                admin.apply_license(request(v1::ApplyLicenseRequest { text })).await?;
+                admin.apply_license(request_as(token, v1::ApplyLicenseRequest { text })).await?;
             }
             Change::Policy(text) => {
                 let policy = v1::ApplyPolicyRequest { text, base_version: None };
-                admin.apply_policy(request(policy)).await.inspect_err(|status| {
+                admin.apply_policy(request_as(token, policy)).await.inspect_err(|status| {
                     let reason = v1::Refusal::from_status(status).reason();
                     assert_ne!(reason, v1::Reason::PolicyMalformed, "{status}");
                 })?;
@@ -180,7 +220,7 @@ impl Auditor {
             Change::Revocation(checkout_id) => {
                 let reason = "wanted elsewhere".into();
                 let revoke = v1::RevokeCheckoutRequest { checkout_id, reason, block_ms: 0 };
-                admin.revoke_checkout(request(revoke)).await?;
+                admin.revoke_checkout(request_as(token, revoke)).await?;
             }
         }
         Ok(())
@@ -306,8 +346,15 @@ fn policy(dice: &mut StdRng) -> String {
 }
 
 fn request<T>(message: T) -> Request<T> {
+    request_as(TOKEN, message)
+}
+
+/// With no token at all if it is empty.
+fn request_as<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    let token = format!("Bearer {TOKEN}").parse().expect("the token is plain ASCII");
-    request.metadata_mut().insert("authorization", token);
+    if !token.is_empty() {
+        let token = format!("Bearer {token}").parse().expect("the token is plain ASCII");
+        request.metadata_mut().insert("authorization", token);
+    }
     request
 }

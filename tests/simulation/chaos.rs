@@ -52,10 +52,14 @@ pub enum Fault {
     SlowThenCutApplication,
     /// Its connections are reset, and mostly nothing gets through after that.
     ResetApplication,
+    /// Something on the way forgets its connections, and lets new ones through.
+    ForgottenApplication,
     /// All nodes at once, as when they share a host that is suspended.
     FreezeAll,
     /// Syncs of one node take up to seconds, or of two.
     SlowDisk,
+    /// The next sync of one node fails, and what it was to keep is gone.
+    SyncFails,
     /// Little gets through to one node, and from it.
     NarrowLinks,
     /// Two wall clocks at once: the date may be anything, and nothing else.
@@ -90,7 +94,7 @@ fn counts_too_late(site: &Site, application: MachineId, with_known: bool) -> boo
     !with_known && site.world.machines[application.0].is_frozen()
 }
 
-const ALL: [Fault; 33] = [
+const ALL: [Fault; 35] = [
     Fault::Isolate,
     Fault::IsolateFromPeers,
     Fault::Bridge,
@@ -115,8 +119,10 @@ const ALL: [Fault; 33] = [
     Fault::SlowApplication,
     Fault::SlowThenCutApplication,
     Fault::ResetApplication,
+    Fault::ForgottenApplication,
     Fault::FreezeAll,
     Fault::SlowDisk,
+    Fault::SyncFails,
     Fault::NarrowLinks,
     Fault::TwoWallClocks,
     Fault::Damage,
@@ -274,6 +280,7 @@ impl Chaos {
         }
         for node in &mut site.nodes {
             node.disk.keep_power();
+            node.disk.fail_next_sync(false);
             node.disk.slow_down(Duration::ZERO);
             if let NodeState::Down(until) = &mut node.state {
                 *until = now;
@@ -404,6 +411,7 @@ impl Chaos {
                     self.pending.push((later, Later::SlowDisk(node)));
                 }
             }
+            Fault::SyncFails => site.nodes[node].disk.fail_next_sync(true),
             Fault::Damage => return self.damage(site, node, now, board),
             Fault::FalseAlarm | Fault::ClientPortRefuses => {
                 let for_peers = fault == Fault::FalseAlarm;
@@ -465,6 +473,9 @@ impl Chaos {
                     let links = site.around(site.applications[application], true);
                     self.cut(site, links, now);
                 }
+            }
+            Fault::ForgottenApplication => {
+                site.world.network.forget(site.applications[application]);
             }
             Fault::FreezeAll => {
                 let until = now + ms(&mut self.dice, 50, 5_000);

@@ -29,12 +29,19 @@ pub const NODES: [u64; 3] = [1, 2, 3];
 pub const CLIENTS_PORT: u16 = 27070;
 pub const PEERS_PORT: u16 = 27071;
 pub const TOKEN: &str = "simulated";
-pub const LEASE: Duration = Duration::from_secs(3);
+/// No session has a longer lease than this.
+pub const LEASE_MAX: Duration = Duration::from_secs(6);
 
-/// How often a session is heard, and how long it is kept after its socket was closed, ms. A
-/// client that beats more often than that undoes by itself what a leader does too early.
-const BEATS_AND_GRACES_MS: [(u64, u64); 5] =
-    [(500, 1_000), (500, 1_000), (500, 1_000), (1_000, 200), (1_000, 0)];
+/// How long a session lasts unheard, how often it is heard, and how long it is kept after its socket
+/// was closed, ms. A client that beats more often than that undoes by itself what a leader does too
+/// early, and a node has it beat six times in a lease at least.
+const LEASES_BEATS_GRACES_MS: [(u64, u64, u64); 5] = [
+    (3_000, 500, 1_000),
+    (3_000, 500, 1_000),
+    (3_000, 500, 1_000),
+    (6_000, 1_000, 200),
+    (6_000, 1_000, 0),
+];
 const CLUSTER_ID: [u8; 32] = [7; 32];
 /// 2026-11-01, when the simulated world begins.
 pub const EPOCH_MS: u64 = 1_793_491_200_000;
@@ -61,11 +68,13 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// Those of a seed, and what was drawn for it.
     pub fn new(seed: u64, calm: u32, snapshot_entries: u64) -> Self {
-        let (beat, grace) = BEATS_AND_GRACES_MS[seed as usize % BEATS_AND_GRACES_MS.len()];
+        let drawn = LEASES_BEATS_GRACES_MS[seed as usize % LEASES_BEATS_GRACES_MS.len()];
+        let (lease, beat, grace) = drawn;
+        let lease = Duration::from_millis(lease);
         let sessions = SessionTimes {
-            lease_default: LEASE,
-            lease_min: LEASE,
-            lease_max: LEASE,
+            lease_default: lease,
+            lease_min: lease,
+            lease_max: lease,
             heartbeat_interval: Duration::from_millis(beat),
             disconnect_grace: Duration::from_millis(grace),
         };
@@ -253,6 +262,29 @@ fn publisher() -> PublisherKey {
 
 /// A license of the simulated site, signed.
 pub fn license(serial: u64, seats: &[(&str, u32)]) -> String {
+    license_by(&publisher(), CLUSTER_ID, serial, seats)
+}
+
+/// Licenses that nobody may put in force, and what is wrong with each. One with this serial is newer
+/// than that in force.
+pub fn bad_licenses(serial: u64) -> Vec<(&'static str, String)> {
+    let many = FEATURES.map(|(feature, seats)| (feature, seats + 9));
+    let stranger = PublisherKey::generate([8; 32]);
+    let altered = license(serial, &FEATURES).replacen("seats = 3", "seats = 9", 1);
+    vec![
+        ("older than that in force", license(1, &many)),
+        ("altered after it was signed", altered),
+        ("signed by a stranger", license_by(&stranger, CLUSTER_ID, serial, &many)),
+        ("for another cluster", license_by(&publisher(), [6; 32], serial, &many)),
+    ]
+}
+
+fn license_by(
+    publisher: &PublisherKey,
+    cluster: [u8; 32],
+    serial: u64,
+    seats: &[(&str, u32)],
+) -> String {
     let day = Day::in_utc(EPOCH_MS);
     let feature = |(name, seats): &(&str, u32)| {
         let mut feature = DraftFeature::new(*name, "2026.1", *seats);
@@ -271,8 +303,8 @@ pub fn license(serial: u64, seats: &[(&str, u32)]) -> String {
         zone: None,
         issued: day,
         notice: None,
-        binding: Binding::Cluster(ClusterId::of_public_key_digest(&CLUSTER_ID).to_string()),
+        binding: Binding::Cluster(ClusterId::of_public_key_digest(&cluster).to_string()),
         features: seats.iter().map(feature).collect(),
     };
-    issue(&draft.to_toml(), &[&publisher()]).expect("the draft is good")
+    issue(&draft.to_toml(), &[publisher]).expect("the draft is good")
 }

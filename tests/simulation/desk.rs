@@ -20,6 +20,11 @@ pub enum Phase {
     Quiet,
 }
 
+/// A loan of which nobody has heard is over by then.
+const LOAN_UNKNOWN: Duration = Duration::from_secs(30);
+/// What is on its way is there by then.
+const TOO_MANY_FOR: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 pub struct Desk {
     pub figures: Figures,
@@ -39,6 +44,19 @@ struct Table {
     /// When each application was last given an answer.
     answered: BTreeMap<usize, Duration>,
     waits_in_vain: BTreeSet<usize>,
+    /// Whose loans end when, in ms since 1970, and how long they were to be.
+    ends: Vec<(usize, Option<u64>, Duration)>,
+    /// What applications were told that nobody may be told.
+    complaints: Vec<String>,
+    /// Since when each application's user is active, if he is; not known of one that has not said.
+    active_since: BTreeMap<usize, Duration>,
+    /// Applications that ask for a loan, or return one, and have no answer.
+    asking: BTreeSet<usize>,
+    /// Until when one more loan may be out to each application than it knows of: an answer that was
+    /// lost, or a return whose outcome is unknown.
+    loans_unknown: BTreeMap<usize, Vec<Duration>>,
+    /// Since when more are out than that.
+    too_many_loans: BTreeMap<usize, Duration>,
     /// Every answer so far, for the trace.
     answers: Vec<(usize, u64)>,
     returned: Vec<u64>,
@@ -88,6 +106,57 @@ impl Desk {
         Some(Arc::into_inner(held).expect("nobody else keeps it"))
     }
 
+    /// The application was told what nobody may be told.
+    pub fn complain(&self, what: String) {
+        self.table().complaints.push(what);
+    }
+
+    pub fn complaints(&self) -> Vec<String> {
+        std::mem::take(&mut self.table().complaints)
+    }
+
+    /// The application's user is active from now on, or idle.
+    pub fn user_is(&self, application: usize, is_active: bool) {
+        let mut table = self.table();
+        let now = table.now;
+        match is_active {
+            true => drop(table.active_since.entry(application).or_insert(now)),
+            false => drop(table.active_since.remove(&application)),
+        }
+    }
+
+    /// Since when the application's user is active, if he is.
+    pub fn active_since(&self, application: usize) -> Option<Duration> {
+        self.table().active_since.get(&application).copied()
+    }
+
+    /// The application asks for a loan, or returns one.
+    pub fn asks_about_a_loan(&self, application: usize) {
+        self.table().asking.insert(application);
+    }
+
+    /// It has an answer; or none, and does not know what became of the loan.
+    pub fn has_asked(&self, application: usize, is_answered: bool) {
+        self.table().has_asked(application, is_answered);
+    }
+
+    /// P3: so many loans are out to the application. Says how many it knows of, if that has been too
+    /// few for some time.
+    pub fn has_too_many_loans(&self, application: usize, out: usize) -> Option<usize> {
+        let table = &mut *self.table();
+        let now = table.now;
+        let unknown = table.loans_unknown.entry(application).or_default();
+        unknown.retain(|until| *until > now);
+        let known = table.loans.get(&application).map_or(0, Vec::len);
+        let asking = usize::from(table.asking.contains(&application));
+        if out <= known + unknown.len() + asking {
+            table.too_many_loans.remove(&application);
+            return None;
+        }
+        let since = *table.too_many_loans.entry(application).or_insert(now);
+        (now - since > TOO_MANY_FOR).then_some(known)
+    }
+
     /// The ledger has confirmed that it has them back.
     pub fn returned(&self, checkout: u64) {
         self.table().returned.push(checkout);
@@ -102,14 +171,26 @@ impl Desk {
     }
 
     /// Seats were lent to the application.
-    pub fn lent(&self, application: usize, loan: &Borrowed) {
+    pub fn lent(&self, application: usize, loan: &Borrowed, length: Duration) {
         let until = loan.until.duration_since(UNIX_EPOCH).unwrap_or_default();
         let loan = Loan { checkout: loan.checkout_id, until_ms: until.as_millis() as u64 };
         let mut table = self.table();
         let now = table.now;
+        table.ends.push((application, Some(loan.until_ms), length));
         table.answers.push((application, loan.checkout));
         table.answered.insert(application, now);
         table.loans.entry(application).or_default().push(loan);
+    }
+
+    /// The application was told that it asks for too long a loan.
+    pub fn lent_too_long(&self, application: usize, length: Duration) {
+        self.table().ends.push((application, None, length));
+    }
+
+    /// The ends of loans as they were told since this was last asked, in ms since 1970, of which
+    /// application, and for how long it had asked. None at all if that was said to be too long.
+    pub fn ends_of_loans(&self) -> Vec<(usize, Option<u64>, Duration)> {
+        std::mem::take(&mut self.table().ends)
     }
 
     /// The application stops using what was lent to it longest ago.
@@ -150,6 +231,8 @@ impl Desk {
     /// The application is no more.
     pub fn gone(&self, application: usize) {
         let mut table = self.table();
+        table.has_asked(application, false);
+        table.active_since.remove(&application);
         let gone = |(of, _): &(usize, u64)| *of == application;
         let held = std::mem::take(&mut table.held);
         let (gone, kept): (BTreeMap<_, _>, _) = held.into_iter().partition(|(key, _)| gone(key));
@@ -164,6 +247,14 @@ impl Desk {
         let own = table.held.range((application, 0)..(application + 1, 0));
         let believed = own.filter(|(_, checkout)| !matches!(checkout.state(), State::Lost { .. }));
         believed.map(|(_, checkout)| checkout.id()).collect()
+    }
+
+    /// What it has in its hands, and does not believe in. Its clock must be current.
+    pub fn lost(&self, application: usize) -> Vec<u64> {
+        let table = self.table();
+        let own = table.held.range((application, 0)..(application + 1, 0));
+        let lost = own.filter(|(_, checkout)| matches!(checkout.state(), State::Lost { .. }));
+        lost.map(|(_, checkout)| checkout.id()).collect()
     }
 
     /// Every checkout and loan that some application knows of.
@@ -181,6 +272,15 @@ impl Desk {
     pub fn news(&self) -> (Vec<(usize, u64)>, Vec<u64>) {
         let mut table = self.table();
         (std::mem::take(&mut table.answers), std::mem::take(&mut table.returned))
+    }
+}
+
+impl Table {
+    fn has_asked(&mut self, application: usize, is_answered: bool) {
+        if self.asking.remove(&application) && !is_answered {
+            let until = self.now + LOAN_UNKNOWN;
+            self.loans_unknown.entry(application).or_default().push(until);
+        }
     }
 }
 

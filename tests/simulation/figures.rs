@@ -23,6 +23,11 @@ impl Figures {
         self.add(name, 1);
     }
 
+    /// How often it happened.
+    pub fn of(&self, name: &str) -> u64 {
+        self.counts().get(name).copied().unwrap_or(0)
+    }
+
     pub fn add(&self, name: &str, more: u64) {
         let mut counts = self.counts();
         match counts.get_mut(name) {

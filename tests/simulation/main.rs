@@ -18,6 +18,7 @@ mod auditor;
 mod chaos;
 mod cluster;
 mod desk;
+mod drills;
 mod figures;
 mod oracle;
 mod run;

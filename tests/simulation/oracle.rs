@@ -9,13 +9,14 @@ use triad_client::Witness;
 use triad_ledger::names::SessionId;
 use triad_ledger::{Answer, At, Command, EndReason, Event, Happening, Outcome, StateHash};
 use triad_ledger::{Silence, encode_commands};
+use triad_proto::v1;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event as Told;
 use triad_raft::{Observed, Observer};
 use triad_tests::history::{Entry, Held, History, Model, Read, Recorder, Reply, Settled};
 
 use crate::application::user;
-use crate::cluster::{EPOCH_MS, LEASE};
+use crate::cluster::{EPOCH_MS, LEASE_MAX};
 use crate::desk::Desk;
 use crate::figures::Figures;
 use crate::world::Machine;
@@ -40,6 +41,13 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 const QUORUM_LEASE: Duration = Duration::from_millis(2_500);
 /// A loan that is over is noticed within this.
 const LOAN_ENDS_WITHIN: Duration = Duration::from_millis(2_500);
+/// What a leader makes of a word about a user is right to this.
+const IDLE_MARGIN: Duration = Duration::from_millis(1_500);
+/// A word that was said is in the ledger within this, if its client is heard: for so long a leader
+/// that has another after it may acknowledge heartbeats, and the word has to be said again.
+const WORD_WITHIN: Duration = Duration::from_millis(4_500);
+/// What was asked this long ago may be answered now.
+const ANSWER_MAX: Duration = Duration::from_secs(11);
 /// Whoever waits has his seat so soon after it came back.
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -73,6 +81,14 @@ struct Seen {
     streams: BTreeMap<[u8; 16], Beats>,
     /// When each session's client last said anything.
     spoke: BTreeMap<[u8; 16], Duration>,
+    /// Whose session each is.
+    owners: BTreeMap<[u8; 16], usize>,
+    /// What was said of the user of each session lately, and when.
+    idle_words: BTreeMap<[u8; 16], Vec<(Duration, v1::Idle)>>,
+    /// Sessions whose seats were taken back because the user was idle, to be judged.
+    ended_as_idle: Vec<[u8; 16]>,
+    /// Users' sessions that the ledger knows as silent, and since when it does.
+    suspected: BTreeMap<[u8; 16], Duration>,
     /// More clocks than one were wrong: the date may be anything.
     date_is_lost: bool,
     /// When anything was last out on loan.
@@ -131,6 +147,10 @@ impl Oracle {
             newest_term: (0, Duration::ZERO),
             streams: BTreeMap::new(),
             spoke: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            idle_words: BTreeMap::new(),
+            ended_as_idle: Vec::new(),
+            suspected: BTreeMap::new(),
             date_is_lost: false,
             lent_at: Duration::ZERO,
             figures,
@@ -204,6 +224,24 @@ impl Oracle {
         held.filter(|(_, held)| is_its(held)).map(|(id, _)| *id).next()
     }
 
+    /// What of these was taken back, by an administrator, a rule or the end of a right.
+    pub fn taken_back(&self, checkout: u64) -> bool {
+        self.seen().taken_back.contains_key(&checkout)
+    }
+
+    /// Whether the ledger has the silence of this application's sessions that hold something.
+    pub fn is_suspected(&self, application: usize) -> bool {
+        let (seen, user) = (self.seen(), user(application));
+        let held = seen.model.held().values();
+        let mut his = held.filter(|h| h.user == user && h.lent_until_ms.is_none()).peekable();
+        his.peek().is_some() && his.all(|held| seen.suspected.contains_key(&held.session.0))
+    }
+
+    /// The newest term in which an entry was applied.
+    pub fn newest_term(&self) -> u64 {
+        self.seen().newest_term.0
+    }
+
     /// Some checkout that is held, drawn by a number.
     pub fn some_checkout(&self, drawn: u64) -> Option<u64> {
         let seen = self.seen();
@@ -241,6 +279,11 @@ impl Oracle {
                 seen.must_hold(*index, checkout, "believes in");
             }
         }
+        for what in desk.complaints() {
+            seen.fail(what);
+        }
+        seen.judge_loans(desk, applications.len());
+        seen.judge_idle_ends(desk);
         seen.look_for_forgotten(desk);
         // What is lent comes back at its end, and not before; and then it has to get to who waits.
         if seen.model.held().values().any(|held| held.lent_until_ms.is_some()) {
@@ -385,7 +428,7 @@ impl Seen {
         let Some(held) = self.model.held().get(&checkout) else {
             // What an administrator or a rule took back, its client hears of with
             // the next message of its stream, or never and its lease ends.
-            let told_by = self.taken_back.get(&checkout).map(|at| *at + LEASE + BELIEF_MARGIN);
+            let told_by = self.taken_back.get(&checkout).map(|at| *at + LEASE_MAX + BELIEF_MARGIN);
             if told_by.is_none_or(|told_by| told_by < self.now) {
                 self.fail(format!(
                     "P2/P4/P5: application {application} {how} checkout {checkout}, which the \
@@ -463,6 +506,7 @@ impl Seen {
                 ));
             }
             self.check_seats(answer, index, before);
+            self.check_sessions(at, command, answer);
             self.count(command, answer);
         }
         let settled: Vec<Settled> = events.iter().filter_map(settled).collect();
@@ -473,9 +517,12 @@ impl Seen {
             ));
         }
         for event in events {
-            if let Happening::Returned { checkout, reason, .. } = &event.what {
+            if let Happening::Returned { session, checkout, reason } = &event.what {
                 match reason {
-                    EndReason::Idle => self.figures.count("ends.idle"),
+                    EndReason::Idle => {
+                        self.ended_as_idle.push(session.0);
+                        self.figures.count("ends.idle");
+                    }
                     EndReason::BorrowEnded => self.figures.count("ends.loans"),
                     EndReason::Revoked => self.figures.count("ends.revoked"),
                     EndReason::Expired => self.figures.count("ends.expired"),
@@ -503,12 +550,97 @@ impl Seen {
         }
     }
 
+    /// What a leader says of sessions is what it heard.
+    fn check_sessions(&mut self, at: At, command: &Command, answer: &Answer) {
+        match command {
+            Command::Suspect { session, .. } if matches!(answer, Ok(Outcome::Noted)) => {
+                self.suspected.entry(session.0).or_insert(self.now);
+            }
+            Command::Unsuspect { session } | Command::Open { session, .. } => {
+                self.suspected.remove(&session.0);
+            }
+            Command::Idle { session, since_ms } => {
+                let words = self.idle_words.get(&session.0).map_or(&[][..], Vec::as_slice);
+                if !words.iter().any(|(sent, word)| self.says(at, *since_ms, *sent, word)) {
+                    self.fail(format!(
+                        "P13: {session} is idle since {since_ms:?} at {} ms, and said {words:?}",
+                        at.cluster_ms
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an instant is the one that a word sent then is about.
+    fn says(&self, at: At, since_ms: Option<u64>, sent: Duration, word: &v1::Idle) -> bool {
+        let Some(since_ms) = since_ms else { return !word.is_idle };
+        let age_ms = at.cluster_ms.saturating_sub(since_ms);
+        let longest_ms = word.idle_ms + (self.now - sent + IDLE_MARGIN).as_millis() as u64;
+        let margin_ms = IDLE_MARGIN.as_millis() as u64;
+        // Nobody is idle since before the beginning.
+        let is_old_enough = since_ms == 0 || age_ms + margin_ms >= word.idle_ms;
+        word.is_idle && is_old_enough && age_ms <= longest_ms
+    }
+
+    /// P13: who is active, and whose word was heard, keeps his seats.
+    fn judge_idle_ends(&mut self, desk: &Desk) {
+        for session in std::mem::take(&mut self.ended_as_idle) {
+            let active = self.owners.get(&session).and_then(|owner| desk.active_since(*owner));
+            let heard = self.streams.get(&session).and_then(|beats| beats.heard);
+            if let (Some(active), Some(heard)) = (active, heard)
+                && heard > active + WORD_WITHIN
+            {
+                let (session, what) = (SessionId(session), "loses seats as idle");
+                self.fail(format!(
+                    "P13: {session} {what}; its user is active since {active:?}, and it was heard at \
+                     {heard:?}"
+                ));
+            }
+        }
+    }
+
+    /// Loans last as long as they were to, and nobody has more of them than he knows.
+    fn judge_loans(&mut self, desk: &Desk, applications: usize) {
+        let ends = desk.ends_of_loans();
+        if self.date_is_lost {
+            return;
+        }
+        let ms = |time: Duration| time.as_millis() as u64;
+        let right_ms = EPOCH_MS + ms(self.now);
+        for (application, end, length) in ends {
+            let latest_ms = right_ms + ms(length + AHEAD_MAX) + ms(self.now) / 100;
+            let earliest_ms = right_ms.saturating_sub(ms(BEHIND_MAX + ANSWER_MAX)) + ms(length);
+            if end.is_none_or(|end| end > latest_ms || end < earliest_ms) {
+                self.fail(format!(
+                    "P9: application {application} borrows for {length:?} at {right_ms} ms, until \
+                     {end:?}"
+                ));
+            }
+        }
+        // What is over by a clock that is right, and not yet by those of the nodes, is in no hand.
+        let in_hands_ms = right_ms + ms(AHEAD_MAX);
+        for application in 0..applications {
+            let is_out = |held: &&Held| {
+                let until = held.lent_until_ms.filter(|until| *until > in_hands_ms);
+                until.is_some() && held.user == user(application)
+            };
+            let out = self.model.held().values().filter(is_out).count();
+            if let Some(known) = desk.has_too_many_loans(application, out) {
+                self.fail(format!(
+                    "P3: {out} loans are out to application {application}, which knows of {known}"
+                ));
+            }
+        }
+    }
+
     /// P6: a leader that has another after it acknowledges nothing that was sent
     /// long after that one came.
     fn acknowledged(&mut self, session_id: &[u8; 16], beat: u64) {
         let Some(beats) = self.streams.get_mut(session_id) else { return };
         let Some(sent) = beats.sent.remove(&beat) else { return };
         beats.acknowledged = Some(self.now);
+        beats.heard = beats.heard.max(Some(sent));
         beats.sent = beats.sent.split_off(&beat);
         let (term, (newest, since)) = (beats.term, self.newest_term);
         if term < newest && sent > since + QUORUM_LEASE {
@@ -592,10 +724,13 @@ struct Beats {
     sent: BTreeMap<u64, Duration>,
     /// When one was acknowledged last.
     acknowledged: Option<Duration>,
+    /// When the last one that was acknowledged had been sent.
+    heard: Option<Duration>,
 }
 
 /// Watches the heartbeats of an application, and passes on what it sees.
 pub struct BeatWatch {
+    pub application: usize,
     pub oracle: Arc<Oracle>,
     pub next: Arc<dyn Witness>,
 }
@@ -605,6 +740,12 @@ impl Witness for BeatWatch {
         let mut seen = self.oracle.seen();
         let now = seen.now;
         seen.spoke.insert(*session_id, now);
+        seen.owners.insert(*session_id, self.application);
+        if let Call::Idle(word) = call {
+            let words = seen.idle_words.entry(*session_id).or_default();
+            words.retain(|(sent, _)| now < *sent + BEHIND_MAX);
+            words.push((now, *word));
+        }
         if let Call::Beat(beat) = call {
             seen.streams.entry(*session_id).or_default().sent.insert(beat.beat, now);
         }

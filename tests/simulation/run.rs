@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use triad_server::config::SessionTimes;
 use triad_tests::history::Recorder;
 
 use crate::application::Application;
@@ -15,6 +16,7 @@ use crate::auditor::{Auditor, Blackboard};
 use crate::chaos::{Chaos, Fault};
 use crate::cluster::{NODES, Node, NodeSettings, NodeState};
 use crate::desk::{Desk, Phase};
+use crate::drills;
 use crate::figures::Figures;
 use crate::oracle::{BeatWatch, Oracle};
 use crate::settings::Settings;
@@ -116,7 +118,7 @@ impl Site {
         let (seed, runtime_seed) = (self.world.dice.random(), self.world.dice.random());
         let (network, desk) = (self.world.network.of(id), self.desk.clone());
         let (oracle, next) = (self.oracle.clone(), self.recorder.clone());
-        let witness = Arc::new(BeatWatch { oracle, next });
+        let witness = Arc::new(BeatWatch { application: index, oracle, next });
         let application = Application { index, seed, network, desk, witness };
         self.world.machine(id).start(runtime_seed, application.live());
     }
@@ -134,6 +136,10 @@ impl Site {
     fn tend(&mut self) {
         let now = self.world.now();
         for node in 0..self.nodes.len() {
+            if self.nodes[node].disk.goes_on() {
+                let id = self.nodes[node].id;
+                self.oracle.violated(format!("P2: node {id} goes on after a sync has failed"));
+            }
             if self.nodes[node].disk.is_off() {
                 let until = now + self.world.dice.random_range(RESTART..RESTART * 8);
                 self.power_off(node, NodeState::Down(until));
@@ -162,7 +168,58 @@ impl Site {
         }
     }
 
-    fn step(&mut self, board: &Blackboard) {
+    /// Who holds seats, if anybody does.
+    pub fn holder(&self) -> Option<usize> {
+        (0..self.applications.len()).find(|application| self.holds(*application))
+    }
+
+    /// Whether the application holds seats that are not lent.
+    pub fn holds(&self, application: usize) -> bool {
+        self.oracle.checkout_of(application).is_some()
+    }
+
+    pub fn is_suspected(&self, application: usize) -> bool {
+        self.oracle.is_suspected(application)
+    }
+
+    pub fn newest_term(&self) -> u64 {
+        self.oracle.newest_term()
+    }
+
+    /// How sessions are kept.
+    pub fn sessions(&self) -> SessionTimes {
+        self.settings.sessions
+    }
+
+    /// A checkout that its application has given up for lost, and that nobody took back.
+    pub fn lost_for_nothing(&self) -> Option<(usize, u64)> {
+        let lost = (0..self.applications.len()).flat_map(|application| {
+            let _clock = self.world.machines[self.applications[application].0].enter();
+            self.desk.lost(application).into_iter().map(move |checkout| (application, checkout))
+        });
+        let mut lost = lost.filter(|(_, checkout)| !self.oracle.taken_back(*checkout));
+        lost.next()
+    }
+
+    pub fn violated(&self, what: String) {
+        self.oracle.violated(what);
+    }
+
+    /// Something is wrong, and the run ends.
+    pub fn is_over(&self) -> bool {
+        self.oracle.first_violation().is_some()
+    }
+
+    pub fn count(&self, name: &str) {
+        self.desk.figures.count(name);
+    }
+
+    /// How far the run has come.
+    pub fn stand(&self, phase: Phase) {
+        self.desk.set(phase, self.world.now());
+    }
+
+    pub fn step(&mut self, board: &Blackboard) {
         let now = self.world.now();
         self.oracle.set_now(now);
         board.now_ms.store(now.as_millis() as u64, Ordering::Relaxed);
@@ -214,9 +271,12 @@ pub fn run(settings: &Settings) -> ExitCode {
     let mut site = Site::new(seed, oracle.clone(), desk.clone());
     let dice = StdRng::seed_from_u64(site.world.dice.random());
     let mut chaos = Chaos::new(dice, &only, settings.known, settings.calm, figures.clone());
-    live(&mut site, &mut chaos, settings.chaos);
+    live(&mut site, &mut chaos, seed, settings.chaos);
     if oracle.first_violation().is_none() {
         oracle.check_history(&site.recorder);
+    }
+    if oracle.first_violation().is_none() && figures.of("ledger.grants") == 0 {
+        oracle.violated("P12: nobody was ever granted a seat");
     }
     figures.add("simulated_ms", site.world.now().as_millis() as u64);
     let summary = format!(
@@ -235,7 +295,7 @@ pub fn run(settings: &Settings) -> ExitCode {
     if verdict.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn live(site: &mut Site, chaos: &mut Chaos, length: Duration) {
+fn live(site: &mut Site, chaos: &mut Chaos, run_seed: u64, length: Duration) {
     let (oracle, desk) = (site.oracle.clone(), site.desk.clone());
     let board = Arc::new(Blackboard::default());
     let seed = site.world.dice.random();
@@ -264,6 +324,10 @@ fn live(site: &mut Site, chaos: &mut Chaos, length: Duration) {
         if fails() {
             return;
         }
+    }
+    drills::run(site, run_seed, &board);
+    if fails() {
+        return;
     }
     let end = site.world.now() + length;
     while site.world.now() < end {

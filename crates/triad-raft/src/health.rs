@@ -246,8 +246,8 @@ struct Measured {
 
 impl Measured {
     fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        let (syncs, times) = (self.syncs.clone(), self.times.clone());
-        Box::new(MeasuredFile { file, syncs, times })
+        let (disk, syncs, times) = (self.disk.clone(), self.syncs.clone(), self.times.clone());
+        Box::new(MeasuredFile { file, disk, syncs, times })
     }
 }
 
@@ -280,6 +280,10 @@ impl Disk for Measured {
         self.disk.sync_dir(folder)
     }
 
+    fn sync_delay(&self) -> Duration {
+        self.disk.sync_delay()
+    }
+
     fn lock_dir(&self, folder: &Path, name: &str) -> io::Result<Box<dyn DirectoryLock>> {
         self.disk.lock_dir(folder, name)
     }
@@ -292,6 +296,7 @@ impl Disk for Measured {
 #[derive(Debug)]
 struct MeasuredFile {
     file: Box<dyn DiskFile>,
+    disk: Arc<dyn Disk>,
     syncs: Arc<Mutex<Syncs>>,
     times: Arc<Histogram>,
 }
@@ -309,7 +314,7 @@ impl DiskFile for MeasuredFile {
         let began = Instant::now();
         let ticket = lock(&self.syncs).begin(began);
         let synced = self.file.sync_data();
-        let ended = Instant::now();
+        let ended = Instant::now() + self.disk.sync_delay();
         lock(&self.syncs).end(ticket, ended);
         self.times.add(ended.saturating_duration_since(began));
         synced
@@ -447,6 +452,17 @@ mod tests {
         fn lock_dir(&self, _: &Path, _: &str) -> io::Result<Box<dyn DirectoryLock>> {
             unreachable!("nothing is locked")
         }
+
+        fn sync_delay(&self) -> Duration {
+            ms(250)
+        }
+    }
+
+    /// Else a simulated disk is never slow, and whatever a slow one breaks is never seen.
+    #[test]
+    fn a_measured_disk_is_as_slow_as_the_disk_is() {
+        let health = Health::new(Arc::new(Hung::default()), PathBuf::from("/nowhere"), false);
+        assert_eq!(health.measured().sync_delay(), ms(250));
     }
 
     #[tokio::test]

@@ -35,6 +35,10 @@ struct State {
     capacity_bytes: Option<usize>,
     /// How long a sync of the log takes.
     sync_delay: Duration,
+    /// The next sync fails, and what it was to keep is gone.
+    sync_fails: bool,
+    /// A file was synced by a process that had been told that this cannot be.
+    goes_on: bool,
     /// Something was refused since the disk was last mended.
     has_failed: bool,
 }
@@ -54,6 +58,8 @@ struct Bytes {
     unsynced: BTreeSet<usize>,
     /// Where what was last synced begins.
     last_synced: usize,
+    /// A sync of it failed, and whoever asked for it was told.
+    is_broken: bool,
 }
 
 #[derive(Clone)]
@@ -159,6 +165,16 @@ impl SimulatedDisk {
         self.state().sync_delay = sync_delay;
     }
 
+    /// The next sync fails, and what it was to keep is gone.
+    pub fn fail_next_sync(&self, fails: bool) {
+        self.state().sync_fails = fails;
+    }
+
+    /// A process has synced a file again after a sync of it had failed.
+    pub fn goes_on(&self) -> bool {
+        self.state().goes_on
+    }
+
     /// Alters bits of one byte that was synced, most likely of one that means
     /// something, and not of a log's last write. Says where.
     pub fn corrupt(&self, dice: &mut StdRng) -> Option<(PathBuf, usize)> {
@@ -191,7 +207,11 @@ impl SimulatedDisk {
 
     /// A process begins on it: what was refused before is no excuse any more.
     pub fn forgive(&self) {
-        self.state().has_failed = false;
+        let mut state = self.state();
+        state.has_failed = false;
+        for content in state.names.values() {
+            bytes_of(content).is_broken = false;
+        }
     }
 }
 
@@ -406,8 +426,20 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.state().step()?;
-        bytes_of(&self.content).sync();
+        let mut state = self.disk.state();
+        state.step()?;
+        let mut content = bytes_of(&self.content);
+        if std::mem::take(&mut state.sync_fails) {
+            // As a kernel does: the pages count as clean, and are not on the disk.
+            let content = &mut *content;
+            content.unsynced.clear();
+            content.live.clone_from(&content.durable);
+            content.is_broken = true;
+            state.has_failed = true;
+            return Err(io::Error::other("the sync failed"));
+        }
+        state.goes_on |= content.is_broken;
+        content.sync();
         Ok(())
     }
 

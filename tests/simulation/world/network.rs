@@ -5,7 +5,7 @@
 //! A lost segment is sent again, and one that waits behind a cut arrives after
 //! the cut is mended: TCP never loses bytes, it only delays them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -81,6 +81,8 @@ pub(super) struct State {
     /// Ports that refuse, although they are open.
     refusing: BTreeMap<(MachineId, u16), bool>,
     pub(super) connections: BTreeMap<ConnectionId, [Side; 2]>,
+    /// Those that something on the way has forgotten: nothing gets through, and nobody is told.
+    forgotten: BTreeSet<ConnectionId>,
     next_connection: u64,
     /// What each side has sent in this tick: it travels together, however many
     /// pieces it was written in.
@@ -102,6 +104,7 @@ impl Network {
             links: BTreeMap::new(),
             refusing: BTreeMap::new(),
             connections: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             next_connection: 1,
             outbox: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -185,6 +188,16 @@ impl Network {
         self.state().reset(|sides| sides.iter().any(|side| side.machine == machine));
     }
 
+    /// Something on the way forgets all connections of a machine, and lets new ones through.
+    pub fn forget(&self, machine: MachineId) {
+        let state = &mut *self.state();
+        let its = |sides: &[Side; 2]| sides.iter().any(|side| side.machine == machine);
+        let its = state.connections.iter().filter(|(_, sides)| its(sides)).map(|(id, _)| *id);
+        state.forgotten.extend(its);
+        let connections = &state.connections;
+        state.forgotten.retain(|connection| connections.contains_key(connection));
+    }
+
     /// Everything that has arrived by now is there.
     pub fn deliver(&self, now: Duration) {
         let mut state = self.state();
@@ -216,6 +229,9 @@ impl State {
 
     fn depart(&mut self, connection: ConnectionId, from: usize, segments: Vec<Segment>) {
         let Some(sides) = self.connections.get(&connection) else { return };
+        if self.forgotten.contains(&connection) {
+            return;
+        }
         let (sender, receiver) = (sides[from].machine, sides[1 - from].machine);
         let flight = |segment| Flight { connection, to: 1 - from, segment };
         let flights = segments.into_iter().map(flight);

@@ -33,7 +33,7 @@ use std::fmt;
 use std::time::Duration;
 
 use triad_ledger::names::SessionId;
-use triad_ledger::{At, Command};
+use triad_ledger::{At, Command, Item, QueueWait};
 use triad_proto::v1;
 
 pub use model::{Held, Model, Settled};
@@ -87,8 +87,8 @@ pub enum Asked {
     Seats {
         /// Which.
         items: Items,
-        /// It waits in the queue if need be.
-        waits: bool,
+        /// How it waits in the queue if need be.
+        wait: Option<QueueWait>,
     },
     /// Seats to be used without a server.
     Loan {
@@ -153,6 +153,8 @@ pub enum Violation {
     Log(String),
     /// Two requests of one number ask for different things.
     Reused(String),
+    /// A request was decided, and another than the client had made.
+    Altered(String),
     /// An answer has no entry that gives it.
     Lost(String),
     /// A client was told something else than the log says.
@@ -168,6 +170,7 @@ impl fmt::Display for Violation {
         match self {
             Violation::Log(what) => write!(f, "the log: {what}"),
             Violation::Reused(what) => write!(f, "a request number for two requests: {what}"),
+            Violation::Altered(what) => write!(f, "another request than was made: {what}"),
             Violation::Lost(what) => write!(f, "an answer that is not in the log: {what}"),
             Violation::Reply(what) => write!(f, "another reply than the log gives: {what}"),
             Violation::Order(what) => write!(f, "not in the order of time: {what}"),
@@ -259,6 +262,12 @@ impl History {
         decided: Option<&Decided>,
         violations: &mut Vec<Violation>,
     ) {
+        if let Some(command) = decided.and_then(|decided| decided.command.as_ref())
+            && !is_asked_for(&operation.asked, command)
+        {
+            let what = format!("{command:?} was decided: {operation:?}");
+            violations.push(Violation::Altered(what));
+        }
         for answered in &operation.answers {
             // Refused before it came to the log: it changed nothing.
             let Some(place) = answered.place else { continue };
@@ -349,6 +358,22 @@ fn asks_the_same(one: &Command, other: &Command) -> bool {
         (Command::Borrow { items: a, .. }, Command::Borrow { items: b, .. }) => a == b,
         _ => false,
     }
+}
+
+/// Whether a command is what the client asked for.
+fn is_asked_for(asked: &Asked, command: &Command) -> bool {
+    match (asked, command) {
+        (Asked::Seats { items: a, wait: b }, Command::Checkout { items, wait, .. }) => {
+            *a == items_of_command(items) && b == wait
+        }
+        (Asked::Loan { items: a }, Command::Borrow { items, .. }) => *a == items_of_command(items),
+        (Asked::Return { checkout: a }, Command::Checkin { checkout, .. }) => *a == checkout.0,
+        _ => false,
+    }
+}
+
+fn items_of_command(items: &[Item]) -> Items {
+    items.iter().map(|i| (i.feature.as_str().to_owned(), u64::from(i.seats.get()))).collect()
 }
 
 fn items_of_wire(items: &[v1::Item]) -> Items {

@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use triad_ledger::names::SessionId;
 use triad_ledger::policy::{Policy, RuleKind, Subject};
 use triad_ledger::rights::License;
-use triad_ledger::{At, Command, Item, QueueWait};
+use triad_ledger::{At, Command, QueueWait};
 use triad_proto::v1::Reason;
 
+use super::items_of_command;
 use super::reply::{Items, Reply};
 
 /// See the module.
@@ -191,7 +192,7 @@ impl Model {
             }
             Command::Checkout { session, request, answered_through, items, wait } => {
                 self.once(*session, request.0, answered_through.0, |model| {
-                    model.checkout(*session, request.0, in_words(items), *wait)
+                    model.checkout(*session, request.0, items_of_command(items), *wait)
                 })
             }
             Command::Checkin { session, request, answered_through, checkout } => {
@@ -201,7 +202,7 @@ impl Model {
             }
             Command::Borrow { session, request, answered_through, items, until_ms } => {
                 self.once(*session, request.0, answered_through.0, |model| {
-                    model.borrow(*session, in_words(items), *until_ms)
+                    model.borrow(*session, items_of_command(items), *until_ms)
                 })
             }
             Command::Close { session } => self.end(*session),
@@ -776,10 +777,6 @@ impl Model {
         }
         held_back
     }
-}
-
-fn in_words(items: &[Item]) -> Items {
-    items.iter().map(|i| (i.feature.as_str().to_owned(), u64::from(i.seats.get()))).collect()
 }
 
 fn wants(items: &Items, feature: &str) -> bool {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use triad_client::Witness;
+use triad_ledger::QueueWait;
 use triad_ledger::names::SessionId;
 use triad_proto::v1::session_call::Call;
 use triad_proto::v1::session_event::Event;
@@ -40,7 +41,12 @@ impl Witness for Recorder {
         let (request, asked) = match call {
             Call::Take(take) => {
                 let items = super::items_of_wire(&take.items);
-                (take.request_id, Asked::Seats { items, waits: take.wait.is_some() })
+                let wait = take.wait.map(|wait| QueueWait {
+                    priority: wait.priority,
+                    // On the wire 0 is for ever.
+                    timeout_ms: Some(wait.timeout_ms).filter(|ms| *ms > 0),
+                });
+                (take.request_id, Asked::Seats { items, wait })
             }
             Call::Borrow(borrow) => {
                 let items = super::items_of_wire(&borrow.items);

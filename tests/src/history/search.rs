@@ -65,7 +65,7 @@ fn steps(operations: &[Operation], feature: &str) -> Option<Vec<Step>> {
     for operation in operations {
         let answered = operation.answers.first()?;
         let what = match (&operation.asked, &answered.reply) {
-            (Asked::Seats { items, waits: false }, reply) => {
+            (Asked::Seats { items, wait: None }, reply) => {
                 let Some(seats) = of_feature(items)? else { continue };
                 match reply {
                     Reply::Granted { checkout, .. } => {

@@ -142,7 +142,7 @@ impl Scene {
                 version: Version::default(),
                 seats: Seats::new(seats).unwrap(),
             };
-            let asked = Asked::Seats { items: vec![(feature.to_string(), seats.into())], waits };
+            let asked = Asked::Seats { items: vec![(feature.to_string(), seats.into())], wait };
             let items = vec![item];
             (asked, Command::Checkout { session, request: id, answered_through, items, wait })
         };
@@ -268,7 +268,7 @@ fn a_request_that_was_applied_twice_is_found() {
     let operation = |n: u8, invoked| Operation {
         session: SessionId([n; 16]),
         request: 1,
-        asked: Asked::Seats { items: vec![("cad".into(), 1)], waits: false },
+        asked: Asked::Seats { items: vec![("cad".into(), 1)], wait: None },
         invoked: Duration::from_millis(invoked),
         answers: Vec::new(),
     };
@@ -296,6 +296,21 @@ fn a_request_that_became_another_is_found() {
     again.at.term = 1_000;
     history.log.push(again);
     assert!(matches!(first(&history), Violation::Reused(_)));
+}
+
+#[test]
+fn a_request_that_was_altered_on_its_way_is_found() {
+    // The log and the reply agree with each other, and with nothing that was asked.
+    let mut history = good(5);
+    let number = told(&history, granted)[4];
+    let Asked::Seats { items, .. } = &mut history.operations[number].asked else { panic!() };
+    items[0].1 += 1;
+    assert!(matches!(first(&history), Violation::Altered(_)));
+    let mut history = good(5);
+    let number = told(&history, granted)[4];
+    let Asked::Seats { wait, .. } = &mut history.operations[number].asked else { panic!() };
+    *wait = Some(QueueWait { priority: Some(7), timeout_ms: None });
+    assert!(matches!(first(&history), Violation::Altered(_)));
 }
 
 #[test]

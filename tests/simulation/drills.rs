@@ -1,0 +1,186 @@
+//! One thing goes wrong in a cluster that is well, and what follows is timed.
+//!
+//! Among many faults nothing can be said about how soon a seat comes back, or that nobody noticed a
+//! failover. So each run begins with one of these, before its faults.
+
+use std::time::Duration;
+
+use crate::auditor::Blackboard;
+use crate::cluster::NodeState;
+use crate::desk::Phase;
+use crate::run::Site;
+
+/// For so long it is waited until somebody holds seats.
+const HELD_WITHIN: Duration = Duration::from_secs(8);
+/// What a leader adds to a lease and to the grace: drift, its ticks, and the way to the log.
+const LATE: Duration = Duration::from_millis(1_200);
+/// A server hears a session that is not heard any more as silent within this.
+const SILENT_WITHIN: Duration = Duration::from_secs(5);
+/// In this time a client has heard whether its leader is dead.
+const GRACE_MIN: Duration = Duration::from_millis(500);
+/// When all see that the leader is gone, another leads within this.
+const NEXT_LEADER: Duration = Duration::from_millis(1_500);
+/// The same where it says goodbye.
+const NEXT_LEADER_AFTER_GOODBYE: Duration = Duration::from_millis(500);
+/// A leader whose disk is slow hands over within this.
+const NEXT_LEADER_FOR_A_DISK: Duration = Duration::from_secs(6);
+/// How long a sync takes then.
+const SICK: Duration = Duration::from_millis(500);
+/// For so long it is looked whether anybody lost anything.
+const AFTER_FAILOVER: Duration = Duration::from_secs(5);
+/// A node that was killed is back after this.
+const BACK: Duration = Duration::from_secs(3);
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drill {
+    /// A process dies, and its host says so.
+    ProcessDies,
+    /// A host vanishes.
+    HostVanishes,
+    /// A host vanishes, and then the leader dies, which has told the others.
+    HostVanishesThenLeaderDies,
+    /// Something on the way forgets a host's connections.
+    PathDies,
+    LeaderDies,
+    LeaderStops,
+    /// Its disk becomes slow, and the others' are not.
+    LeaderSickens,
+}
+
+const DRILLS: [Option<Drill>; 8] = [
+    Some(Drill::PathDies),
+    Some(Drill::ProcessDies),
+    Some(Drill::HostVanishes),
+    Some(Drill::HostVanishesThenLeaderDies),
+    Some(Drill::LeaderDies),
+    Some(Drill::LeaderStops),
+    Some(Drill::LeaderSickens),
+    None,
+];
+
+/// Begins a run with the drill of its seed.
+pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
+    let Some(drill) = DRILLS[(seed / 5) as usize % DRILLS.len()] else { return };
+    let begun = site.world.now();
+    let is_ready = |site: &Site| {
+        let leads = site.leader().is_some_and(|leader| site.is_up(leader));
+        (site.holder().is_some() && leads) || site.world.now() > begun + HELD_WITHIN
+    };
+    until(site, board, is_ready);
+    let (Some(victim), Some(leader)) = (site.holder(), site.leader()) else { return };
+    site.count(&format!("drills.{drill:?}"));
+    match drill {
+        Drill::ProcessDies => dies(site, board, victim, false),
+        Drill::HostVanishes => dies(site, board, victim, true),
+        Drill::HostVanishesThenLeaderDies => vanishes_before_the_leader(site, board, victim),
+        Drill::PathDies => {
+            site.world.network.forget(site.applications[victim]);
+            let lease = site.sessions().lease_default;
+            loses_nothing(site, board, lease * 2, "a path was dead");
+        }
+        // Without a grace a client cannot wait to hear that the leader is dead.
+        Drill::LeaderDies if site.sessions().disconnect_grace < GRACE_MIN => {}
+        Drill::LeaderDies => {
+            kill(site, leader);
+            fails_over(site, board, NEXT_LEADER);
+        }
+        Drill::LeaderStops => {
+            let Some(stop) = site.nodes[leader].stop.take() else { return };
+            let _ = stop.send(());
+            fails_over(site, board, NEXT_LEADER_AFTER_GOODBYE);
+        }
+        Drill::LeaderSickens => {
+            let disk = site.nodes[leader].disk.clone();
+            disk.slow_down(SICK);
+            fails_over(site, board, NEXT_LEADER_FOR_A_DISK);
+            disk.slow_down(Duration::ZERO);
+        }
+    }
+}
+
+/// Steps until it is so, or something is wrong.
+fn until(site: &mut Site, board: &Blackboard, is_so: impl Fn(&Site) -> bool) {
+    while !is_so(site) && !site.is_over() {
+        site.stand(Phase::Chaos);
+        site.step(board);
+    }
+}
+
+fn kill(site: &mut Site, node: usize) {
+    let machine = site.nodes[node].machine;
+    site.world.kill(machine);
+    site.nodes[node].state = NodeState::Down(site.world.now() + BACK);
+}
+
+/// P13: the seats of who died are back in time.
+fn dies(site: &mut Site, board: &Blackboard, victim: usize, vanishes: bool) {
+    let times = site.sessions();
+    let limit = match vanishes {
+        true => times.lease_default + times.lease_default / 128 + LATE,
+        false => {
+            let grace = times.disconnect_grace;
+            grace + (grace / 4).max(Duration::from_millis(500)) + LATE
+        }
+    };
+    let died = site.world.now();
+    site.stop_application(victim, vanishes);
+    are_back(site, board, victim, died, limit);
+    site.start_application(victim);
+}
+
+/// P13: also if the leader dies after it has seen that a client is silent.
+fn vanishes_before_the_leader(site: &mut Site, board: &Blackboard, victim: usize) {
+    let vanished = site.world.now();
+    site.stop_application(victim, true);
+    until(site, board, |site| {
+        site.is_suspected(victim) || site.world.now() > vanished + SILENT_WITHIN
+    });
+    if site.is_suspected(victim)
+        && let Some(leader) = site.leader()
+    {
+        let lease = site.sessions().lease_default;
+        kill(site, leader);
+        let limit = lease + lease / 128 + LATE + NEXT_LEADER;
+        are_back(site, board, victim, vanished, limit);
+    }
+    site.start_application(victim);
+}
+
+fn are_back(site: &mut Site, board: &Blackboard, victim: usize, since: Duration, limit: Duration) {
+    until(site, board, |site| !site.holds(victim) || site.world.now() > since + limit);
+    if site.holds(victim) {
+        site.violated(format!(
+            "P13: application {victim} died at {since:?}, and holds seats {limit:?} later"
+        ));
+    }
+    tracing::info!(?since, after = ?(site.world.now() - since), ?limit, "its seats are back");
+}
+
+/// P5 and P12: somebody leads soon, and nobody has lost a seat.
+fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) {
+    let failed = site.world.now();
+    let term = site.newest_term();
+    until(site, board, |site| site.newest_term() > term || site.world.now() > failed + limit);
+    if site.newest_term() == term {
+        site.violated(format!(
+            "P12: the leader was gone at {failed:?}, and nobody leads {limit:?} later"
+        ));
+    }
+    tracing::info!(after = ?(site.world.now() - failed), ?limit, "another leads");
+    loses_nothing(site, board, AFTER_FAILOVER, "the leader was gone");
+}
+
+/// P5: nobody says in this time that a seat is lost.
+fn loses_nothing(site: &mut Site, board: &Blackboard, time: Duration, because: &str) {
+    let begun = site.world.now();
+    until(site, board, |site| {
+        if let Some((application, checkout)) = site.lost_for_nothing() {
+            site.violated(format!(
+                "P5: application {application} says that checkout {checkout} is lost, and nothing \
+                 but {because} at {begun:?}"
+            ));
+        }
+        site.world.now() > begun + time
+    });
+}
