@@ -16,6 +16,7 @@ use triad_proto::net::{ChannelParameters, Connector, SharedNetwork, Traffic, cha
 use triad_proto::v1;
 use triad_proto::v1::JoinStage;
 use triad_proto::v1::admin_service_client::AdminServiceClient;
+use triad_proto::v1::licensing_service_client::LicensingServiceClient;
 
 use crate::cluster::{FEATURES, NODES, TOKEN, bad_licenses, license};
 use crate::desk::{Desk, Phase};
@@ -42,9 +43,22 @@ pub struct Blackboard {
     pub replacement: Mutex<Option<Replacement>>,
     /// The application that was cut off, and is to lose a checkout.
     pub away: Mutex<Option<usize>>,
+    /// What is to be done for a drill.
+    pub errand: Mutex<Option<Errand>>,
+    /// What came of it.
+    pub outcome: Mutex<Option<Result<(), v1::Reason>>>,
     /// When a node last gave a confirmed answer, ms.
     pub confirmed_ms: AtomicU64,
     pub now_ms: AtomicU64,
+}
+
+/// What a drill has done by an administrator, or by somebody who needs a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The node is to lead no more, or may again.
+    Drain { node: u64, undo: bool },
+    /// The node is asked for a seat.
+    Ask { node: u64 },
 }
 
 /// A node in the place of one that was lost.
@@ -75,7 +89,8 @@ impl Auditor {
         let asking = NODES.map(|node| self.ask(node, pause, StdRng::seed_from_u64(dice.random())));
         let asking = futures::future::join_all(asking);
         let changing = self.change(StdRng::seed_from_u64(dice.random()));
-        futures::join!(asking, changing, self.replace(), self.take_from_who_is_away());
+        let (replacing, taking) = (self.replace(), self.take_from_who_is_away());
+        futures::join!(asking, changing, replacing, taking, self.run_errands());
     }
 
     async fn ask(&self, node: u64, pause: Duration, mut dice: StdRng) {
@@ -244,6 +259,53 @@ impl Auditor {
         }
     }
 
+    async fn run_errands(&self) {
+        loop {
+            sleep(Duration::from_millis(20)).await;
+            let errand = self.board.errand.lock().expect("no panic while held").take();
+            let Some(errand) = errand else { continue };
+            let tried = timeout(CHANGE_TIMEOUT, self.run_errand(errand)).await;
+            let outcome = match tried {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(status)) => Err(v1::Refusal::from_status(&status).reason()),
+                Err(_) => Err(v1::Reason::Unspecified),
+            };
+            *self.board.outcome.lock().expect("no panic while held") = Some(outcome);
+        }
+    }
+
+    async fn run_errand(&self, errand: Errand) -> Result<(), Status> {
+        match errand {
+            Errand::Drain { node, undo } => {
+                let mut admin = self.dial(node).await?;
+                let drain = v1::DrainNodeRequest { node_id: node, undo };
+                match admin.drain_node(request(drain)).await?.into_inner().done {
+                    true => Ok(()),
+                    false => Err(Status::unavailable("it was not done")),
+                }
+            }
+            Errand::Ask { node } => {
+                let mut client = LicensingServiceClient::new(self.channel(node).await?);
+                let holder = v1::Holder {
+                    user: "passer-by".into(),
+                    host: "auditor".into(),
+                    application: "simulated".into(),
+                    ..v1::Holder::default()
+                };
+                let (feature, _) = FEATURES[0];
+                let item = v1::Item { feature: feature.into(), version: String::new(), seats: 1 };
+                let checkout = v1::CheckoutRequest {
+                    session_id: vec![9; 16],
+                    holder: Some(holder),
+                    request_id: 1,
+                    items: vec![item],
+                    ..v1::CheckoutRequest::default()
+                };
+                client.checkout(checkout).await.map(|_| ())
+            }
+        }
+    }
+
     /// Has a new node take the place of a lost one, as long as that takes.
     async fn replace(&self) {
         loop {
@@ -282,6 +344,10 @@ impl Auditor {
     }
 
     async fn dial(&self, node: u64) -> Result<Admin, Status> {
+        Ok(Admin::new(self.channel(node).await?))
+    }
+
+    async fn channel(&self, node: u64) -> Result<Channel, Status> {
         let parameters = ChannelParameters {
             host_port: format!("node-{node}:27070"),
             connector: Connector::new(self.network.clone(), None),
@@ -289,8 +355,7 @@ impl Auditor {
             call_timeout: None,
         };
         let channel = channel(parameters).await;
-        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(Admin::new(channel))
+        channel.map_err(|error| Status::unavailable(error.to_string()))
     }
 }
 

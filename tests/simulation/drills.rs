@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::auditor::Blackboard;
+use triad_proto::v1::Reason;
+
+use crate::auditor::{Blackboard, Errand};
 use crate::cluster::NodeState;
 use crate::desk::Phase;
 use crate::run::Site;
@@ -28,6 +30,12 @@ const NEXT_LEADER_FOR_A_DISK: Duration = Duration::from_secs(6);
 const SICK: Duration = Duration::from_millis(500);
 /// For so long it is looked whether anybody lost anything.
 const AFTER_FAILOVER: Duration = Duration::from_secs(5);
+/// A leader without others knows by then that it is alone: what it may take for a quorum, and its looks.
+const QUORUM_LEASE: Duration = Duration::from_millis(2_200);
+/// Who is not served is told so within this.
+const ANSWER: Duration = Duration::from_secs(1);
+/// No errand takes longer.
+const ERRAND_MAX: Duration = Duration::from_secs(6);
 /// A node that was killed is back after this.
 const BACK: Duration = Duration::from_secs(3);
 
@@ -46,9 +54,13 @@ enum Drill {
     LeaderStops,
     /// Its disk becomes slow, and the others' are not.
     LeaderSickens,
+    /// It is to lead no more, and then the one that leads in its place dies.
+    LeaderDrained,
+    /// It reaches no other node, and whoever wants a seat reaches it.
+    LeaderCutOff,
 }
 
-const DRILLS: [Option<Drill>; 8] = [
+const DRILLS: [Option<Drill>; 10] = [
     Some(Drill::PathDies),
     Some(Drill::ProcessDies),
     Some(Drill::HostVanishes),
@@ -56,6 +68,8 @@ const DRILLS: [Option<Drill>; 8] = [
     Some(Drill::LeaderDies),
     Some(Drill::LeaderStops),
     Some(Drill::LeaderSickens),
+    Some(Drill::LeaderDrained),
+    Some(Drill::LeaderCutOff),
     None,
 ];
 
@@ -96,6 +110,8 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
             fails_over(site, board, NEXT_LEADER_FOR_A_DISK);
             disk.slow_down(Duration::ZERO);
         }
+        Drill::LeaderDrained => leads_no_more(site, board, leader),
+        Drill::LeaderCutOff => is_cut_off(site, board, leader),
     }
 }
 
@@ -169,6 +185,63 @@ fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) {
     }
     tracing::info!(after = ?(site.world.now() - failed), ?limit, "another leads");
     loses_nothing(site, board, AFTER_FAILOVER, "the leader was gone");
+}
+
+/// P16: a node that is to lead no more does not, while another can.
+fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize) {
+    let node = site.nodes[leader].id;
+    let term = site.newest_term();
+    if errand(site, board, Errand::Drain { node, undo: false }) != Some(Ok(())) {
+        return;
+    }
+    let drained = site.world.now();
+    until(site, board, |site| {
+        site.newest_term() > term || site.world.now() > drained + NEXT_LEADER
+    });
+    let next = site.leader().unwrap_or(leader);
+    if next == leader {
+        return site.violated(format!("P16: node {node} is to lead no more, and leads"));
+    }
+    kill(site, next);
+    fails_over(site, board, NEXT_LEADER);
+    if site.leader() == Some(leader) {
+        site.violated(format!("P16: node {node} is to lead no more, and was elected"));
+    }
+    errand(site, board, Errand::Drain { node, undo: true });
+}
+
+/// P6 and P12: a leader without others says at once that it grants nothing.
+fn is_cut_off(site: &mut Site, board: &Blackboard, leader: usize) {
+    let (node, links) = (site.nodes[leader].id, site.around(site.nodes[leader].machine, false));
+    let cut = |site: &Site, is_cut: bool| {
+        for (from, to) in &links {
+            site.world.network.link(*from, *to, |link| link.is_cut = is_cut);
+        }
+    };
+    cut(site, true);
+    let alone = site.world.now();
+    until(site, board, |site| site.world.now() > alone + QUORUM_LEASE);
+    let asked = site.world.now();
+    let answer = errand(site, board, Errand::Ask { node });
+    let took = site.world.now() - asked;
+    cut(site, false);
+    let says_why = matches!(answer, Some(Err(Reason::NoQuorum | Reason::NotLeader)));
+    if !says_why || took > ANSWER {
+        site.violated(format!(
+            "P6/P12: node {node} is alone since {alone:?}, is asked for a seat at {asked:?}, and \
+             answers {answer:?} after {took:?}"
+        ));
+    }
+    loses_nothing(site, board, AFTER_FAILOVER, "the leader was cut off");
+}
+
+/// Has the auditor do something; what came of it, if anything did.
+fn errand(site: &mut Site, board: &Blackboard, errand: Errand) -> Option<Result<(), Reason>> {
+    *board.errand.lock().expect("no panic while held") = Some(errand);
+    let begun = site.world.now();
+    let outcome = || *board.outcome.lock().expect("no panic while held");
+    until(site, board, |site| outcome().is_some() || site.world.now() > begun + ERRAND_MAX);
+    board.outcome.lock().expect("no panic while held").take()
 }
 
 /// P5: nobody says in this time that a seat is lost.

@@ -13,31 +13,38 @@ const SEEDS_DEFAULT: u64 = 8;
 /// Bugs that can be put in and are found soon: a seed that found it when this was
 /// written, and how many seeds from 1 on it may take if that one no longer does.
 /// Any change of the product changes what happens in a seed.
-const BUGS: [(&str, u64, u64); 17] = [
+const BUGS: [(&str, u64, u64); 23] = [
     ("answer-before-commit", 1, 5),
     ("answer-before-sync", 2, 10),
+    ("close-is-forgotten", 8, 10),
     ("close-is-no-sign", 8, 10),
     ("expire-by-wall-clock", 2, 20),
+    ("first-item-only", 1, 5),
     ("forget-receipts", 1, 10),
     ("forget-vote", 7, 20),
+    ("idle-from-now", 1, 10),
     ("keep-abandoned-grant", 2, 10),
     ("late-answer-forgotten", 1, 10),
     ("late-heartbeat-revives", 1, 10),
     ("lease-read", 3, 40),
     ("loans-end-with-session", 1, 10),
     ("lost-wakeup", 2, 20),
+    ("never-suspect", 15, 20),
     ("no-grace-on-promotion", 1, 10),
     ("overtake-queue", 1, 5),
     ("receipts-not-recorded", 1, 10),
+    ("sick-disk-leads", 30, 35),
     ("skip-fsync", 2, 10),
+    ("stay-on-dead-path", 1, 5),
     ("wiped-node-votes", 1, 10),
 ];
 
 /// Bugs that hide among the other faults: which kinds show them, a seed that found
 /// it when this was written, and how many seeds it may take. Without `--only` most
 /// take between ten and forty.
-const AIMED_BUGS: [(&str, &str, u64, u64); 9] = [
+const AIMED_BUGS: [(&str, &str, u64, u64); 10] = [
     ("end-without-term", "FalseAlarm,FreezeApplication", 31, 60),
+    ("failed-sync-forgotten", "SyncFails", 1, 10),
     ("heartbeat-without-quorum", "StrandedLeader", 1, 10),
     ("kept-though-ended", "RevokedWhileAway", 1, 10),
     ("lease-from-acknowledgement", "SlowThenCutApplication", 3, 20),

@@ -82,7 +82,8 @@ impl Lease {
     /// may have forgotten the connection, as firewalls and address translation do, and let another
     /// through. Not sooner than this: a leader to which everybody comes again is slower still.
     pub(crate) fn path_may_be_dead(&self, owed_since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(owed_since) >= self.lease / PATHS_PER_LEASE
+        let silent = now.saturating_duration_since(owed_since);
+        silent >= self.lease / PATHS_PER_LEASE && !mutation::is_on(Mutation::StayOnDeadPath)
     }
 
     /// Until when the seats are certainly ours.

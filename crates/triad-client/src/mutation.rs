@@ -15,6 +15,8 @@ pub enum Mutation {
     KeepAbandonedGrant,
     /// What the server does not name any more is believed in.
     KeptThoughEnded,
+    /// A leader that is silent is never dialled anew.
+    StayOnDeadPath,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

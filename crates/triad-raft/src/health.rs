@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::disk::{DirectoryLock, Disk, DiskFile};
 use crate::histogram::{Counted, Histogram};
+use crate::mutation::{self, Mutation};
 
 /// The fastest of so many syncs in a row is what a disk is judged by: one that
 /// takes long happens on every disk.
@@ -196,6 +197,9 @@ fn best(
     let is_better = |other: &DiskHealth| {
         !other.is_full && (own.is_full || (own.sync >= SLOW && other.sync * FASTER <= own.sync))
     };
+    if mutation::is_on(Mutation::SickDiskLeads) {
+        return None;
+    }
     peers.filter(|(_, other)| is_better(other)).min_by_key(|(peer, other)| (other.sync, *peer))
 }
 

@@ -17,6 +17,10 @@ pub enum Mutation {
     PurgeBeyondImage,
     /// The leader's own wall clock is the date.
     OwnClockIsDate,
+    /// A leader stays one, however slow its disk is.
+    SickDiskLeads,
+    /// The log is written on after a sync of it has failed.
+    FailedSyncForgotten,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

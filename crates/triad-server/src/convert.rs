@@ -14,6 +14,7 @@ use triad_license::{Diagnostic, HostId, LicenseError};
 use triad_proto::v1;
 use triad_proto::v1::{Reason, Refusal};
 
+use crate::mutation::{self, Mutation};
 use crate::tokens::role_needed;
 
 /// A request that is not well formed.
@@ -134,7 +135,8 @@ pub(crate) fn items(items: Vec<v1::Item>) -> Result<Vec<Item>, Refusal> {
     if items.is_empty() || items.len() > ITEMS_MAX {
         return Err(invalid(format!("items: {} given, 1 to {ITEMS_MAX} allowed", items.len())));
     }
-    items.into_iter().enumerate().map(|(n, wanted)| item(n, wanted)).collect()
+    let count = if mutation::is_on(Mutation::FirstItemOnly) { 1 } else { items.len() };
+    items.into_iter().take(count).enumerate().map(|(n, wanted)| item(n, wanted)).collect()
 }
 
 fn item(n: usize, item: v1::Item) -> Result<Item, Refusal> {

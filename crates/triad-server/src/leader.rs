@@ -186,7 +186,7 @@ async fn serve(node: &Arc<Node>, term: u64) {
 
 /// Whether every node knows what a suspect is.
 fn may_mark(node: &Node) -> bool {
-    node.consensus.read(Ledger::rules) >= SUSPECTS_SINCE
+    node.consensus.read(Ledger::rules) >= SUSPECTS_SINCE && !mutation::is_on(Mutation::NeverSuspect)
 }
 
 /// Says in the log who has been silent for how long.

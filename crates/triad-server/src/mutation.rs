@@ -29,6 +29,14 @@ pub enum Mutation {
     SuspectHeardAtOnce,
     /// An end of unknown outcome counts as refused.
     UnknownEndIsRefused,
+    /// Of several features of a request the first is asked for.
+    FirstItemOnly,
+    /// Who says that he has been idle for some time is idle from now on.
+    IdleFromNow,
+    /// No session's silence is written into the log.
+    NeverSuspect,
+    /// A client whose socket was closed keeps its seats for its lease.
+    CloseIsForgotten,
 }
 
 #[cfg(all(feature = "seeded-bugs", debug_assertions))]

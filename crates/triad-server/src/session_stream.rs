@@ -418,7 +418,8 @@ impl SessionStream {
     fn idle(&mut self, idle: v1::Idle) -> Result<(), Refusal> {
         let session = self.session()?;
         let now_ms = self.node.consensus.cluster_ms();
-        let since_ms = idle.is_idle.then(|| now_ms.saturating_sub(idle.idle_ms));
+        let idle_ms = if mutation::is_on(Mutation::IdleFromNow) { 0 } else { idle.idle_ms };
+        let since_ms = idle.is_idle.then(|| now_ms.saturating_sub(idle_ms));
         let node = self.node.clone();
         self.under_way.push_back(Box::pin(async move {
             node.propose_for_client(vec![Command::Idle { session, since_ms }]).await?;

@@ -254,6 +254,9 @@ impl Entry {
         grace: Duration,
         due: &mut BTreeSet<(Awake, SessionId)>,
     ) {
+        if mutation::is_on(Mutation::CloseIsForgotten) {
+            return;
+        }
         self.closed = Some(now);
         self.look(id, now + grace, due);
     }

@@ -296,7 +296,11 @@ impl Log {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        step(self).inspect_err(|error| self.failure = Some(error.clone()))
+        step(self).inspect_err(|error| {
+            if !mutation::is_on(Mutation::FailedSyncForgotten) {
+                self.failure = Some(error.clone());
+            }
+        })
     }
 
     /// Adds a record to the gathered bytes and returns its offset in the current segment.
