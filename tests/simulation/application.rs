@@ -99,6 +99,10 @@ impl Life {
     async fn live(mut self) {
         let mut left: u32 = self.dice.random_range(5..40);
         while left > 0 && self.desk.phase() != Phase::Quiet {
+            if self.desk.is_still(self.index) {
+                sleep(LOOK).await;
+                continue;
+            }
             left -= 1;
             self.look_at_tickets();
             let has_room = self.held.len() + self.tickets.len() < HELD_MAX;

@@ -11,6 +11,8 @@ use crate::figures::Figures;
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
+    /// One thing goes wrong, and nobody changes rights or rules.
+    Drill,
     /// Faults happen.
     #[default]
     Chaos,
@@ -46,6 +48,8 @@ struct Table {
     waits_in_vain: BTreeSet<usize>,
     /// Whose loans end when, in ms since 1970, and how long they were to be.
     ends: Vec<(usize, Option<u64>, Duration)>,
+    /// Does nothing but keep what it has.
+    still: Option<usize>,
     /// What applications were told that nobody may be told.
     complaints: Vec<String>,
     /// Since when each application's user is active, if he is; not known of one that has not said.
@@ -104,6 +108,15 @@ impl Desk {
     pub fn give_up(&self, application: usize, number: u64) -> Option<Checkout> {
         let held = self.table().held.remove(&(application, number))?;
         Some(Arc::into_inner(held).expect("nobody else keeps it"))
+    }
+
+    /// The application does nothing from now on but keep what it has; or all may do something again.
+    pub fn hold_still(&self, application: Option<usize>) {
+        self.table().still = application;
+    }
+
+    pub fn is_still(&self, application: usize) -> bool {
+        self.table().still == Some(application)
     }
 
     /// The application was told what nobody may be told.
@@ -255,6 +268,12 @@ impl Desk {
         let own = table.held.range((application, 0)..(application + 1, 0));
         let lost = own.filter(|(_, checkout)| matches!(checkout.state(), State::Lost { .. }));
         lost.map(|(_, checkout)| checkout.id()).collect()
+    }
+
+    /// Whether it has anything in its hands that is not lent.
+    pub fn has_in_hand(&self, application: usize) -> bool {
+        let table = self.table();
+        table.held.range((application, 0)..(application + 1, 0)).next().is_some()
     }
 
     /// Every checkout and loan that some application knows of.

@@ -79,7 +79,8 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
     let begun = site.world.now();
     let is_ready = |site: &Site| {
         let leads = site.leader().is_some_and(|leader| site.is_up(leader));
-        (site.holder().is_some() && leads) || site.world.now() > begun + HELD_WITHIN
+        let holds = site.holder().is_some_and(|holder| site.has_in_hand(holder));
+        (holds && leads) || site.world.now() > begun + HELD_WITHIN
     };
     until(site, board, is_ready);
     let (Some(victim), Some(leader)) = (site.holder(), site.leader()) else { return };
@@ -89,9 +90,11 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
         Drill::HostVanishes => dies(site, board, victim, true),
         Drill::HostVanishesThenLeaderDies => vanishes_before_the_leader(site, board, victim),
         Drill::PathDies => {
+            site.hold_still(Some(victim));
             site.world.network.forget(site.applications[victim]);
             let lease = site.sessions().lease_default;
             loses_nothing(site, board, lease * 2, "a path was dead");
+            site.hold_still(None);
         }
         // Without a grace a client cannot wait to hear that the leader is dead.
         Drill::LeaderDies if site.sessions().disconnect_grace < GRACE_MIN => {}
@@ -118,7 +121,7 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
 /// Steps until it is so, or something is wrong.
 fn until(site: &mut Site, board: &Blackboard, is_so: impl Fn(&Site) -> bool) {
     while !is_so(site) && !site.is_over() {
-        site.stand(Phase::Chaos);
+        site.stand(Phase::Drill);
         site.step(board);
     }
 }
@@ -150,8 +153,15 @@ fn vanishes_before_the_leader(site: &mut Site, board: &Blackboard, victim: usize
     let vanished = site.world.now();
     site.stop_application(victim, true);
     until(site, board, |site| {
-        site.is_suspected(victim) || site.world.now() > vanished + SILENT_WITHIN
+        site.is_suspected(victim)
+            || !site.holds(victim)
+            || site.world.now() > vanished + SILENT_WITHIN
     });
+    if !site.is_suspected(victim) {
+        site.violated(format!(
+            "P13: application {victim} is silent since {vanished:?}, and no entry says so"
+        ));
+    }
     if site.is_suspected(victim)
         && let Some(leader) = site.leader()
     {

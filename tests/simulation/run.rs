@@ -201,6 +201,16 @@ impl Site {
         lost.next()
     }
 
+    /// An application does nothing but keep what it has, or everybody does as he likes.
+    pub fn hold_still(&self, application: Option<usize>) {
+        self.desk.hold_still(application);
+    }
+
+    /// Whether the application has seats in its hands.
+    pub fn has_in_hand(&self, application: usize) -> bool {
+        self.desk.has_in_hand(application)
+    }
+
     pub fn violated(&self, what: String) {
         self.oracle.violated(what);
     }

@@ -152,7 +152,11 @@ impl Network {
         for (from, to) in links {
             self.link(from, to, |link| *link = Link::default());
         }
-        self.state().refusing.clear();
+        let state = &mut *self.state();
+        state.refusing.clear();
+        // Whatever forgot connections says from now on that it does not know them.
+        let forgotten = std::mem::take(&mut state.forgotten);
+        state.reset_those(forgotten);
     }
 
     pub fn set_power(&self, machine: MachineId, on: bool) {
@@ -309,8 +313,12 @@ impl State {
 
     fn reset(&mut self, which: impl Fn(&[Side; 2]) -> bool) {
         let which = self.connections.iter().filter(|(_, sides)| which(sides));
-        let which: Vec<_> = which.map(|(id, _)| *id).collect();
-        for connection in which {
+        let which = which.map(|(id, _)| *id).collect();
+        self.reset_those(which);
+    }
+
+    fn reset_those(&mut self, connections: BTreeSet<ConnectionId>) {
+        for connection in connections {
             for side in 0..2 {
                 self.arrive(Flight { connection, to: side, segment: Segment::Reset });
             }
