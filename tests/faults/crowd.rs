@@ -289,7 +289,8 @@ impl Member {
         let state = seat.state();
         match seat.give_back().await {
             Ok(()) => self.book().returned(),
-            Err(triad_client::Error::Lost(_)) => {}
+            // Nobody said so in time, and the library goes on returning it.
+            Err(triad_client::Error::Lost(_) | triad_client::Error::Unavailable(_)) => {}
             // P2: what was granted is there to be returned.
             Err(error) if was_believed && !matches!(state, State::Lost { .. }) => {
                 self.book().complain(format!("{} cannot return its seat: {error}", self.user));

@@ -87,8 +87,8 @@ impl ClientBuilder {
         }
     }
 
-    /// The nodes of the cluster: `host:port` or `port@host`, separated by
-    /// commas, in any order.
+    /// The nodes of the cluster: `lic-a`, `host:port` or `port@host`, separated by
+    /// commas, in any order. Without a port it is 27070.
     pub fn servers(mut self, servers: impl Into<String>) -> Self {
         self.servers = Some(servers.into());
         self

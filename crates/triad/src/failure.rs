@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use triad_client::ServersError;
 use triad_license::LicenseError;
 use triad_proto::net::TlsError;
 use triad_proto::v1::{Reason, Refusal};
@@ -17,7 +18,6 @@ use crate::explain;
 use crate::myself;
 use crate::output::{PLAIN, RED};
 use crate::reasons::explanation;
-use crate::servers::ServersError;
 use crate::text::{counted, ordinal, person, printable_lines, shell_word};
 
 const UNREACHABLE_HINT: &str = "see that the nodes run, that --servers names their client ports, \

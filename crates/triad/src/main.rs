@@ -53,7 +53,6 @@ mod run;
 #[cfg(test)]
 mod schema;
 mod serve;
-mod servers;
 mod settings;
 mod signals;
 mod snapshot;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
+use triad_client::parse_servers;
 use triad_proto::net::ClientTls;
 
 use crate::args::{GlobalOptions, TlsOption};
@@ -16,7 +17,6 @@ use crate::context::{self, Context, Contexts};
 use crate::duration;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::servers;
 
 /// The variable that holds the token itself. It is no option: command lines
 /// are seen by everybody on the machine.
@@ -346,7 +346,7 @@ impl Settings {
                          them: triad config set NAME --servers ..."
                     .to_owned(),
             }),
-            Some(text) => Ok(servers::parse(text)?),
+            Some(text) => Ok(parse_servers(text)?),
         }
     }
 
