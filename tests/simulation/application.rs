@@ -100,6 +100,7 @@ impl Life {
         let mut left: u32 = self.dice.random_range(5..40);
         while left > 0 && self.desk.phase() != Phase::Quiet {
             if self.desk.is_still(self.index) {
+                self.look_at_tickets();
                 sleep(LOOK).await;
                 continue;
             }
@@ -150,7 +151,7 @@ impl Life {
             let Some(loan) = self.desk.end_loan(self.index) else { break };
             self.bring_back(loan).await;
         }
-        let mut left = TURN_LIMIT;
+        let mut left = TURN_LIMIT + self.desk.longer_lease;
         while !self.tickets.is_empty() || !self.held.is_empty() {
             self.look_at_tickets();
             self.give_back().await;

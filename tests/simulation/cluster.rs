@@ -29,6 +29,8 @@ pub const NODES: [u64; 3] = [1, 2, 3];
 pub const CLIENTS_PORT: u16 = 27070;
 pub const PEERS_PORT: u16 = 27071;
 pub const TOKEN: &str = "simulated";
+/// No session has a shorter lease than this.
+pub const LEASE_MIN: Duration = Duration::from_secs(3);
 /// No session has a longer lease than this.
 pub const LEASE_MAX: Duration = Duration::from_secs(6);
 
@@ -54,6 +56,16 @@ const DATA: &str = "/data";
 const CALM_TIMING: Timing =
     Timing { heartbeat_ms: 200, election_min_ms: 500, election_max_ms: 1_000 };
 
+fn leases_beats_graces_ms(seed: u64) -> (u64, u64, u64) {
+    LEASES_BEATS_GRACES_MS[seed as usize % LEASES_BEATS_GRACES_MS.len()]
+}
+
+/// How long a session lasts unheard in the runs of a seed.
+pub fn lease(seed: u64) -> Duration {
+    let (lease, _, _) = leases_beats_graces_ms(seed);
+    Duration::from_millis(lease)
+}
+
 /// What all nodes of a run have in common.
 #[derive(Clone, Copy)]
 pub struct NodeSettings {
@@ -68,9 +80,8 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// Those of a seed, and what was drawn for it.
     pub fn new(seed: u64, calm: u32, snapshot_entries: u64) -> Self {
-        let drawn = LEASES_BEATS_GRACES_MS[seed as usize % LEASES_BEATS_GRACES_MS.len()];
-        let (lease, beat, grace) = drawn;
-        let lease = Duration::from_millis(lease);
+        let (_, beat, grace) = leases_beats_graces_ms(seed);
+        let lease = lease(seed);
         let sessions = SessionTimes {
             lease_default: lease,
             lease_min: lease,

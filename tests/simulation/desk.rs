@@ -32,6 +32,9 @@ pub struct Desk {
     pub figures: Figures,
     /// How many times as long everybody rests.
     pub calm: u32,
+    /// By so much the leases of this run are longer than the shortest there are: the seats of the dead
+    /// come back later.
+    pub longer_lease: Duration,
     table: Mutex<Table>,
 }
 
@@ -67,8 +70,8 @@ struct Table {
 }
 
 impl Desk {
-    pub fn new(figures: Figures, calm: u32) -> Arc<Self> {
-        Arc::new(Desk { figures, calm, table: Mutex::default() })
+    pub fn new(figures: Figures, calm: u32, longer_lease: Duration) -> Arc<Self> {
+        Arc::new(Desk { figures, calm, longer_lease, table: Mutex::default() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -14,7 +14,7 @@ use triad_tests::history::Recorder;
 use crate::application::Application;
 use crate::auditor::{Auditor, Blackboard};
 use crate::chaos::{Chaos, Fault};
-use crate::cluster::{NODES, Node, NodeSettings, NodeState};
+use crate::cluster::{LEASE_MIN, NODES, Node, NodeSettings, NodeState, lease};
 use crate::desk::{Desk, Phase};
 use crate::drills;
 use crate::figures::Figures;
@@ -30,7 +30,7 @@ const LEADER_LIMIT: Duration = Duration::from_secs(3);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const EQUAL_LIMIT: Duration = Duration::from_secs(10);
 /// After the applications have returned everything, all seats are free: those
-/// of the dead after their lease, a new leader's allowance and the grace.
+/// of the dead after the shortest lease, a new leader's allowance and the grace.
 const FREE_LIMIT: Duration = Duration::from_secs(16);
 /// Already before that, while the applications are still there, nothing is held
 /// that no application knows of.
@@ -277,7 +277,7 @@ pub fn run(settings: &Settings) -> ExitCode {
         eprintln!("{panic}");
         panicked.panicked(&panic.to_string());
     }));
-    let desk = Desk::new(figures.clone(), settings.calm);
+    let desk = Desk::new(figures.clone(), settings.calm, lease(seed) - LEASE_MIN);
     let mut site = Site::new(seed, oracle.clone(), desk.clone());
     let dice = StdRng::seed_from_u64(site.world.dice.random());
     let mut chaos = Chaos::new(dice, &only, settings.known, settings.calm, figures.clone());
@@ -359,7 +359,8 @@ fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duratio
     let (oracle, desk) = (site.oracle.clone(), site.desk.clone());
     let (mut led, mut was_equal, mut is_answered, mut is_clean) = (false, false, false, false);
     let mut suspects = None;
-    while site.world.now() < healed + ANSWER_LIMIT + FREE_LIMIT {
+    let (free_limit, leak_limit) = (FREE_LIMIT + desk.longer_lease, LEAK_LIMIT + desk.longer_lease);
+    while site.world.now() < healed + ANSWER_LIMIT + free_limit {
         let since = site.world.now() - healed;
         let quiet = since >= ANSWER_LIMIT;
         desk.set(if quiet { Phase::Quiet } else { Phase::Healed }, site.world.now());
@@ -389,10 +390,10 @@ fn judge(site: &mut Site, chaos: &mut Chaos, board: &Blackboard, healed: Duratio
         if quiet && let Some(overdue) = oracle.overdue() {
             oracle.violated(format!("P12: what is due is not done: {overdue}"));
         }
-        if since >= ANSWER_LIMIT + LEAK_LIMIT {
+        if since >= ANSWER_LIMIT + leak_limit {
             // One may have been granted just now, where a loan was over, and be on its way back.
             let suspects = suspects.get_or_insert_with(|| oracle.unknown_holders(&desk.known()));
-            if since >= ANSWER_LIMIT + LEAK_LIMIT + RETURN_LIMIT
+            if since >= ANSWER_LIMIT + leak_limit + RETURN_LIMIT
                 && !std::mem::replace(&mut is_clean, true)
                 && let Some(holders) = suspects
                 && oracle.unknown_holders(&desk.known()).as_ref() == Some(holders)
