@@ -21,14 +21,14 @@ const BUGS: [(&str, u64, u64); 23] = [
     ("expire-by-wall-clock", 2, 20),
     ("first-item-only", 1, 5),
     ("forget-receipts", 1, 10),
-    ("forget-vote", 7, 20),
+    ("forget-vote", 9, 20),
     ("idle-from-now", 1, 10),
     ("keep-abandoned-grant", 2, 10),
-    ("late-answer-forgotten", 1, 10),
+    ("late-answer-forgotten", 2, 10),
     ("late-heartbeat-revives", 1, 10),
-    ("lease-read", 3, 40),
+    ("lease-read", 4, 40),
     ("loans-end-with-session", 1, 10),
-    ("lost-wakeup", 2, 20),
+    ("lost-wakeup", 1, 20),
     ("never-suspect", 15, 20),
     ("no-grace-on-promotion", 1, 10),
     ("overtake-queue", 1, 5),
@@ -43,15 +43,15 @@ const BUGS: [(&str, u64, u64); 23] = [
 /// it when this was written, and how many seeds it may take. Without `--only` most
 /// take between ten and forty.
 const AIMED_BUGS: [(&str, &str, u64, u64); 9] = [
-    ("end-without-term", "FalseAlarm,FreezeApplication", 31, 60),
+    ("end-without-term", "FalseAlarm,FreezeApplication", 3, 60),
     ("heartbeat-without-quorum", "StrandedLeader", 1, 10),
     ("kept-though-ended", "RevokedWhileAway", 1, 10),
-    ("lease-from-acknowledgement", "SlowThenCutApplication", 3, 20),
-    ("open-does-not-refresh", "BriefReturn,Kill", 15, 30),
+    ("lease-from-acknowledgement", "SlowThenCutApplication", 2, 20),
+    ("open-does-not-refresh", "BriefReturn,Kill", 37, 60),
     ("own-clock-is-date", "WallClock", 1, 10),
-    ("release-on-timeout", "Lossy", 3, 20),
+    ("release-on-timeout", "Lossy", 9, 20),
     ("retry-is-new", "RevokedWhileAway", 1, 10),
-    ("suspect-heard-at-once", "BriefReturn,Kill", 5, 10),
+    ("suspect-heard-at-once", "BriefReturn,Kill", 1, 10),
 ];
 
 fn simulate(arguments: &[&str]) -> Output {
