@@ -212,6 +212,8 @@ fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize) {
     if next == leader {
         return site.violated(format!("P16: node {node} is to lead no more, and leads"));
     }
+    // Who has not everything cannot win, and then the drained node has to.
+    until(site, board, |site| site.are_equal() || site.world.now() > drained + ERRAND_MAX);
     kill(site, next);
     fails_over(site, board, NEXT_LEADER);
     if site.leader() == Some(leader) {
