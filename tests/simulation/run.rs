@@ -186,11 +186,6 @@ impl Site {
         self.oracle.newest_term()
     }
 
-    /// Every node has applied everything there is.
-    pub fn are_equal(&self) -> bool {
-        self.oracle.are_equal(&self.standing_nodes())
-    }
-
     /// How sessions are kept.
     pub fn sessions(&self) -> SessionTimes {
         self.settings.sessions
