@@ -61,6 +61,8 @@ struct Open {
     user: String,
     host: String,
     idle_since_ms: Option<u64>,
+    /// When the ledger was told so; it may be over by then.
+    idle_noted_ms: u64,
     acknowledged: u64,
     told: BTreeMap<u64, Reply>,
 }
@@ -143,8 +145,9 @@ impl Model {
         });
         let idle = || {
             self.held.iter().find_map(|(id, held)| {
-                let since = self.sessions.get(&held.session)?.idle_since_ms?;
-                let until = since + self.idle_timeout_ms(&held.items)?;
+                let open = self.sessions.get(&held.session)?;
+                let until = open.idle_since_ms? + self.idle_timeout_ms(&held.items)?;
+                let until = until.max(open.idle_noted_ms);
                 let is_over = held.lent_until_ms.is_none() && until <= cluster_ms;
                 is_over.then(|| format!("checkout {id} lies idle, and ends at {until}"))
             })
@@ -224,6 +227,7 @@ impl Model {
                     return Reply::Denied(Reason::SessionUnknown);
                 };
                 open.idle_since_ms = since_ms.map(|since| since.min(now_ms));
+                open.idle_noted_ms = now_ms;
                 Reply::Noted
             }
             Command::Install { license } => self.install(license),
@@ -363,6 +367,7 @@ impl Model {
             user: user.to_owned(),
             host: host.to_owned(),
             idle_since_ms: None,
+            idle_noted_ms: 0,
             acknowledged: 0,
             told: BTreeMap::new(),
         };
