@@ -134,13 +134,18 @@ fn kill(site: &mut Site, node: usize) {
     site.nodes[node].state = NodeState::Down(site.world.now() + BACK);
 }
 
+/// Who is not heard any more holds nothing after this: a lease by clocks that drift.
+fn unheard_limit(site: &Site) -> Duration {
+    let lease = site.sessions().lease_default;
+    lease + lease / 128 + LATE
+}
+
 /// P13: the seats of who died are back in time.
 fn dies(site: &mut Site, board: &Blackboard, victim: usize, vanishes: bool) {
-    let times = site.sessions();
     let limit = match vanishes {
-        true => times.lease_default + times.lease_default / 128 + LATE,
+        true => unheard_limit(site),
         false => {
-            let grace = times.disconnect_grace;
+            let grace = site.sessions().disconnect_grace;
             grace + (grace / 4).max(Duration::from_millis(500)) + LATE
         }
     };
@@ -163,14 +168,9 @@ fn vanishes_before_the_leader(site: &mut Site, board: &Blackboard, victim: usize
         site.violated(format!(
             "P13: application {victim} is silent since {vanished:?}, and no entry says so"
         ));
-    }
-    if site.is_suspected(victim)
-        && let Some(leader) = site.leader()
-    {
-        let lease = site.sessions().lease_default;
+    } else if let Some(leader) = site.leader() {
         kill(site, leader);
-        let limit = lease + lease / 128 + LATE + NEXT_LEADER;
-        are_back(site, board, victim, vanished, limit);
+        are_back(site, board, victim, vanished, unheard_limit(site) + NEXT_LEADER);
     }
     site.start_application(victim);
 }

@@ -87,8 +87,8 @@ struct Seen {
     idle_words: BTreeMap<[u8; 16], Vec<(Duration, v1::Idle)>>,
     /// Sessions whose seats were taken back because the user was idle, to be judged.
     ended_as_idle: Vec<[u8; 16]>,
-    /// Users' sessions that the ledger knows as silent, and since when it does.
-    suspected: BTreeMap<[u8; 16], Duration>,
+    /// Sessions that the ledger knows as silent.
+    suspected: BTreeSet<[u8; 16]>,
     /// More clocks than one were wrong: the date may be anything.
     date_is_lost: bool,
     /// When anything was last out on loan.
@@ -150,7 +150,7 @@ impl Oracle {
             owners: BTreeMap::new(),
             idle_words: BTreeMap::new(),
             ended_as_idle: Vec::new(),
-            suspected: BTreeMap::new(),
+            suspected: BTreeSet::new(),
             date_is_lost: false,
             lent_at: Duration::ZERO,
             figures,
@@ -234,7 +234,7 @@ impl Oracle {
         let (seen, user) = (self.seen(), user(application));
         let held = seen.model.held().values();
         let mut his = held.filter(|h| h.user == user && h.lent_until_ms.is_none()).peekable();
-        his.peek().is_some() && his.all(|held| seen.suspected.contains_key(&held.session.0))
+        his.peek().is_some() && his.all(|held| seen.suspected.contains(&held.session.0))
     }
 
     /// The newest term in which an entry was applied.
@@ -554,7 +554,7 @@ impl Seen {
     fn check_sessions(&mut self, at: At, command: &Command, answer: &Answer) {
         match command {
             Command::Suspect { session, .. } if matches!(answer, Ok(Outcome::Noted)) => {
-                self.suspected.entry(session.0).or_insert(self.now);
+                self.suspected.insert(session.0);
             }
             Command::Unsuspect { session } | Command::Open { session, .. } => {
                 self.suspected.remove(&session.0);

@@ -92,27 +92,28 @@ fn taken(calls: &[Call]) -> Vec<u64> {
     calls.iter().map(number).collect()
 }
 
+/// Asks again each time that it has given up.
+fn take_at_the_third_try(session: &mut Session, now: Instant) -> Receiver<Result<Held, Error>> {
+    for _ in 0..2 {
+        drop(take(session, now));
+        turn(session, now);
+    }
+    take(session, now)
+}
+
 /// One seat, and an application that asks again each second until there is a leader: what it gave
 /// up is nobody's, and would take the seat from its last try.
 #[tokio::test]
 async fn what_was_given_up_before_it_was_sent_takes_no_seat() {
     let now = Instant::now();
     let mut session = session();
-    for _ in 0..2 {
-        drop(take(&mut session, now));
-        turn(&mut session, now);
-    }
-    let _first = take(&mut session, now);
+    let _first = take_at_the_third_try(&mut session, now);
     let mut stream = open(&mut session, now);
     turn(&mut session, now);
     assert_eq!(taken(&said(&mut stream)), [3]);
     // The same with a lease, while the next leader is looked for.
     session.stream_ended(None, now);
-    for _ in 0..2 {
-        drop(take(&mut session, now));
-        turn(&mut session, now);
-    }
-    let _second = take(&mut session, now);
+    let _second = take_at_the_third_try(&mut session, now);
     let mut stream = open(&mut session, now);
     turn(&mut session, now);
     assert_eq!(taken(&said(&mut stream)), [3, 6]);
