@@ -22,8 +22,6 @@ const SILENT_WITHIN: Duration = Duration::from_secs(5);
 const GRACE_MIN: Duration = Duration::from_millis(500);
 /// When all see that the leader is gone, another leads within this.
 const NEXT_LEADER: Duration = Duration::from_millis(1_500);
-/// The same where only a node can win that is to lead no more: it waits for another.
-const LAST_RESORT: Duration = Duration::from_secs(6);
 /// The same where it says goodbye.
 const NEXT_LEADER_AFTER_GOODBYE: Duration = Duration::from_millis(500);
 /// A leader whose disk is slow hands over within this.
@@ -115,7 +113,7 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
             fails_over(site, board, NEXT_LEADER_FOR_A_DISK);
             disk.slow_down(Duration::ZERO);
         }
-        Drill::LeaderDrained => leads_no_more(site, board, leader),
+        Drill::LeaderDrained => leads_no_more(site, board, leader, seed / 50 % 2 == 0),
         Drill::LeaderCutOff => is_cut_off(site, board, leader),
     }
 }
@@ -202,7 +200,7 @@ fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) -> Duration 
 }
 
 /// P16: a node that is to lead no more does not, while another can.
-fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize) {
+fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize, at_once: bool) {
     let node = site.nodes[leader].id;
     let term = site.newest_term();
     if errand(site, board, Errand::Drain { node, undo: false }) != Some(Ok(())) {
@@ -216,10 +214,19 @@ fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize) {
     if next == leader {
         return site.violated(format!("P16: node {node} is to lead no more, and leads"));
     }
+    // Right after that the third may not have everything. Then it cannot win, and the drained node
+    // has to.
+    let third = (0..site.nodes.len()).find(|index| ![leader, next].contains(index));
+    let third = site.nodes[third.expect("there are three")].id;
+    let (begins, began) = (site.newest_term_begins(), site.world.now());
+    until(site, board, |site| {
+        let has_begun = site.applied_by(third) >= begins;
+        at_once || has_begun || site.world.now() > began + NEXT_LEADER
+    });
+    let had = site.applied_by(third);
     kill(site, next);
-    // If the third has not everything it cannot win, and after some time the drained node has to.
-    let took = fails_over(site, board, LAST_RESORT);
-    if site.leader() == Some(leader) && took < NEXT_LEADER {
+    fails_over(site, board, NEXT_LEADER);
+    if site.leader() == Some(leader) && had + 1 >= site.newest_term_begins() {
         site.violated(format!("P16: node {node} is to lead no more, and was elected"));
     }
     errand(site, board, Errand::Drain { node, undo: true });

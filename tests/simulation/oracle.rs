@@ -242,6 +242,18 @@ impl Oracle {
         self.seen().newest_term.0
     }
 
+    /// The last entry that a node has applied.
+    pub fn applied_by(&self, node: u64) -> u64 {
+        self.seen().applied.get(&node).copied().unwrap_or(0)
+    }
+
+    /// The first entry of the newest term: its leader had everything before it.
+    pub fn newest_term_begins(&self) -> u64 {
+        let seen = self.seen();
+        let of_it = seen.log.iter().rev().take_while(|(_, entry)| entry.term == seen.newest_term.0);
+        of_it.last().map_or(0, |(index, _)| *index)
+    }
+
     /// Some checkout that is held, drawn by a number.
     pub fn some_checkout(&self, drawn: u64) -> Option<u64> {
         let seen = self.seen();

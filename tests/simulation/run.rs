@@ -186,6 +186,14 @@ impl Site {
         self.oracle.newest_term()
     }
 
+    pub fn newest_term_begins(&self) -> u64 {
+        self.oracle.newest_term_begins()
+    }
+
+    pub fn applied_by(&self, node: u64) -> u64 {
+        self.oracle.applied_by(node)
+    }
+
     /// How sessions are kept.
     pub fn sessions(&self) -> SessionTimes {
         self.settings.sessions

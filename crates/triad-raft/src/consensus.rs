@@ -626,6 +626,10 @@ impl Consensus {
         self.0.raft.runtime_config().elect(!drained);
     }
 
+    pub(crate) fn health(&self) -> &Health {
+        &self.0.health
+    }
+
     /// Whether it stands for election when the leader is silent.
     pub(crate) fn may_stand(&self, may: bool) {
         self.0.raft.runtime_config().elect(may);

@@ -97,7 +97,8 @@ impl Consensus {
 }
 
 /// So many looks without a leader make a drained node stand all the same: it may be
-/// the only one that has everything that was agreed.
+/// the only one that has everything that was agreed. Where another stands that has not, it
+/// does not wait for that: `Service::has_voted`.
 const LAST_RESORT_LOOKS: u32 = 4;
 
 /// Looks after the disk until the node is gone.
@@ -114,7 +115,10 @@ pub(crate) async fn run(consensus: WeakConsensus) {
         if consensus.is_drained() {
             let nobody = consensus.leadership().leader.is_none();
             leaderless = if nobody { leaderless + 1 } else { 0 };
-            consensus.may_stand(leaderless >= LAST_RESORT_LOOKS);
+            if !nobody {
+                consensus.health().want(false);
+            }
+            consensus.may_stand(leaderless >= LAST_RESORT_LOOKS || consensus.health().is_wanted());
         }
         let leads = consensus.leadership().serving;
         let Some((peer, its)) = consensus.healthier(now).filter(|_| leads) else {

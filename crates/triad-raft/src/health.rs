@@ -60,6 +60,8 @@ pub(crate) struct Health {
     /// The disk answers at once, and in the same way each time.
     inline: bool,
     drained: AtomicBool,
+    /// Somebody stood for election who lacks what this node has, since it last knew a leader.
+    wanted: AtomicBool,
 }
 
 /// How much room there is, as far as is known.
@@ -88,17 +90,29 @@ impl Health {
             peers: Mutex::default(),
             room: Arc::new(Mutex::new(room)),
             drained: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
         }
     }
 
     /// From now on this node is not to lead, or may again.
     pub(crate) fn drain(&self, drained: bool) {
+        self.want(false);
         self.drained.store(drained, Ordering::SeqCst);
     }
 
     /// Whether this node is not to lead.
     pub(crate) fn is_drained(&self) -> bool {
         self.drained.load(Ordering::SeqCst)
+    }
+
+    /// Somebody stands for election who lacks what this node has, or somebody leads.
+    pub(crate) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::SeqCst);
+    }
+
+    /// Whether this node has to stand although it is drained: another tried, and cannot win.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_drained() && self.wanted.load(Ordering::SeqCst)
     }
 
     /// Whether a peer has said lately that it is not to lead.

@@ -30,7 +30,7 @@ use crate::network::{CLUSTER_KEY, FROM_KEY, TO_KEY};
 use crate::rules::{self, Outdated};
 use crate::snapshot::{SNAPSHOT_BYTES_MAX, SnapshotFrames};
 use crate::types::{
-    StoredMembership, TypeConfig, entry_from_wire, log_id_from_wire, log_id_to_wire,
+    LogId, StoredMembership, TypeConfig, entry_from_wire, log_id_from_wire, log_id_to_wire,
     membership_from_wire, vote_from_wire, vote_to_wire,
 };
 
@@ -60,6 +60,15 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Whoever lacks what this node has cannot win, and there may be nobody else: this node
+    /// stands then, although it is drained. A third that has everything may win before it.
+    fn has_voted(&self, granted: bool, own: Option<LogId>, theirs: Option<LogId>) {
+        if !granted && theirs < own && self.health.is_drained() {
+            self.health.want(true);
+            self.raft.runtime_config().elect(true);
+        }
+    }
+
     /// Who is calling. A peer of another cluster, one that takes us for
     /// another node, or one whose certificate says otherwise is refused.
     fn caller<T>(&self, request: &Request<T>) -> Result<u64, Status> {
@@ -197,9 +206,11 @@ impl PeerService for Service {
     ) -> Result<Response<v1::VoteResponse>, Status> {
         self.caller(&request)?;
         let message = request.into_inner();
-        let answer =
-            self.raft.vote(vote_request(message.vote, message.last_log, message.transfer)?);
+        let vote = vote_request(message.vote, message.last_log, message.transfer)?;
+        let theirs = vote.last_log_id;
+        let answer = self.raft.vote(vote);
         let answer = answer.await.map_err(stopped)?;
+        self.has_voted(answer.vote_granted, answer.last_log_id, theirs);
         Ok(Response::new(v1::VoteResponse {
             vote: Some(vote_to_wire(&answer.vote)),
             granted: answer.vote_granted,
@@ -213,8 +224,11 @@ impl PeerService for Service {
     ) -> Result<Response<v1::PreVoteResponse>, Status> {
         self.caller(&request)?;
         let message = request.into_inner();
-        let answer = self.raft.pre_vote(vote_request(message.vote, message.last_log, false)?);
+        let vote = vote_request(message.vote, message.last_log, false)?;
+        let theirs = vote.last_log_id;
+        let answer = self.raft.pre_vote(vote);
         let answer = answer.await.map_err(stopped)?;
+        self.has_voted(answer.vote_granted, answer.last_log_id, theirs);
         Ok(Response::new(v1::PreVoteResponse {
             vote: Some(vote_to_wire(&answer.vote)),
             granted: answer.vote_granted,
