@@ -276,6 +276,8 @@ fn program_name() -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     #[test]
@@ -284,5 +286,21 @@ mod tests {
         let error = built.err().expect("nothing runs its task");
         assert!(matches!(error, Error::Setup(_)), "{error:?}");
         assert!(error.to_string().contains("runtime.enter()"), "{error}");
+    }
+
+    #[test]
+    fn what_is_asked_need_not_be_awaited_in_a_runtime() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        // Nobody listens there.
+        let build = || {
+            let _entered = runtime.enter();
+            Client::builder().servers("127.0.0.1:1").plaintext().build().expect("a client")
+        };
+        let (asked, closed) = (build(), build());
+        let mut returning = Box::pin(asked.return_borrowed(7));
+        assert!(returning.as_mut().now_or_never().is_none(), "nobody answers");
+        drop(returning);
+        futures::executor::block_on(closed.close());
     }
 }

@@ -212,9 +212,9 @@ impl Client {
         let (reply, answer) = oneshot::channel();
         let ask = Ask::Return { id: checkout_id, reply: Some(reply) };
         self.asks.send(ask).map_err(|_| Error::Closed)?;
-        match tokio::time::timeout(self.checkout_timeout, answer).await {
-            Ok(answer) => answer.map_err(|_| Error::Closed)?,
-            Err(_) => {
+        match within(self.checkout_timeout, answer).await {
+            Some(answer) => answer.map_err(|_| Error::Closed)?,
+            None => {
                 let message = "nobody answered in time whether the seats are returned";
                 Err(Error::unavailable(Refusal::because(Reason::Deadline, message)))
             }
@@ -251,7 +251,7 @@ impl Client {
     pub async fn close(self) {
         let (reply, done) = oneshot::channel();
         if self.asks.send(Ask::Close { reply }).is_ok() {
-            let _ = tokio::time::timeout(self.checkout_timeout, done).await;
+            let _ = within(self.checkout_timeout, done).await;
         }
     }
 }
@@ -394,6 +394,15 @@ async fn passed(at: Option<Instant>) {
     match at.filter(|_| Handle::try_current().is_ok()) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What an answer is, if it comes in this time; outside a tokio runtime whenever it comes.
+async fn within<F: Future + Unpin>(most: Duration, mut answer: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        answer = &mut answer => Some(answer),
+        () = passed(Some(Instant::now() + most)) => None,
     }
 }
 
