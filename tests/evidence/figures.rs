@@ -12,7 +12,7 @@ const RUNS: [(&str, &str); 6] = [
     ("docs/evidence/simulation.json", "Simulation"),
     ("docs/evidence/simulation-last.json", "Simulation of a later build"),
     ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
-    ("docs/evidence/simulation-drills.json", "Simulation of the last build, with drills"),
+    ("docs/evidence/simulation-drills.json", "Simulation with drills"),
     ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
     ("docs/evidence/suite.json", "The fault suite, again and again"),
 ];

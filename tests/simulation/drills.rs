@@ -184,7 +184,7 @@ fn are_back(site: &mut Site, board: &Blackboard, victim: usize, since: Duration,
 }
 
 /// P5 and P12: somebody leads soon, and nobody has lost a seat. How long it took.
-fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) -> Duration {
+fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) {
     let failed = site.world.now();
     let term = site.newest_term();
     until(site, board, |site| site.newest_term() > term || site.world.now() > failed + limit);
@@ -193,10 +193,8 @@ fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) -> Duration 
             "P12: the leader was gone at {failed:?}, and nobody leads {limit:?} later"
         ));
     }
-    let took = site.world.now() - failed;
-    tracing::info!(?took, ?limit, "another leads");
+    tracing::info!(took = ?site.world.now() - failed, ?limit, "another leads");
     loses_nothing(site, board, AFTER_FAILOVER, "the leader was gone");
-    took
 }
 
 /// P16: a node that is to lead no more does not, while another can.

@@ -323,10 +323,9 @@ impl Checkout {
         let (reply, done) = oneshot::channel();
         let ask = Ask::GiveBack { id: self.held.id, epoch: self.held.epoch, reply: Some(reply) };
         asks.send(ask).map_err(|_| Error::Closed)?;
-        tokio::select! {
-            biased;
-            done = done => done.map_err(|_| Error::Closed)?.map(|_| ()),
-            () = passed(Some(Instant::now() + self.timeout)) => {
+        match within(self.timeout, done).await {
+            Some(done) => done.map_err(|_| Error::Closed)?.map(|_| ()),
+            None => {
                 let message = "nobody confirmed in time that the seats are returned";
                 Err(Error::unavailable(Refusal::because(Reason::Deadline, message)))
             }

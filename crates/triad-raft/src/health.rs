@@ -105,14 +105,14 @@ impl Health {
         self.drained.load(Ordering::SeqCst)
     }
 
-    /// Somebody stands for election who lacks what this node has, or somebody leads.
+    /// Whether somebody stood for election who lacks what this node has, and nobody has led since.
     pub(crate) fn want(&self, wanted: bool) {
         self.wanted.store(wanted, Ordering::SeqCst);
     }
 
     /// Whether this node has to stand although it is drained: another tried, and cannot win.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.is_drained() && self.wanted.load(Ordering::SeqCst)
+        self.wanted.load(Ordering::SeqCst)
     }
 
     /// Whether a peer has said lately that it is not to lead.
