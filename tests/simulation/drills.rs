@@ -113,7 +113,7 @@ pub fn run(site: &mut Site, seed: u64, board: &Blackboard) {
             fails_over(site, board, NEXT_LEADER_FOR_A_DISK);
             disk.slow_down(Duration::ZERO);
         }
-        Drill::LeaderDrained => leads_no_more(site, board, leader, seed / 50 % 2 == 0),
+        Drill::LeaderDrained => leads_no_more(site, board, leader, (seed / 50).is_multiple_of(2)),
         Drill::LeaderCutOff => is_cut_off(site, board, leader),
     }
 }
