@@ -73,9 +73,12 @@ impl Lease {
     }
 
     /// That leader's process is dead, or another node leads: nobody ends the
-    /// session before a new leader has given it a whole lease.
-    pub(crate) fn leader_is_gone(&mut self) {
-        self.closed = None;
+    /// session before a new leader has given it a whole lease. If it was known
+    /// in time: later, it may have ended the session before.
+    pub(crate) fn leader_is_gone(&mut self, known_at: Instant) {
+        if known_at < self.over_at() {
+            self.closed = None;
+        }
     }
 
     /// Whether a leader that has owed an answer since then is to be dialled anew. Something on the way
@@ -135,7 +138,10 @@ mod tests {
         lease.closed(at(t, 10));
         assert_eq!(lease.deadline(), at(t, 12));
         assert_eq!(lease.over_at(), at(t, 12) + GRACE_MARGIN);
-        lease.leader_is_gone();
+        // Who hears of it too late does not know whether the session was ended before.
+        lease.leader_is_gone(lease.over_at());
+        assert_eq!(lease.deadline(), at(t, 12));
+        lease.leader_is_gone(at(t, 12));
         assert_eq!(lease.deadline(), at(t, 30));
         // Close to the end of the lease the grace prolongs nothing.
         lease.closed(at(t, 29));

@@ -50,8 +50,8 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// Whether anybody in this process was refused by that leader's port since.
-    pub(crate) fn is_dead(&self, network: &SharedNetwork) -> bool {
+    /// When anybody in this process was refused by that leader's port first.
+    pub(crate) fn is_dead_since(&self, network: &SharedNetwork) -> Option<Instant> {
         network.refused_since(&self.address, self.opened_at)
     }
 
@@ -73,14 +73,10 @@ impl Lost {
     /// What this process has just found out, and what a node need not be asked for: that it is
     /// dead, or that another one leads since.
     fn known_of(&self, address: &str, network: &SharedNetwork) -> Option<Failed> {
-        if !self.is_dead(network) {
-            return None;
-        }
+        self.is_dead_since(network)?;
         if address == self.address {
             let lately = Instant::now().checked_sub(FRESH)?;
-            if !network.refused_since(address, lately) {
-                return None;
-            }
+            network.refused_since(address, lately)?;
             let message = format!("{address} refuses connections");
             let refusal = Refusal::because(Reason::NodeUnreachable, message);
             return Some(Failed { dead: true, ..Failed::because(refusal) });
@@ -170,8 +166,8 @@ mod tests {
             async { Err(io::ErrorKind::Unsupported.into()) }.boxed()
         }
 
-        fn refused_since(&self, _: &str, since: Instant) -> bool {
-            lock(&self.refused).is_some_and(|refused| refused >= since)
+        fn refused_since(&self, _: &str, since: Instant) -> Option<Instant> {
+            lock(&self.refused).filter(|refused| *refused >= since)
         }
     }
 

@@ -212,16 +212,17 @@ impl Requests {
     /// Up to which number no answer is needed any more. One who waits may be answered at any moment,
     /// and that answer must not be forgotten before it is here: so he counts as unanswered, until so
     /// many came after him that the server would run out of room.
-    fn answered_through(&self) -> u64 {
-        let first = self.waiting.keys().next().copied().unwrap_or(self.next);
-        match self.next - first <= KEPT_FOR_WAITING {
+    /// What comes after this request is not with the server.
+    fn answered_through(&self, request_id: u64) -> u64 {
+        let first = self.waiting.keys().next().copied().unwrap_or(request_id);
+        match request_id - first < KEPT_FOR_WAITING {
             true => first - 1,
             false => self.oldest_unanswered() - 1,
         }
     }
 
     fn call(&mut self, request_id: u64) -> Call {
-        let answered_through = self.answered_through();
+        let answered_through = self.answered_through(request_id);
         self.acknowledged = self.acknowledged.max(answered_through);
         match &self.waiting[&request_id] {
             Waiting::Take { items, queue, .. } => {
@@ -490,6 +491,21 @@ mod tests {
     }
 
     const THIRD: Place = Place { place: 3, estimate: None };
+
+    /// What is not with the server takes no room there.
+    #[test]
+    fn many_asked_for_at_once_do_not_make_the_server_forget_who_waits() {
+        let mut requests = Requests::new();
+        let (waiting, _told) = wanted(7);
+        requests.add(waiting);
+        requests.next_message();
+        requests.queued(1, THIRD);
+        (2..=500).for_each(|id| requests.add(Waiting::GiveBack { id, reply: None }));
+        let sent = ids(&requests.next_message());
+        let (kept, dropped) = sent.split_at(KEPT_FOR_WAITING as usize - 1);
+        assert!(kept.iter().all(|(_, answered_through)| *answered_through == 0), "{sent:?}");
+        assert!(dropped.iter().all(|(_, answered_through)| *answered_through == 1), "{sent:?}");
+    }
 
     #[test]
     fn who_waits_in_the_queue_holds_up_no_others() {

@@ -101,6 +101,25 @@ pub(crate) struct Held {
     pub(crate) ended: EndMark,
 }
 
+/// What is known of seats that are held.
+struct Seats {
+    ended: EndMark,
+    /// Where their grant stands in the log: term and index.
+    granted_at: (u64, u64),
+    /// When the grant was heard.
+    heard_at: Instant,
+}
+
+impl Seats {
+    /// Whether a stream that was opened later says nothing of them: they were granted on the one
+    /// before, by the same leader, after that one had counted what the session holds. Nothing else
+    /// is newer: servers that stand in for each other count each for itself.
+    fn are_newer(&self, open: &OpenStream) -> bool {
+        let position = open.opened.position.unwrap_or_default();
+        self.heard_at >= open.opened_sent && self.granted_at > (position.term, position.index)
+    }
+}
+
 /// A node that is silent while others have answered is waited for as long as so
 /// many pauses: at first 160 ms, since during an election the answers change
 /// quickly, then longer and longer, since a leader to whom everybody comes at
@@ -138,7 +157,7 @@ pub(crate) struct Session {
     deaths: (mpsc::Sender<String>, mpsc::Receiver<String>),
     requests: Requests,
     next_beat: u64,
-    held: HashMap<u64, EndMark>,
+    held: HashMap<u64, Seats>,
     idleness: Idleness,
     /// The ids of sessions before this one that a leader may still have.
     past: Vec<[u8; 16]>,
@@ -310,12 +329,19 @@ impl Session {
         // the clock even if this task is kept from running.
         let lease = self.lease.as_ref();
         let (until, over_at) = (lease.map(Lease::deadline), lease.map(Lease::over_at));
-        self.belief.send_replace(Belief { until, over_at });
+        let believe = || self.belief.send_replace(Belief { until, over_at });
+        // Whoever asks between the two is told the worse.
+        if until.is_some() {
+            believe();
+        }
         let changed = self.announce.send_if_modified(|before| {
             let changed = *before != state;
             *before = state.clone();
             changed
         });
+        if until.is_none() {
+            believe();
+        }
         if changed && let Some(callback) = &self.settings.on_state {
             callback(&state);
         }
@@ -332,8 +358,8 @@ impl Session {
         self.epoch += 1;
         self.closed_by = None;
         self.early_ends.clear();
-        for (_, mark) in self.held.drain() {
-            let _ = mark.set(reason.to_owned());
+        for (_, seats) in self.held.drain() {
+            let _ = seats.ended.set(reason.to_owned());
         }
         self.requests.start_over(reason, now);
         self.idleness.begin_session();
@@ -418,10 +444,12 @@ impl Session {
         }
         // What the server does not name was ended while we were away.
         let kept: HashSet<u64> = open.opened.checkout_ids.iter().copied().collect();
-        self.held.retain(|id, mark| {
-            let keep = kept.contains(id) || mutation::is_on(Mutation::KeptThoughEnded);
+        self.held.retain(|id, seats| {
+            let keep = kept.contains(id)
+                || seats.are_newer(&open)
+                || mutation::is_on(Mutation::KeptThoughEnded);
             if !keep {
-                let _ = mark.set("the server ended the checkout meanwhile".into());
+                let _ = seats.ended.set("the server ended the checkout meanwhile".into());
             }
             keep
         });
@@ -461,7 +489,7 @@ impl Session {
             // A leader of a later term: what the one before still ends is void.
             let later = not_found.hint.as_ref().is_some_and(|(named, _)| *named > by.term);
             if later {
-                lease.leader_is_gone();
+                lease.leader_is_gone(now);
             }
         }
         if reason == Reason::SessionUnknown {
@@ -609,7 +637,7 @@ impl Session {
         }
         match event {
             Event::Beat(v1::BeatAcknowledged { beat }) => self.beat_acknowledged(beat),
-            Event::Taken(taken) => self.taken(taken),
+            Event::Taken(taken) => self.taken(taken, now),
             Event::GivenBack(given_back) => {
                 if let Some(waiting) = self.requests.answered(given_back.request_id) {
                     waiting.returned(given_back.was_held);

@@ -17,13 +17,14 @@ use crate::sessions::StreamId;
 /// any: so it has room for where they are, and not for them.
 pub(crate) type NewsSender = mpsc::Sender<Box<News>>;
 
-/// News that wait on one stream: every checkout of a session may end at once,
-/// and every request of it that waits may be settled.
-pub(crate) const NEWS_WAITING_MAX: usize =
-    triad_ledger::CHECKOUTS_PER_SESSION_MAX + triad_ledger::QUEUED_PER_SESSION_MAX;
-/// Changes of place are told only while so much room is left: they are the only
-/// news that nobody needs.
-const ROOM_FOR_PLACES: usize = NEWS_WAITING_MAX / 2;
+/// News that somebody needs, of a client that does not read: every checkout of a session may end,
+/// every request of it that waits may be settled and what it was granted end, and so may the
+/// session. What it asks for meanwhile is not read either.
+const NEEDED_MAX: usize =
+    triad_ledger::CHECKOUTS_PER_SESSION_MAX + 2 * triad_ledger::QUEUED_PER_SESSION_MAX + 1;
+/// News that wait on one stream: those, and changes of place, which are told only while there is
+/// room for all of them.
+pub(crate) const NEWS_WAITING_MAX: usize = NEEDED_MAX + triad_ledger::QUEUED_PER_SESSION_MAX;
 /// Of how many grants the pace of a line is remembered, as a moving mean.
 const PACE_WEIGHT: u64 = 8;
 
@@ -142,7 +143,7 @@ impl NewsDesk {
             if desk.told.insert((*session, *request), *place) == Some(*place) {
                 continue;
             }
-            for (_, news) in streams.iter().filter(|(_, news)| news.capacity() > ROOM_FOR_PLACES) {
+            for (_, news) in streams.iter().filter(|(_, news)| news.capacity() > NEEDED_MAX) {
                 let _ = news.try_send(Box::new(News::Queued(queued)));
             }
         }
@@ -253,6 +254,27 @@ mod tests {
         assert_eq!(desk.estimate_ms(&[item("cad"), item("mill")], 2), 10_000);
         desk.forget_queue();
         assert_eq!(desk.estimate_ms(&[item("cad")], 3), 0);
+    }
+
+    /// Of a client that does not read.
+    #[test]
+    fn places_leave_room_for_what_is_needed() {
+        let desk = NewsDesk::default();
+        let (news, mut told) = mpsc::channel(NEWS_WAITING_MAX);
+        desk.attach(ANN, StreamId(1), news);
+        for place in (1..10_000).rev() {
+            let request = RequestId(1);
+            desk.tell_places(&[Place { session: ANN, request, place, estimate_ms: 0 }]);
+        }
+        let mut desk = desk.desk();
+        for checkout in 1..=NEEDED_MAX as u64 {
+            desk.tell_end(ANN, checkout, EndReason::Idle, String::new());
+        }
+        let told = std::iter::from_fn(|| told.try_recv().ok());
+        let (places, ends): (Vec<_>, Vec<_>) =
+            told.partition(|news| matches!(**news, News::Queued(_)));
+        assert!(!places.is_empty());
+        assert_eq!(ends.len(), NEEDED_MAX);
     }
 
     #[test]

@@ -265,9 +265,12 @@ impl SessionStream {
         // Asked after attaching: what ends from now on is told as news.
         let checkouts = self.node.consensus.read(|ledger| {
             let open = ledger.session(session)?;
-            Some(open.checkouts.iter().map(|id| id.0).collect::<Vec<_>>())
+            let ids = open.checkouts.iter().map(|id| id.0).collect::<Vec<_>>();
+            Some((ids, ledger.at().index))
         });
-        let checkout_ids = checkouts.ok_or_else(|| self.node.session_unknown(session))?;
+        let Some((checkout_ids, index)) = checkouts else {
+            return Err(self.node.session_unknown(session));
+        };
         // The opening counts as a heartbeat, under a heartbeat's conditions.
         if !mutation::is_on(Mutation::OpenDoesNotRefresh)
             && let Some(suspicion) = self.node.heard(session, Instant::now())?
@@ -281,7 +284,7 @@ impl SessionStream {
             heartbeat_interval_ms: self.node.heartbeat(lease).as_millis() as u64,
             disconnect_grace_ms: grace.as_millis() as u64,
             beat: open.beat,
-            position: Some(position(&committed)),
+            position: Some(v1::LogPosition { index, ..position(&committed) }),
             checkout_ids,
         })
     }

@@ -11,7 +11,7 @@ impl Session {
         if let (Some(by), Some(lease)) = (&self.closed_by, &mut self.lease)
             && by.address == address
         {
-            lease.leader_is_gone();
+            lease.leader_is_gone(now);
             self.announce_state(now);
         }
     }
@@ -21,9 +21,9 @@ impl Session {
     pub(super) fn ask_whether_it_died(&mut self, now: Instant) {
         if let (Some(by), Some(lease)) = (&self.closed_by, &mut self.lease)
             && lease.deadline() <= now
-            && by.is_dead(&self.settings.dialer.network)
+            && let Some(known_at) = by.is_dead_since(&self.settings.dialer.network)
         {
-            lease.leader_is_gone();
+            lease.leader_is_gone(known_at);
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tokio::time::Instant;
 use triad_proto::v1;
 
-use super::{EARLY_ENDS_MAX, Held, Session};
+use super::{EARLY_ENDS_MAX, Held, Seats, Session};
 use crate::client::EndMark;
 use crate::error::Error;
 use crate::mutation::{self, Mutation};
 use crate::requests::Waiting;
 
 impl Session {
-    pub(super) fn taken(&mut self, taken: v1::Taken) {
+    pub(super) fn taken(&mut self, taken: v1::Taken, now: Instant) {
         use v1::taken::Outcome;
         let waiting = self.requests.answered(taken.request_id);
         let Some(Waiting::Take { reply, .. }) = waiting else { return };
@@ -26,7 +27,9 @@ impl Session {
                 let held = Held { id, epoch, items: grant.items, ended: ended.clone() };
                 let kept = reply.is_some_and(|reply| reply.send(Ok(held)).is_ok());
                 if kept || mutation::is_on(Mutation::KeepAbandonedGrant) {
-                    self.held.insert(id, ended);
+                    let position = taken.position.unwrap_or_default();
+                    let granted_at = (position.term, position.index);
+                    self.held.insert(id, Seats { ended, granted_at, heard_at: now });
                 } else {
                     // Granted to nobody: the application has given up.
                     self.requests.add(Waiting::GiveBack { id, reply: None });
@@ -48,8 +51,8 @@ impl Session {
         let name = if reason == v1::EndReason::Unspecified { "over" } else { name };
         let reason = format!("the server ended the checkout: {name}{words}");
         match self.held.remove(&checkout_id) {
-            Some(mark) => {
-                let _ = mark.set(reason);
+            Some(seats) => {
+                let _ = seats.ended.set(reason);
                 // Wakes whoever waits for a loss.
                 self.announce.send_modify(|_| {});
             }

@@ -56,9 +56,10 @@ impl Idleness {
         self.is_outdated = true;
     }
 
-    /// The last word may have been lost with the stream before: also that the user is back.
+    /// The last word may have been lost with the stream before: also that the user is back. What was
+    /// granted since says more than it did.
     pub(super) fn begin_stream(&mut self) {
-        self.is_unsaid |= self.since.is_some() || self.was_said;
+        self.is_unsaid |= !self.is_outdated && (self.since.is_some() || self.was_said);
     }
 
     /// Of the next session the ledger knows nothing.
@@ -116,7 +117,16 @@ mod tests {
             assert!(idleness.word(now).is_some_and(|word| !word.is_idle), "with each stream");
             idleness.said(now);
         }
+        // What was granted says that he is not idle, to every leader.
+        idleness.set(Some(now));
+        idleness.said(now);
+        idleness.granted();
+        idleness.begin_stream();
+        now += WORD_INTERVAL;
+        assert_eq!(idleness.word(now), None, "the application says whether he is");
         idleness.begin_session();
+        idleness.set(None);
+        idleness.said(now);
         idleness.begin_stream();
         now += WORD_INTERVAL;
         assert_eq!(idleness.word(now), None, "another session was never idle");

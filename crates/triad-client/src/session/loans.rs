@@ -15,8 +15,8 @@ impl Session {
     /// server hears of it.
     pub(super) fn close(&mut self, reply: Option<oneshot::Sender<()>>) {
         let now = Instant::now();
-        for (_, mark) in self.held.drain() {
-            let _ = mark.set("the client is closed".into());
+        for (_, seats) in self.held.drain() {
+            let _ = seats.ended.set("the client is closed".into());
         }
         self.announce.send_modify(|_| {});
         self.requests.abandon_all(&Error::Closed);
@@ -42,6 +42,7 @@ impl Session {
         let (Some(closing), Some(stream)) = (&mut self.closing, &mut self.stream) else { return };
         if !closing.is_said && self.requests.is_empty() {
             closing.is_said = stream.send(vec![Call::Close(v1::Close {})], now);
+            stream.full |= !closing.is_said;
         }
     }
 

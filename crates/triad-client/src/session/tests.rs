@@ -44,12 +44,21 @@ fn session() -> Session {
 
 /// Opens the session on a new stream, of which this is the other end.
 fn open(session: &mut Session, now: Instant) -> mpsc::Receiver<v1::SessionRequest> {
+    open_with(session, now, v1::Opened::default())
+}
+
+/// The same, with what the leader counts.
+fn open_with(
+    session: &mut Session,
+    now: Instant,
+    counted: v1::Opened,
+) -> mpsc::Receiver<v1::SessionRequest> {
     let (calls, said) = mpsc::channel(256);
     let opened = v1::Opened {
         lease_ms: 30_000,
         heartbeat_interval_ms: 5_000,
         disconnect_grace_ms: 2_000,
-        ..v1::Opened::default()
+        ..counted
     };
     let open = OpenStream {
         address: LEADER.into(),
@@ -178,4 +187,74 @@ async fn an_application_that_says_everything_is_heard_once_a_second() {
     let later = next + Duration::from_secs(1);
     turn(&mut session, later);
     assert_eq!(is_idle(said(&mut stream)), [false]);
+}
+
+/// A second stream to the leader is opened while the first is in use, which goes on being heard
+/// until the second is: what is granted on it meanwhile is not in what the second counts.
+#[tokio::test]
+async fn what_is_granted_while_another_stream_is_opened_is_kept() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(1);
+    let position = |index| Some(v1::LogPosition { term: 1, index });
+    // Heard when, at which index of the log; whether the opening counts it, and whether it is kept.
+    let cases = [
+        (later, 21, false, true),
+        (later, 20, false, false),
+        (now, 21, false, false),
+        (now, 15, true, true),
+    ];
+    let mut session = session();
+    let _first = open(&mut session, now);
+    let mut answers = Vec::new();
+    for (number, (heard, index, ..)) in (1..).zip(cases) {
+        let answer = take(&mut session, now);
+        turn(&mut session, now);
+        let grant = v1::Grant { checkout_id: number, ..v1::Grant::default() };
+        let outcome = Some(v1::taken::Outcome::Grant(grant));
+        let taken = v1::Taken { request_id: number, position: position(index), outcome };
+        session.take_event(Event::Taken(taken), heard);
+        answers.push(answer);
+    }
+    let counted = (1..).zip(cases).filter(|(_, case)| case.2).map(|(number, _)| number);
+    let counted = v1::Opened {
+        position: position(20),
+        checkout_ids: counted.collect(),
+        ..v1::Opened::default()
+    };
+    let _second = open_with(&mut session, later, counted);
+    for (mut answer, case) in answers.into_iter().zip(cases) {
+        let held = answer.try_recv().expect("it is answered").expect("it is granted");
+        assert_eq!(held.ended.get().is_none(), case.3, "{case:?}");
+    }
+}
+
+/// It may have ended the session before it died.
+#[tokio::test]
+async fn a_death_that_is_heard_of_too_late_gives_nothing_back() {
+    let now = Instant::now();
+    for (seconds, is_in_time) in [(2, true), (3, false)] {
+        let mut session = session();
+        let _stream = open(&mut session, now);
+        session.stream_ended(None, now);
+        let heard = now + Duration::from_secs(seconds);
+        session.died(LEADER, heard);
+        let believed = session.belief.borrow().until.expect("not given up yet");
+        assert_eq!(believed > heard, is_in_time);
+    }
+}
+
+#[tokio::test]
+async fn a_full_stream_is_told_of_the_end_when_it_has_room() {
+    let now = Instant::now();
+    let mut session = session();
+    let mut stream = open(&mut session, now);
+    turn(&mut session, now);
+    while session.stream.as_mut().is_some_and(|stream| stream.say(Vec::new())) {}
+    session.close(None);
+    let now = Instant::now();
+    session.say_close(now);
+    assert!(session.wake_at(now) <= now + OUTBOX_INTERVAL);
+    said(&mut stream);
+    session.say_close(now);
+    assert!(matches!(said(&mut stream)[..], [Call::Close(_)]));
 }

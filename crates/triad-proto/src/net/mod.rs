@@ -81,11 +81,11 @@ pub trait Network: Send + Sync + 'static {
     /// [`Listener::local_addr`] tells.
     fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
 
-    /// Whether an attempt of anybody in this process to connect to `host:port`, begun since then,
-    /// was refused: whatever process listened there before is dead. A network that remembers
-    /// nothing says no.
-    fn refused_since(&self, _host_port: &str, _since: Instant) -> bool {
-        false
+    /// When an attempt of anybody in this process to connect to `host:port`, begun since then,
+    /// was refused, the first that is remembered: whatever process listened there before is dead.
+    /// A network that remembers nothing knows of none.
+    fn refused_since(&self, _host_port: &str, _since: Instant) -> Option<Instant> {
+        None
     }
 }
 

@@ -56,34 +56,59 @@ impl Sources {
     }
 }
 
-/// When the last attempt was begun that was refused, by `host:port`: of this process, whoever
-/// made it.
+/// The attempts of this process that were refused, by `host:port`, whoever made them.
 static REFUSALS: Refusals = Refusals(Mutex::new(BTreeMap::new()));
 
 /// Clusters have three servers, and a process few clusters.
 const REFUSALS_MAX: usize = 256;
 
-struct Refusals(Mutex<BTreeMap<String, Instant>>);
+struct Refusals(Mutex<BTreeMap<String, Refused>>);
+
+/// An attempt to connect that was refused.
+#[derive(Clone, Copy)]
+struct Attempt {
+    begun: Instant,
+    refused: Instant,
+}
+
+/// The first and the last of a row of them.
+struct Refused {
+    first: Attempt,
+    last: Attempt,
+    /// Somebody was let in since: the next begins another row.
+    is_over: bool,
+}
 
 impl Refusals {
-    fn note(&self, host_port: &str, begun: Instant) {
+    fn note(&self, host_port: &str, attempt: Attempt) {
         let mut all = self.all();
-        if let Some(last) = all.get_mut(host_port) {
-            *last = begun.max(*last);
+        if let Some(known) = all.get_mut(host_port).filter(|known| !known.is_over) {
+            if attempt.begun > known.last.begun {
+                known.last = attempt;
+            }
             return;
         }
-        if all.len() >= REFUSALS_MAX {
-            let oldest = all.iter().min_by_key(|(_, begun)| **begun).map(|(name, _)| name.clone());
-            oldest.and_then(|name| all.remove(&name));
+        if all.len() >= REFUSALS_MAX && !all.contains_key(host_port) {
+            let oldest = all.iter().min_by_key(|(_, known)| known.last.begun);
+            oldest.map(|(name, _)| name.clone()).and_then(|name| all.remove(&name));
         }
-        all.insert(host_port.to_owned(), begun);
+        all.insert(host_port.to_owned(), Refused { first: attempt, last: attempt, is_over: false });
     }
 
-    fn any_since(&self, host_port: &str, since: Instant) -> bool {
-        self.all().get(host_port).is_some_and(|begun| *begun >= since)
+    /// Somebody listens there.
+    fn end(&self, host_port: &str) {
+        if let Some(known) = self.all().get_mut(host_port) {
+            known.is_over = true;
+        }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+    fn first_since(&self, host_port: &str, since: Instant) -> Option<Instant> {
+        let all = self.all();
+        let Refused { first, last, .. } = all.get(host_port)?;
+        [first, last].into_iter().find(|attempt| attempt.begun >= since).map(|it| it.refused)
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Refused>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,8 +134,12 @@ impl TcpNetwork {
     async fn connect_any(&self, host_port: &str) -> io::Result<TcpStream> {
         let begun = Instant::now();
         let answer = self.connect_by(host_port, begun + self.connect_timeout).await;
-        if answer.as_ref().is_err_and(is_refused) {
-            REFUSALS.note(host_port, begun);
+        match &answer {
+            Ok(_) => REFUSALS.end(host_port),
+            Err(error) if is_refused(error) => {
+                REFUSALS.note(host_port, Attempt { begun, refused: Instant::now() });
+            }
+            Err(_) => {}
         }
         answer
     }
@@ -137,8 +166,8 @@ impl Network for TcpNetwork {
         async move { Ok(Box::new(self.connect_any(host_port).await?) as Connection) }.boxed()
     }
 
-    fn refused_since(&self, host_port: &str, since: Instant) -> bool {
-        REFUSALS.any_since(host_port, since)
+    fn refused_since(&self, host_port: &str, since: Instant) -> Option<Instant> {
+        REFUSALS.first_since(host_port, since)
     }
 
     fn bind<'a>(&'a self, host_port: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
@@ -274,12 +303,24 @@ mod tests {
         let host_port = listener.local_addr().unwrap().to_string();
         let before = Instant::now();
         one.connect(&host_port).await.unwrap();
-        assert!(!other.refused_since(&host_port, before));
+        assert_eq!(other.refused_since(&host_port, before), None);
         drop(listener);
         assert!(one.connect(&host_port).await.is_err());
-        assert!(other.refused_since(&host_port, before));
-        assert!(!other.refused_since(&host_port, Instant::now()));
-        assert!(!other.refused_since("127.0.0.1:1", before));
+        let refused = other.refused_since(&host_port, before).expect("nobody listens");
+        assert_eq!(other.refused_since(&host_port, Instant::now()), None);
+        assert_eq!(other.refused_since("127.0.0.1:1", before), None);
+        // The first counts, and to who came between the two the next.
+        let between = Instant::now();
+        assert!(one.connect(&host_port).await.is_err());
+        assert_eq!(other.refused_since(&host_port, before), Some(refused));
+        assert!(other.refused_since(&host_port, between).is_some_and(|next| next > refused));
+        // Another process listens: that one is dead all the same.
+        let listener = one.bind(&host_port).await.unwrap();
+        one.connect(&host_port).await.unwrap();
+        assert_eq!(other.refused_since(&host_port, before), Some(refused));
+        drop(listener);
+        assert!(one.connect(&host_port).await.is_err());
+        assert!(other.refused_since(&host_port, before).is_some_and(|next| next > refused));
     }
 
     #[tokio::test]
