@@ -463,7 +463,8 @@ impl Ledger {
 
     /// Ends one checkout and returns its seats.
     fn release(&mut self, id: CheckoutId, reason: EndReason) {
-        let checkout = self.checkouts.remove(&id).expect("only what is held is released");
+        let removed = self.checkouts.remove_written(&id);
+        let (checkout, was_written) = removed.expect("only what is held is released");
         let touched = self.touched(&checkout);
         for (pool, claim) in checkout.claims(id) {
             self.count_borrowed(pool, &checkout, claim, false);
@@ -476,7 +477,7 @@ impl Ledger {
                 self.schedule_idle(checkout.session);
             }
         }
-        self.records.touch(RecordKey::Checkout(id));
+        self.records.gone(RecordKey::Checkout(id), was_written);
         let returned = Happening::Returned { session: checkout.session, checkout: id, reason };
         self.happened_to(&checkout.holder, touched, returned);
     }

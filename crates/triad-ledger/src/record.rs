@@ -1,7 +1,7 @@
 //! The ledger as records: what is written to the image, sent in a snapshot,
 //! and summed into the state hash.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
@@ -107,7 +107,8 @@ impl fmt::Debug for StateHash {
 /// changes a thousand times in between is encoded and hashed once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
-    dirty: BTreeSet<RecordKey>,
+    /// Whether a record of this key was written out whose subject is gone since.
+    dirty: BTreeMap<RecordKey, bool>,
     /// But for those that stand in a [`crate::table::Table`].
     hashes: BTreeMap<RecordKey, RecordHash>,
     sum: u128,
@@ -116,7 +117,17 @@ pub(crate) struct Records {
 impl Records {
     /// Notes that a record changed, appeared or vanished.
     pub(crate) fn touch(&mut self, key: RecordKey) {
-        self.dirty.insert(key);
+        self.dirty.entry(key).or_insert(false);
+    }
+
+    /// Notes that the subject of a record is gone. If it came and went since records were last
+    /// written out, nobody has to hear of it.
+    pub(crate) fn gone(&mut self, key: RecordKey, was_written: bool) {
+        if was_written {
+            self.dirty.insert(key, true);
+        } else if self.dirty.get(&key) == Some(&false) {
+            self.dirty.remove(&key);
+        }
     }
 
     /// Records are gone whose hashes were kept elsewhere and have this sum.
@@ -134,7 +145,7 @@ impl Records {
     ) -> Vec<Change> {
         let dirty = mem::take(&mut self.dirty);
         let mut changes = Vec::with_capacity(dirty.len());
-        for record in dirty {
+        for record in dirty.into_keys() {
             let key = record.to_bytes();
             let value = encode(ledger, &record);
             let before = match &value {
@@ -199,6 +210,26 @@ mod tests {
         );
         assert_eq!(RecordKey::from_bytes(&[]), None);
         assert_eq!(RecordKey::from_bytes(&[4, 1]), None);
+    }
+
+    #[test]
+    fn what_came_and_went_is_not_written_out() {
+        let key = |n| RecordKey::Checkout(CheckoutId(n));
+        let written = |records: &mut Records| {
+            let changes = records.drain(&mut (), |(), _| None, |(), _| None);
+            changes.into_iter().map(|change| change.key).collect::<Vec<_>>()
+        };
+        let mut records = Records::default();
+        records.touch(key(1));
+        records.gone(key(1), false);
+        records.touch(key(2));
+        records.gone(key(2), true);
+        assert_eq!(written(&mut records), [key(2).to_bytes()]);
+        // One that was written out goes, and another of its name comes and goes.
+        records.gone(key(3), true);
+        records.touch(key(3));
+        records.gone(key(3), false);
+        assert_eq!(written(&mut records), [key(3).to_bytes()]);
     }
 
     #[test]

@@ -65,9 +65,14 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.remove_written(key).map(|(value, _)| value)
+    }
+
+    /// The same, and whether its record was written out before.
+    pub(crate) fn remove_written(&mut self, key: &K) -> Option<(V, bool)> {
         let entry = self.entries.remove(key)?;
         self.removed = self.removed.wrapping_add(u128::from_be_bytes(entry.hash));
-        Some(entry.value)
+        Some((entry.value, entry.hash != RecordHash::default()))
     }
 
     /// The sum of the hashes of what was removed since this was last asked.

@@ -191,24 +191,25 @@ impl Proposer {
 /// Takes as many requests as fit one entry. Whoever has given up meanwhile is
 /// left out: nothing was applied for them.
 fn gather(waiting: &mut Vec<Request>) -> (Vec<(Request, usize)>, Vec<Command>) {
-    let mut commands = Vec::new();
-    let mut bytes = 0;
+    let (mut requests, mut commands, mut bytes) = (0, 0, 0);
     let mut taken = 0;
     for request in waiting.iter() {
         let size: usize = request.commands.iter().map(size_bytes).sum();
-        let full = commands_len(&commands) + request.commands.len() > BATCH_COMMANDS_MAX
+        let full = commands + request.commands.len() > BATCH_COMMANDS_MAX
             || bytes + size > BATCH_BYTES_MAX;
         if taken > 0 && full {
             break;
         }
         taken += 1;
         if !request.reply.is_closed() {
+            requests += 1;
+            commands += request.commands.len();
             bytes += size;
-            commands.push(request.commands.len());
         }
     }
-    let mut batch = Vec::with_capacity(commands.len());
-    let mut all = Vec::with_capacity(commands.iter().sum());
+    let mut batch = Vec::with_capacity(requests);
+    // And a comparison, at times.
+    let mut all = Vec::with_capacity(commands + 1);
     for mut request in waiting.drain(..taken) {
         if !request.reply.is_closed() {
             let own = std::mem::take(&mut request.commands);
@@ -217,10 +218,6 @@ fn gather(waiting: &mut Vec<Request>) -> (Vec<(Request, usize)>, Vec<Command>) {
         }
     }
     (batch, all)
-}
-
-fn commands_len(counts: &[usize]) -> usize {
-    counts.iter().sum()
 }
 
 /// Refuses what no entry of the log has room for: Raft takes one that cannot be written for a

@@ -45,6 +45,7 @@ mod session_stream;
 pub mod sessions;
 mod tokens;
 mod traces;
+mod under_way;
 mod unfinished;
 mod vitals;
 

@@ -266,7 +266,7 @@ mod tests {
             let request = RequestId(1);
             desk.tell_places(&[Place { session: ANN, request, place, estimate_ms: 0 }]);
         }
-        let mut desk = desk.desk();
+        let desk = desk.desk();
         for checkout in 1..=NEEDED_MAX as u64 {
             desk.tell_end(ANN, checkout, EndReason::Idle, String::new());
         }

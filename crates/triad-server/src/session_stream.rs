@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
-use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::future::poll_fn;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -33,6 +34,7 @@ use crate::news::{NEWS_WAITING_MAX, NewsSender};
 use crate::node::Node;
 use crate::sessions::StreamId;
 use crate::traces;
+use crate::under_way::{Answering, UnderWay};
 
 /// Requests of one session under way at once. A client that sends more waits.
 const REQUESTS_UNDER_WAY_MAX: usize = 128;
@@ -42,16 +44,13 @@ const NEXT_LEADER_WAIT: Duration = Duration::from_millis(50);
 /// The version of the protocol that this server speaks.
 const PROTOCOL_VERSION: u32 = 1;
 
-/// A request under way; without news if there is nothing to answer.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Option<News>, Refusal>> + Send>>;
-
 /// The state of one stream.
 pub(crate) struct SessionStream {
     node: Arc<Node>,
     calls: Streaming<v1::SessionRequest>,
     /// What is left of the message that was read last.
     unread: vec::IntoIter<v1::SessionCall>,
-    under_way: FuturesOrdered<Answering>,
+    under_way: UnderWay,
     open: Option<OpenSession>,
     /// The client has said something since, so it knows that it is open.
     is_known: bool,
@@ -97,7 +96,7 @@ impl SessionStream {
             node,
             calls,
             unread: Vec::new().into_iter(),
-            under_way: FuturesOrdered::new(),
+            under_way: UnderWay::default(),
             open: None,
             is_known: false,
             news,
@@ -134,7 +133,7 @@ impl SessionStream {
                 return Some(Err(status));
             }
             if let Err(refusal) = self.step(&mut out).await {
-                self.say_goodbye(refusal, &mut out).await;
+                Box::pin(self.say_goodbye(refusal, &mut out)).await;
             }
             if self.over && out.is_empty() {
                 return None;
@@ -153,12 +152,7 @@ impl SessionStream {
         let reads = self.under_way.len() < REQUESTS_UNDER_WAY_MAX && !self.hung_up;
         tokio::select! {
             biased;
-            Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
-                out.extend(answer?);
-                while let Some(Some(answer)) = self.under_way.next().now_or_never() {
-                    out.extend(answer?);
-                }
-            }
+            answered = poll_fn(|cx| self.under_way.poll(cx, out)) => answered?,
             Some(news) = self.news.recv() => self.take_news(*news, out),
             call = next_call(&mut self.unread, &mut self.calls), if reads => {
                 self.take_call(call?, out).await?;
@@ -196,7 +190,9 @@ impl SessionStream {
             // connection next.
             None => self.hung_up = true,
             Some(Call::Open(open)) => {
-                let opened = self.open(open).await?;
+                // Boxed, with what else is rare: the stream's future goes in and out with each
+                // message, and would be as large as the largest of them.
+                let opened = Box::pin(self.open(open)).await?;
                 out.push(News::Opened(opened));
             }
             Some(Call::Beat(v1::Beat { beat })) => {
@@ -205,7 +201,7 @@ impl SessionStream {
                     None => out.push(acknowledged),
                     Some(suspicion) => {
                         let node = self.node.clone();
-                        self.under_way.push_back(Box::pin(async move {
+                        self.under_way.push(Box::pin(async move {
                             node.unsuspect(suspicion).await?;
                             Ok(Some(acknowledged))
                         }));
@@ -219,7 +215,8 @@ impl SessionStream {
             Some(Call::Idle(idle)) => self.idle(idle)?,
             Some(Call::Close(v1::Close {})) => {
                 let session = self.session()?;
-                self.node.propose_for_client(vec![Command::Close { session }]).await?;
+                let commands = vec![Command::Close { session }];
+                Box::pin(self.node.propose_for_client(commands)).await?;
                 self.node.not_open(session);
                 out.push(News::Ended(v1::Ended {
                     checkout_id: 0,
@@ -348,7 +345,7 @@ impl SessionStream {
             Ok(Some(taken(request_id, position, outcome)))
         });
         let traces = &self.node.traces;
-        self.under_way.push_back(match traces.sampled() {
+        self.under_way.push(match traces.sampled() {
             Some(context) => traces::checkout(traces.clone(), context, answering),
             None => answering,
         });
@@ -363,7 +360,7 @@ impl SessionStream {
             answered: cancel.answer_received,
         };
         let node = self.node.clone();
-        self.under_way.push_back(Box::pin(async move {
+        self.under_way.push(Box::pin(async move {
             node.propose_for_client(vec![command]).await?;
             Ok(None)
         }));
@@ -385,7 +382,7 @@ impl SessionStream {
         });
         let node = self.node.clone();
         let command = command.and_then(|command| node.may_grant().map(|()| command));
-        self.under_way.push_back(Box::pin(async move {
+        self.under_way.push(Box::pin(async move {
             use v1::borrowed::Outcome as Lent;
             let (position, outcome) = match command {
                 Err(denial) => (None, Lent::Denial(denial)),
@@ -424,7 +421,7 @@ impl SessionStream {
         let idle_ms = if mutation::is_on(Mutation::IdleFromNow) { 0 } else { idle.idle_ms };
         let since_ms = idle.is_idle.then(|| now_ms.saturating_sub(idle_ms));
         let node = self.node.clone();
-        self.under_way.push_back(Box::pin(async move {
+        self.under_way.push(Box::pin(async move {
             node.propose_for_client(vec![Command::Idle { session, since_ms }]).await?;
             Ok(None)
         }));
@@ -441,7 +438,7 @@ impl SessionStream {
             checkout: CheckoutId(give_back.checkout_id),
         };
         let node = self.node.clone();
-        self.under_way.push_back(Box::pin(async move {
+        self.under_way.push(Box::pin(async move {
             let committed = node.propose_for_client(vec![command]).await?;
             let was_held = match first(&committed)? {
                 Ok(Outcome::Returned { was_held }) => was_held,

@@ -6,7 +6,7 @@ use triad_proto::v1::session_event::Event as News;
 use triad_proto::v1::taken::Outcome;
 
 use super::{Context, Span, Traces};
-use crate::session_stream::Answering;
+use crate::under_way::Answering;
 
 /// Waits for the answer to a checkout, and tells how it went.
 pub(crate) fn checkout(
