@@ -126,7 +126,7 @@ impl Network for Stuck {
         self.network.bind(host_port)
     }
 
-    fn refused_since(&self, host_port: &str, since: Instant) -> bool {
+    fn refused_since(&self, host_port: &str, since: Instant) -> Option<Instant> {
         self.network.refused_since(host_port, since)
     }
 }

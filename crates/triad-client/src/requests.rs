@@ -212,7 +212,7 @@ impl Requests {
     /// Up to which number no answer is needed any more. One who waits may be answered at any moment,
     /// and that answer must not be forgotten before it is here: so he counts as unanswered, until so
     /// many came after him that the server would run out of room.
-    /// What comes after this request is not with the server.
+    /// Counted to this request: what comes after it takes no room there yet, or was counted then.
     fn answered_through(&self, request_id: u64) -> u64 {
         let first = self.waiting.keys().next().copied().unwrap_or(request_id);
         match request_id - first < KEPT_FOR_WAITING {

@@ -104,20 +104,36 @@ pub(crate) struct Held {
 /// What is known of seats that are held.
 struct Seats {
     ended: EndMark,
-    /// Where their grant stands in the log: term and index.
-    granted_at: (u64, u64),
-    /// When the grant was heard.
+    granted: Granted,
+}
+
+/// Where and when seats were granted.
+struct Granted {
+    /// By the leader of this stream.
+    by: Leader,
+    /// At this index of its log.
+    index: u64,
     heard_at: Instant,
 }
 
-impl Seats {
-    /// Whether a stream that was opened later says nothing of them: they were granted on the one
-    /// before, by the same leader, after that one had counted what the session holds. Nothing else
-    /// is newer: servers that stand in for each other count each for itself.
-    fn are_newer(&self, open: &OpenStream) -> bool {
-        let position = open.opened.position.unwrap_or_default();
-        self.heard_at >= open.opened_sent && self.granted_at > (position.term, position.index)
+/// Which node leads, and in which term. A node that leads in a term has one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leader {
+    node_id: u64,
+    term: u64,
+}
+
+impl Granted {
+    /// Whether a stream that is open now says nothing of it: it was granted meanwhile, on the stream
+    /// before, by the same leader, after that one had counted what the session holds.
+    fn is_newer_than(&self, open: &OpenStream) -> bool {
+        let counted = open.opened.position.unwrap_or_default().index;
+        self.heard_at >= open.opened_sent && self.by == leader(open) && self.index > counted
     }
+}
+
+fn leader(open: &OpenStream) -> Leader {
+    Leader { node_id: open.opened.node_id, term: open.term }
 }
 
 /// A node that is silent while others have answered is waited for as long as so
@@ -446,7 +462,7 @@ impl Session {
         let kept: HashSet<u64> = open.opened.checkout_ids.iter().copied().collect();
         self.held.retain(|id, seats| {
             let keep = kept.contains(id)
-                || seats.are_newer(&open)
+                || seats.granted.is_newer_than(&open)
                 || mutation::is_on(Mutation::KeptThoughEnded);
             if !keep {
                 let _ = seats.ended.set("the server ended the checkout meanwhile".into());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
-use triad_ledger::names::{FeatureName, RequestId, SessionId};
+use triad_ledger::names::{CheckoutId, FeatureName, RequestId, SessionId};
 use triad_ledger::{Answer, At, EndReason, Event, Happening, Item, Outcome};
 use triad_proto::v1;
 use triad_proto::v1::session_event::Event as News;
@@ -18,10 +18,10 @@ use crate::sessions::StreamId;
 pub(crate) type NewsSender = mpsc::Sender<Box<News>>;
 
 /// News that somebody needs, of a client that does not read: every checkout of a session may end,
-/// every request of it that waits may be settled and what it was granted end, and so may the
-/// session. What it asks for meanwhile is not read either.
+/// every request of it that waits may be settled and what it was granted end, what ended before its
+/// answer was told ends for it, and so may the session. What it asks for meanwhile is not read either.
 const NEEDED_MAX: usize =
-    triad_ledger::CHECKOUTS_PER_SESSION_MAX + 2 * triad_ledger::QUEUED_PER_SESSION_MAX + 1;
+    triad_ledger::CHECKOUTS_PER_SESSION_MAX + 3 * triad_ledger::QUEUED_PER_SESSION_MAX + 1;
 /// News that wait on one stream: those, and changes of place, which are told only while there is
 /// room for all of them.
 pub(crate) const NEWS_WAITING_MAX: usize = NEEDED_MAX + triad_ledger::QUEUED_PER_SESSION_MAX;
@@ -102,6 +102,17 @@ impl NewsDesk {
                 _ => {}
             }
         }
+    }
+
+    /// A checkout ended before its grant could be told. On every stream of the session: on which of
+    /// them the client hears of the grant is not known.
+    pub(crate) fn tell_late_end(&self, session: SessionId, checkout: CheckoutId) {
+        let ended = v1::Ended {
+            checkout_id: checkout.0,
+            reason: v1::EndReason::Unspecified.into(),
+            message: "it ended before the answer could be told".to_owned(),
+        };
+        self.desk().tell(session, &News::Ended(ended));
     }
 
     /// A stream now speaks for a session.

@@ -283,6 +283,7 @@ impl SessionStream {
             beat: open.beat,
             position: Some(v1::LogPosition { index, ..position(&committed) }),
             checkout_ids,
+            node_id: self.node.consensus.node_id(),
         })
     }
 
@@ -299,7 +300,6 @@ impl SessionStream {
             })
         });
         let node = self.node.clone();
-        let news = self.news_sender.clone();
         let command = command.and_then(|command| node.may_grant().map(|()| command));
         let answering: Answering = Box::pin(async move {
             use v1::taken::Outcome as Taken;
@@ -320,13 +320,7 @@ impl SessionStream {
                     // The first answer to a request that is asked again may be older
                     // than the end of what it granted, which nobody could be told of.
                     if node.has_ended(grant.checkout) {
-                        let ended = v1::Ended {
-                            checkout_id: grant.checkout.0,
-                            reason: v1::EndReason::Unspecified.into(),
-                            message: "it ended before the answer could be told".to_owned(),
-                        };
-                        // The stream that hears nothing any more is over.
-                        let _ = news.send(Box::new(News::Ended(ended))).await;
+                        node.desk.tell_late_end(session, grant.checkout);
                     }
                     Taken::Grant(convert::grant(grant))
                 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use triad_proto::v1;
 
-use super::{EARLY_ENDS_MAX, Held, Seats, Session};
+use super::{EARLY_ENDS_MAX, Granted, Held, Seats, Session, leader};
 use crate::client::EndMark;
 use crate::error::Error;
 use crate::mutation::{self, Mutation};
@@ -16,6 +16,9 @@ impl Session {
         use v1::taken::Outcome;
         let waiting = self.requests.answered(taken.request_id);
         let Some(Waiting::Take { reply, .. }) = waiting else { return };
+        let Some(stream) = &self.stream else { return };
+        let index = taken.position.unwrap_or_default().index;
+        let granted = Granted { by: leader(&stream.open), index, heard_at: now };
         match taken.outcome {
             Some(Outcome::Grant(grant)) => {
                 self.idleness.granted();
@@ -27,9 +30,7 @@ impl Session {
                 let held = Held { id, epoch, items: grant.items, ended: ended.clone() };
                 let kept = reply.is_some_and(|reply| reply.send(Ok(held)).is_ok());
                 if kept || mutation::is_on(Mutation::KeepAbandonedGrant) {
-                    let position = taken.position.unwrap_or_default();
-                    let granted_at = (position.term, position.index);
-                    self.held.insert(id, Seats { ended, granted_at, heard_at: now });
+                    self.held.insert(id, Seats { ended, granted });
                 } else {
                     // Granted to nobody: the application has given up.
                     self.requests.add(Waiting::GiveBack { id, reply: None });

@@ -56,15 +56,19 @@ impl Idleness {
         self.is_outdated = true;
     }
 
-    /// The last word may have been lost with the stream before: also that the user is back. What was
-    /// granted since says more than it did.
+    /// The last word may have been lost with the stream before: also that the user is back. That he is
+    /// idle is not said of a user whom something was granted since.
     pub(super) fn begin_stream(&mut self) {
-        self.is_unsaid |= !self.is_outdated && (self.since.is_some() || self.was_said);
+        self.is_unsaid |= match self.since {
+            Some(_) => !self.is_outdated,
+            None => self.was_said,
+        };
     }
 
     /// Of the next session the ledger knows nothing.
     pub(super) fn begin_session(&mut self) {
         self.was_said = false;
+        self.is_outdated = false;
     }
 
     /// What is to be said now.
@@ -124,6 +128,14 @@ mod tests {
         idleness.begin_stream();
         now += WORD_INTERVAL;
         assert_eq!(idleness.word(now), None, "the application says whether he is");
+        // The grant may stand in the log before the word that he is idle, and be heard after it.
+        idleness.set(None);
+        idleness.said(now);
+        idleness.granted();
+        idleness.begin_stream();
+        now += WORD_INTERVAL;
+        assert!(idleness.word(now).is_some_and(|word| !word.is_idle));
+        idleness.said(now);
         idleness.begin_session();
         idleness.set(None);
         idleness.said(now);

@@ -196,35 +196,31 @@ async fn what_is_granted_while_another_stream_is_opened_is_kept() {
     let now = Instant::now();
     let later = now + Duration::from_secs(1);
     let position = |index| Some(v1::LogPosition { term: 1, index });
-    // Heard when, at which index of the log; whether the opening counts it, and whether it is kept.
+    // Heard when, at which index of the log; whether the opening counts it, of which node; and
+    // whether it is kept.
     let cases = [
-        (later, 21, false, true),
-        (later, 20, false, false),
-        (now, 21, false, false),
-        (now, 15, true, true),
+        (later, 21, false, 1, true),
+        (later, 20, false, 1, false),
+        (now, 21, false, 1, false),
+        (now, 15, true, 1, true),
+        (later, 21, false, 2, false),
     ];
-    let mut session = session();
-    let _first = open(&mut session, now);
-    let mut answers = Vec::new();
-    for (number, (heard, index, ..)) in (1..).zip(cases) {
-        let answer = take(&mut session, now);
+    for case @ (heard, index, is_counted, node_id, is_kept) in cases {
+        let mut session = session();
+        let opened = v1::Opened { node_id: 1, position: position(10), ..v1::Opened::default() };
+        let _first = open_with(&mut session, now, opened);
+        let mut answer = take(&mut session, now);
         turn(&mut session, now);
-        let grant = v1::Grant { checkout_id: number, ..v1::Grant::default() };
+        let grant = v1::Grant { checkout_id: 7, ..v1::Grant::default() };
         let outcome = Some(v1::taken::Outcome::Grant(grant));
-        let taken = v1::Taken { request_id: number, position: position(index), outcome };
+        let taken = v1::Taken { request_id: 1, position: position(index), outcome };
         session.take_event(Event::Taken(taken), heard);
-        answers.push(answer);
-    }
-    let counted = (1..).zip(cases).filter(|(_, case)| case.2).map(|(number, _)| number);
-    let counted = v1::Opened {
-        position: position(20),
-        checkout_ids: counted.collect(),
-        ..v1::Opened::default()
-    };
-    let _second = open_with(&mut session, later, counted);
-    for (mut answer, case) in answers.into_iter().zip(cases) {
+        let checkout_ids = if is_counted { vec![7] } else { Vec::new() };
+        let position = position(20);
+        let opened = v1::Opened { node_id, position, checkout_ids, ..v1::Opened::default() };
+        let _second = open_with(&mut session, later, opened);
         let held = answer.try_recv().expect("it is answered").expect("it is granted");
-        assert_eq!(held.ended.get().is_none(), case.3, "{case:?}");
+        assert_eq!(held.ended.get().is_none(), is_kept, "{case:?}");
     }
 }
 

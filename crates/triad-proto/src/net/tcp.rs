@@ -1,6 +1,6 @@
 //! The real network: TCP of the operating system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,8 +61,12 @@ static REFUSALS: Refusals = Refusals(Mutex::new(BTreeMap::new()));
 
 /// Clusters have three servers, and a process few clusters.
 const REFUSALS_MAX: usize = 256;
+/// Of one server so many attempts are remembered, and none sooner after another than this: whoever
+/// asks late wants to know whether there was one in time.
+const ATTEMPTS_MAX: usize = 32;
+const ATTEMPTS_APART: Duration = Duration::from_millis(250);
 
-struct Refusals(Mutex<BTreeMap<String, Refused>>);
+struct Refusals(Mutex<BTreeMap<String, VecDeque<Attempt>>>);
 
 /// An attempt to connect that was refused.
 #[derive(Clone, Copy)]
@@ -71,44 +75,30 @@ struct Attempt {
     refused: Instant,
 }
 
-/// The first and the last of a row of them.
-struct Refused {
-    first: Attempt,
-    last: Attempt,
-    /// Somebody was let in since: the next begins another row.
-    is_over: bool,
-}
-
 impl Refusals {
     fn note(&self, host_port: &str, attempt: Attempt) {
         let mut all = self.all();
-        if let Some(known) = all.get_mut(host_port).filter(|known| !known.is_over) {
-            if attempt.begun > known.last.begun {
-                known.last = attempt;
-            }
-            return;
-        }
         if all.len() >= REFUSALS_MAX && !all.contains_key(host_port) {
-            let oldest = all.iter().min_by_key(|(_, known)| known.last.begun);
+            let oldest = all.iter().min_by_key(|(_, known)| known.back().map(|last| last.begun));
             oldest.map(|(name, _)| name.clone()).and_then(|name| all.remove(&name));
         }
-        all.insert(host_port.to_owned(), Refused { first: attempt, last: attempt, is_over: false });
-    }
-
-    /// Somebody listens there.
-    fn end(&self, host_port: &str) {
-        if let Some(known) = self.all().get_mut(host_port) {
-            known.is_over = true;
+        let known = all.entry(host_port.to_owned()).or_default();
+        if known.back().is_some_and(|last| attempt.begun < last.begun + ATTEMPTS_APART) {
+            return;
         }
+        if known.len() >= ATTEMPTS_MAX {
+            known.pop_front();
+        }
+        known.push_back(attempt);
     }
 
     fn first_since(&self, host_port: &str, since: Instant) -> Option<Instant> {
         let all = self.all();
-        let Refused { first, last, .. } = all.get(host_port)?;
-        [first, last].into_iter().find(|attempt| attempt.begun >= since).map(|it| it.refused)
+        let first = all.get(host_port)?.iter().find(|attempt| attempt.begun >= since)?;
+        Some(first.refused)
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Refused>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Attempt>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,12 +124,8 @@ impl TcpNetwork {
     async fn connect_any(&self, host_port: &str) -> io::Result<TcpStream> {
         let begun = Instant::now();
         let answer = self.connect_by(host_port, begun + self.connect_timeout).await;
-        match &answer {
-            Ok(_) => REFUSALS.end(host_port),
-            Err(error) if is_refused(error) => {
-                REFUSALS.note(host_port, Attempt { begun, refused: Instant::now() });
-            }
-            Err(_) => {}
+        if answer.as_ref().is_err_and(is_refused) {
+            REFUSALS.note(host_port, Attempt { begun, refused: Instant::now() });
         }
         answer
     }
@@ -306,21 +292,33 @@ mod tests {
         assert_eq!(other.refused_since(&host_port, before), None);
         drop(listener);
         assert!(one.connect(&host_port).await.is_err());
-        let refused = other.refused_since(&host_port, before).expect("nobody listens");
+        assert!(other.refused_since(&host_port, before).is_some());
         assert_eq!(other.refused_since(&host_port, Instant::now()), None);
         assert_eq!(other.refused_since("127.0.0.1:1", before), None);
-        // The first counts, and to who came between the two the next.
-        let between = Instant::now();
-        assert!(one.connect(&host_port).await.is_err());
-        assert_eq!(other.refused_since(&host_port, before), Some(refused));
-        assert!(other.refused_since(&host_port, between).is_some_and(|next| next > refused));
-        // Another process listens: that one is dead all the same.
-        let listener = one.bind(&host_port).await.unwrap();
-        one.connect(&host_port).await.unwrap();
-        assert_eq!(other.refused_since(&host_port, before), Some(refused));
-        drop(listener);
-        assert!(one.connect(&host_port).await.is_err());
-        assert!(other.refused_since(&host_port, before).is_some_and(|next| next > refused));
+    }
+
+    /// However often others are refused after it, the first that counts is remembered for a while.
+    #[test]
+    fn of_many_refusals_the_first_that_counts_is_told() {
+        let refusals = Refusals(Mutex::new(BTreeMap::new()));
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for ms in 0..=5_000 {
+            refusals.note("lic-a:1", Attempt { begun: at(ms), refused: at(ms + 1) });
+        }
+        for (since, first) in [(0, 0), (1, 250), (4_000, 4_000), (4_990, 5_000)] {
+            assert_eq!(refusals.first_since("lic-a:1", at(since)), Some(at(first + 1)), "{since}");
+        }
+        assert_eq!(refusals.first_since("lic-a:1", at(5_001)), None);
+        for minute in 1..=60 {
+            let begun = at(minute * 60_000);
+            refusals.note("lic-a:1", Attempt { begun, refused: begun });
+        }
+        assert_eq!(refusals.first_since("lic-a:1", start), Some(at(29 * 60_000)));
+        for other in 0..REFUSALS_MAX {
+            refusals.note(&format!("lic-{other}:1"), Attempt { begun: at(0), refused: at(1) });
+        }
+        assert_eq!(refusals.all().len(), REFUSALS_MAX);
     }
 
     #[tokio::test]
