@@ -484,6 +484,10 @@ impl Session {
             full: false,
         });
         self.requests.resend(now);
+        if kept.iter().any(|id| !self.held.contains_key(id)) {
+            // Granted, and not heard of yet.
+            self.idleness.granted();
+        }
         self.idleness.begin_stream();
         if let Some(closing) = &mut self.closing {
             closing.is_said = false;
@@ -619,18 +623,19 @@ impl Session {
     fn send_what_fits(&mut self, now: Instant) {
         let Some(stream) = &mut self.stream else { return };
         stream.full = false;
+        // Before the requests: what is granted after it says that the user is active.
+        if let Some(idle) = self.idleness.word(now) {
+            match stream.say(vec![Call::Idle(idle)]) {
+                true => self.idleness.said(now),
+                false => stream.full = true,
+            }
+        }
         while self.ending.is_none() && self.requests.has_unsent() {
             let calls = self.requests.next_message();
             if !stream.send(calls.clone(), now) {
                 self.requests.unsend(&calls);
                 stream.full = true;
                 return;
-            }
-        }
-        if let Some(idle) = self.idleness.word(now) {
-            match stream.say(vec![Call::Idle(idle)]) {
-                true => self.idleness.said(now),
-                false => stream.full = true,
             }
         }
     }

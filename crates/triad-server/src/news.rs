@@ -267,6 +267,21 @@ mod tests {
         assert_eq!(desk.estimate_ms(&[item("cad")], 3), 0);
     }
 
+    #[test]
+    fn a_late_end_is_told_on_every_stream() {
+        let desk = NewsDesk::default();
+        let streams = [1, 2].map(|stream| {
+            let (news, told) = mpsc::channel(NEWS_WAITING_MAX);
+            desk.attach(ANN, StreamId(stream), news);
+            told
+        });
+        desk.tell_late_end(ANN, CheckoutId(7));
+        for mut told in streams {
+            let news = *told.try_recv().expect("it is told");
+            assert!(matches!(&news, News::Ended(ended) if ended.checkout_id == 7), "{news:?}");
+        }
+    }
+
     /// Of a client that does not read.
     #[test]
     fn places_leave_room_for_what_is_needed() {

@@ -14,9 +14,9 @@ use crate::requests::Waiting;
 impl Session {
     pub(super) fn taken(&mut self, taken: v1::Taken, now: Instant) {
         use v1::taken::Outcome;
+        let Some(stream) = &self.stream else { return };
         let waiting = self.requests.answered(taken.request_id);
         let Some(Waiting::Take { reply, .. }) = waiting else { return };
-        let Some(stream) = &self.stream else { return };
         let index = taken.position.unwrap_or_default().index;
         let granted = Granted { by: leader(&stream.open), index, heard_at: now };
         match taken.outcome {

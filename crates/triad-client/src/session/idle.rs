@@ -142,6 +142,13 @@ mod tests {
         idleness.begin_stream();
         now += WORD_INTERVAL;
         assert_eq!(idleness.word(now), None, "another session was never idle");
+        idleness.set(Some(now));
+        idleness.said(now);
+        idleness.granted();
+        idleness.begin_session();
+        idleness.begin_stream();
+        now += WORD_INTERVAL;
+        assert!(idleness.word(now).is_some_and(|word| word.is_idle), "nothing was granted to it");
     }
 
     #[test]

@@ -254,3 +254,25 @@ async fn a_full_stream_is_told_of_the_end_when_it_has_room() {
     session.say_close(now);
     assert!(matches!(said(&mut stream)[..], [Call::Close(_)]));
 }
+
+/// Who waited is granted a seat by the next leader, before his client is back: that he was idle
+/// before would take it from him.
+#[tokio::test]
+async fn an_old_word_takes_no_new_seat() {
+    let now = Instant::now();
+    let mut session = session();
+    let mut stream = open(&mut session, now);
+    let _answer = take(&mut session, now);
+    session.take_ask(Ask::Idle { since: Some(now) });
+    turn(&mut session, now);
+    assert!(matches!(said(&mut stream)[..], [Call::Idle(_), Call::Take(_)]), "in this order");
+    let later = now + Duration::from_secs(60);
+    // The first names no seat but those that are known, the second one that is not.
+    for (checkout_ids, is_said) in [(Vec::new(), true), (vec![7], false)] {
+        let opened = v1::Opened { checkout_ids, ..v1::Opened::default() };
+        let mut stream = open_with(&mut session, later, opened);
+        turn(&mut session, later + Duration::from_secs(1));
+        let words = said(&mut stream);
+        assert_eq!(words.iter().any(|call| matches!(call, Call::Idle(_))), is_said);
+    }
+}
