@@ -26,6 +26,7 @@ fn seed(office: &Office) {
             let by = Registrar {
                 actor: "server",
                 how: "automatically",
+                cluster: None,
                 repairs: false,
                 now_ms: clock::now_ms(),
             };

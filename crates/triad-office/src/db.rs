@@ -11,12 +11,24 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::OfficeError;
 
 /// Each is run once, in a transaction of its own.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
 /// How long a command waits for the server's transaction, and the other way round.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the database and brings it to this program's version.
+///
+/// # Errors
+///
+/// There is none: an office begins with [`create`], and not where its disk is missing.
 pub fn open(path: &Path) -> Result<Connection, OfficeError> {
+    let failed = |source| OfficeError::File { path: path.to_owned(), source };
+    std::fs::metadata(path).map_err(failed)?;
+    create(path)
+}
+
+/// Makes the database, or opens the one that is there.
+pub fn create(path: &Path) -> Result<Connection, OfficeError> {
     // In it are the ids by which rights are claimed. SQLite gives its other files the same mode.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     if let Err(source) = made

@@ -105,8 +105,10 @@ fn answered(
         return Err(OfficeError::refused("TOO_MANY_SERVERS", message));
     }
 
+    rights::credit_ended(tx, Writer { actor: "server", now_ms })?;
     let how = format!("automatically from the request of {hostid}");
-    let by = Registrar { actor: "server", how: &how, repairs: false, now_ms };
+    let cluster = Some(request.cluster.as_str());
+    let by = Registrar { actor: "server", how: &how, cluster, repairs: false, now_ms };
     let placement = registration::register(tx, &claim(request)?, by)?;
     let group = match placement {
         Placement::Group(group) => Some(group),
@@ -179,11 +181,13 @@ fn answered(
     let license = license.filter(|_| response.status == ResponseStatus::Licensed);
     response.license = license.as_ref().map(|license| license.digest.clone());
     let license = license.map(|license| license.text);
-    let text = response.seal(license.as_deref(), &keys.signers())?;
+    let text = response
+        .seal(license.as_deref(), &keys.signers())
+        .map_err(|error| OfficeError::System(format!("the response cannot be made: {error}")))?;
     let refused: Vec<String> = response
         .refused
         .iter()
-        .map(|refused| format!("{}: {}", refused.id, refused.reason))
+        .map(|refused| format!("{}: {}", rights::masked(&refused.id), refused.reason))
         .collect();
     let entry = Entry {
         signed: Some(signed),
@@ -337,9 +341,12 @@ fn grant(
 ) -> Result<Vec<RefusedRights>, OfficeError> {
     let by = Writer { actor: "server", now_ms };
     if let Some(current) = &request.license
-        && current.id == rights::license_id(issuer.publisher, group)
+        && current.id == rights::license_id(tx, group, issuer.publisher)?
     {
-        rights::confirm_returns(tx, group, current.serial, by)?;
+        // The database counts no further.
+        let serial = current.serial.min(i64::MAX as u64);
+        rights::has_serial(tx, group, serial)?;
+        rights::confirm_returns(tx, group, serial, by)?;
     }
     let mut refused = Vec::new();
     let mut wanted = Vec::new();
@@ -353,8 +360,19 @@ fn grant(
             continue;
         };
         wanted.push(line_item);
-        let (held, by_person) = mapped(tx, group, line_item)?;
+        let Mapped { held, in_return, by_person } = mapped(tx, group, line_item)?;
         if by_person {
+            if rights.copies.map_or(held == 0, |copies| copies != held) {
+                refused.push(RefusedRights {
+                    id: rights.id.clone(),
+                    reason: "DECIDED_BY_A_PERSON".into(),
+                    message: format!(
+                        "somebody at the publisher has given this group {held} copies of {}; ask \
+                         them for others",
+                        rights.id
+                    ),
+                });
+            }
             continue;
         }
         let copies = match rights.copies {
@@ -364,7 +382,8 @@ fn grant(
             // it has already stays.
             None if held > 0 => held,
             None => {
-                let free = rights::copies_of(tx, line_item)?.free();
+                // Those that are on their way back from here simply stay.
+                let free = rights::copies_of(tx, line_item)?.free() + i64::from(in_return);
                 u32::try_from(free).unwrap_or(u32::MAX).max(1)
             }
         };
@@ -393,11 +412,21 @@ fn grant(
     Ok(refused)
 }
 
-/// How many copies a group has, and whether a person has decided that.
-fn mapped(tx: &Connection, group: i64, line_item: i64) -> Result<(u32, bool), OfficeError> {
-    let text = "SELECT copies, requested = 0 FROM mappings
+/// What a group has of a line item.
+#[derive(Default)]
+struct Mapped {
+    held: u32,
+    in_return: u32,
+    /// A person has decided that.
+    by_person: bool,
+}
+
+fn mapped(tx: &Connection, group: i64, line_item: i64) -> Result<Mapped, OfficeError> {
+    let text = "SELECT copies, in_return, requested = 0 FROM mappings
          WHERE group_id = ?1 AND line_item_id = ?2";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Mapped { held: row.get(0)?, in_return: row.get(1)?, by_person: row.get(2)? })
+    };
     Ok(tx.query_row(text, [group, line_item], row).optional()?.unwrap_or_default())
 }
 
@@ -411,12 +440,20 @@ struct Entry<'a> {
 
 fn remember(tx: &Connection, entry: &Entry<'_>, now_ms: u64) -> Result<(), OfficeError> {
     let request = entry.signed.map(|signed| &signed.request);
-    // Who a forged request is from, nobody knows; its log is nobody's.
     let hostid = request.map(|request| request.hostid.to_string()).unwrap_or_default();
+    // Who a request is from that another key has signed, nobody knows, nor who made up its host id:
+    // all of those share one log, and push no server's own requests out of its.
+    let stranger = match entry.signed {
+        None => true,
+        Some(signed) => {
+            let known = key_and_sequence(tx, &hostid)?.and_then(|(key, _)| key);
+            known.is_none_or(|key| key != signed.key.to_string())
+        }
+    };
     tx.prepare_cached(
         "INSERT INTO requests (at_ms, hostid, group_id, digest, correlation, operation, outcome,
-                               message, response)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                               message, response, stranger)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         now_ms,
@@ -431,14 +468,11 @@ fn remember(tx: &Connection, entry: &Entry<'_>, now_ms: u64) -> Result<(), Offic
         entry.outcome,
         entry.message,
         entry.response,
+        stranger,
     ])?;
-    let is_known = registration::find(tx, &hostid)?.is_some();
-    let (whose, kept) = if is_known {
-        ("hostid = ?1", REQUESTS_KEPT)
-    } else {
-        // Host ids that nobody registered share one log: each attempt may name
-        // another.
-        ("hostid NOT IN (SELECT hostid FROM servers) AND ?1 = ?1", STRANGERS_KEPT)
+    let (whose, kept) = match stranger {
+        true => ("stranger = 1 AND ?1 = ?1", STRANGERS_KEPT),
+        false => ("stranger = 0 AND hostid = ?1", REQUESTS_KEPT),
     };
     let prune = format!(
         "DELETE FROM requests WHERE {whose} AND id <= (

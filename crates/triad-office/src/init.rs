@@ -22,6 +22,8 @@ pub struct New {
     pub publisher: String,
     /// By which name and port others reach it.
     pub host: String,
+    /// The whole address, where it is not that: a proxy before it speaks TLS.
+    pub url: Option<String>,
     /// Where to listen.
     pub listen: String,
     /// Plain HTTP, because somebody asked for it.
@@ -40,6 +42,8 @@ pub struct Made {
     /// The SHA-256 fingerprint of the certificate, for the sites; none without
     /// TLS.
     pub fingerprint: Option<String>,
+    /// How people and servers reach it.
+    pub url: String,
     /// Where the first administrator chooses a password.
     pub link: String,
 }
@@ -79,7 +83,7 @@ pub fn init(new: &New) -> Result<Made, OfficeError> {
          # Whether servers that nobody registered before are let in.\nregister_unknown = true\n",
         quoted(&new.publisher),
         quoted(&new.listen),
-        quoted(&format!("{scheme}://{}", new.host)),
+        quoted(&new.url.clone().unwrap_or_else(|| format!("{scheme}://{}", new.host))),
     );
     let config = Config::parse(&text, &file)?;
     fs::create_dir_all(&config.keys).map_err(failed(&config.keys))?;
@@ -87,11 +91,11 @@ pub fn init(new: &New) -> Result<Made, OfficeError> {
         None => None,
         Some((certificate, key)) => Some(certify(&new.host, certificate, key)?),
     };
-    let mut connection = crate::db::open(&config.database)?;
+    let mut connection = crate::db::create(&config.database)?;
     let by = Writer { actor: "console", now_ms: new.now_ms };
     let (key, token) = crate::db::write(&mut connection, |tx| {
         let key = keys::draw(tx, &config.keys, by)?;
-        Ok((key, people::invite(tx, "admin", Role::Admin, by)?))
+        Ok((key, people::invite(tx, "admin", Some(Role::Admin), by)?))
     })?;
     // Last: an office without its configuration is none, and can be made again.
     fs::write(&file, text).map_err(failed(&file))?;
@@ -100,6 +104,7 @@ pub fn init(new: &New) -> Result<Made, OfficeError> {
         public_key: key.public_key,
         fingerprint,
         link: format!("{}/set-up/{token}", config.url),
+        url: config.url,
     })
 }
 

@@ -37,7 +37,8 @@ impl Keys {
             let path = secret_path(directory, &info.key_id);
             let text = fs::read_to_string(&path)
                 .map_err(|source| OfficeError::File { path: path.clone(), source })?;
-            keys.push(PublisherKey::parse(&text)?);
+            let wrong = |error| OfficeError::System(format!("{}: {error}", path.display()));
+            keys.push(PublisherKey::parse(&text).map_err(wrong)?);
         }
         Ok(Keys(keys))
     }
@@ -127,5 +128,9 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), OfficeError> {
         _ => OfficeError::File { path: path.to_owned(), source },
     };
     let mut file = options.open(path).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    // Its name, too: what is written next speaks of it.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = fs::File::open(folder.unwrap_or(Path::new(".")));
+    folder.and_then(|folder| folder.sync_all()).map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! The lists of the office.
 
-use crate::table::CellKind::{Copied, Instant, Link, Number, State, Text};
+use crate::table::CellKind::{Copied, Instant, Link, Number, Secret, State, Text};
 use crate::table::{List, column};
 
 /// All servers.
@@ -32,7 +32,7 @@ pub const RIGHTS: List = List {
     noun: "line items",
     columns: &[
         (column("id", "No.", Number), "l.id"),
-        (column("rights_id", "Rights id", Copied), "l.rights_id"),
+        (column("rights_id", "Rights id", Secret), "l.rights_id"),
         (column("organisation", "Organisation", Text), "o.name"),
         (column("entitlement", "Entitlement", Text), "e.reference"),
         (column("product", "Product", Text), "p.name || ' ' || p.version"),
@@ -62,7 +62,7 @@ pub const GROUP_RIGHTS: List = List {
     noun: "line items mapped",
     columns: &[
         (column("line_item", "No.", Number), "l.id"),
-        (column("rights_id", "Rights id", Copied), "l.rights_id"),
+        (column("rights_id", "Rights id", Secret), "l.rights_id"),
         (column("product", "Product", Text), "p.name || ' ' || p.version"),
         (column("copies", "Copies", Number), "m.copies"),
         (column("in_return", "Await return", Number), "m.in_return"),
@@ -158,7 +158,7 @@ pub const ORGANISATIONS: List = List {
     from: "organisations o",
     only: "1",
     searched: &["o.name"],
-    order: "o.id",
+    order: "o.id DESC",
     href: "''",
 };
 
@@ -178,7 +178,7 @@ pub const PRODUCTS: List = List {
     from: "products p",
     only: "1",
     searched: &["p.name"],
-    order: "p.id",
+    order: "p.id DESC",
     href: "''",
 };
 
@@ -197,7 +197,7 @@ pub const ENTITLEMENTS: List = List {
     from: "entitlements e JOIN organisations o ON o.id = e.organisation_id",
     only: "1",
     searched: &["e.reference", "o.name"],
-    order: "e.id",
+    order: "e.id DESC",
     href: "''",
 };
 

@@ -110,6 +110,9 @@ struct InitArguments {
     /// How others reach it
     #[arg(long, default_value = "localhost:27090", value_name = "HOST:PORT")]
     host: String,
+    /// The whole address instead, where a proxy before it speaks TLS: https://office.acme.example
+    #[arg(long, value_name = "URL", requires = "plain_http")]
+    url: Option<String>,
     /// Where to listen
     #[arg(long, default_value = "0.0.0.0:27090", value_name = "ADDRESS:PORT")]
     listen: String,
@@ -134,9 +137,14 @@ enum UserVerb {
     Invite {
         /// The user
         name: String,
-        /// viewer, operator or admin
-        #[arg(long, default_value = "admin", value_parser = role)]
-        role: Role,
+        /// viewer, operator or admin; as before without, and operator for somebody new
+        #[arg(long, value_parser = role)]
+        role: Option<Role>,
+    },
+    /// Remove a user; what they did stays in the audit
+    Remove {
+        /// The user
+        name: String,
     },
 }
 
@@ -207,7 +215,10 @@ fn run(arguments: &Arguments) -> Result<String, OfficeError> {
     }
     let mut connection = db::open(&config.database)?;
     let by = Writer { actor: "console", now_ms: now_ms() };
-    let registrar = |how, repairs| Registrar { actor: "console", how, repairs, now_ms: now_ms() };
+    let registrar = |how, repairs| {
+        let (actor, now_ms) = ("console", now_ms());
+        Registrar { actor, how, cluster: None, repairs, now_ms }
+    };
     match &arguments.verb {
         Verb::Init(_) | Verb::Serve { .. } => unreachable!("done above"),
         Verb::Key(KeyVerb::List) => {
@@ -230,6 +241,10 @@ fn run(arguments: &Arguments) -> Result<String, OfficeError> {
         Verb::User(UserVerb::Invite { name, role }) => {
             let token = db::write(&mut connection, |tx| people::invite(tx, name, *role, by))?;
             Ok(format!("{}/set-up/{token}\n", config.url))
+        }
+        Verb::User(UserVerb::Remove { name }) => {
+            db::write(&mut connection, |tx| people::remove_user(tx, name, by))?;
+            Ok(format!("{name} is removed\n"))
         }
         Verb::Token(TokenVerb::Add { name, role }) => {
             let token = db::write(&mut connection, |tx| people::add_token(tx, name, *role, by))?;
@@ -281,21 +296,21 @@ fn made(new: &InitArguments) -> Result<String, OfficeError> {
         directory: new.dir.clone(),
         publisher: new.publisher.clone(),
         host: new.host.clone(),
+        url: new.url.clone(),
         listen: new.listen.clone(),
         plain: new.plain_http,
         now_ms: now_ms(),
     })?;
-    let scheme = if new.plain_http { "http" } else { "https" };
     let fingerprint = made.fingerprint.as_ref().map(|hex| format!("fingerprint = \"{hex}\"\n"));
     Ok(format!(
         "Made {config}. Start the office:\n\n    triad-office serve --config {config}\n\n\
          Then choose a password, once, until this time tomorrow:\n\n    {link}\n\n\
          Every site adds to triad.toml of each node:\n\n\
-         publisher_keys = [\"{key}\"]\n\n[office]\nurl = \"{scheme}://{host}\"\n{fingerprint}",
+         publisher_keys = [\"{key}\"]\n\n[office]\nurl = \"{url}\"\n{fingerprint}",
         config = made.config.display(),
         link = made.link,
         key = made.public_key,
-        host = new.host,
+        url = made.url,
         fingerprint = fingerprint.unwrap_or_default(),
     ))
 }

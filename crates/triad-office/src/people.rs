@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::audit::{self, About};
 use crate::error::OfficeError;
 use crate::keys::random;
-use crate::rights::Writer;
+use crate::rights::{Writer, is_plain};
 
 /// A set-up link is for today.
 const SETUP_MS: u64 = 24 * 3_600_000;
@@ -85,7 +85,8 @@ impl Visitor {
     }
 }
 
-fn drawn(prefix: &str) -> Result<String, OfficeError> {
+/// 256 random bits as text, after a prefix.
+pub fn drawn(prefix: &str) -> Result<String, OfficeError> {
     Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random()?)))
 }
 
@@ -96,17 +97,34 @@ fn hashed(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest)
 }
 
+/// Names that stand for what is no user.
+const RESERVED: [&str; 2] = ["server", "console"];
+
 /// Adds a user, or lets one choose a new password; returns the token of the
-/// set-up link. An earlier link of the same user is void.
+/// set-up link. An earlier link of the same user is void. Without a role a user
+/// keeps the one that they have, and a new one is an operator.
+///
+/// # Errors
+///
+/// Nobody would be admin any more; a name that is none.
 pub fn invite(
     tx: &Connection,
     name: &str,
-    role: Role,
+    role: Option<Role>,
     by: Writer<'_>,
 ) -> Result<String, OfficeError> {
     let name = name.trim();
-    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
         return Err(OfficeError::refused("INVALID", "a user's name has 1 to 64 bytes"));
+    }
+    if RESERVED.contains(&name) {
+        let message = format!("{name} stands for what is no user in the audit; take another name");
+        return Err(OfficeError::refused("INVALID", message));
+    }
+    let before = role_of(tx, name)?;
+    let role = role.or(before).unwrap_or(Role::Operator);
+    if role < Role::Admin {
+        check_other_admin(tx, name, before)?;
     }
     let text = "INSERT INTO users (name, role, created_ms) VALUES (?1, ?2, ?3)
          ON CONFLICT (name) DO UPDATE SET role = excluded.role RETURNING id";
@@ -122,6 +140,41 @@ pub fn invite(
     let detail = format!("{name} as {}", role.as_str());
     audit::record(tx, by.now_ms, by.actor, "user.invite", About::default(), &detail)?;
     Ok(token)
+}
+
+fn role_of(tx: &Connection, name: &str) -> Result<Option<Role>, OfficeError> {
+    let text = "SELECT role FROM users WHERE name = ?1";
+    let role: Option<String> = tx.query_row(text, [name], |row| row.get(0)).optional()?;
+    role.map(|role| Role::parse(&role)).transpose()
+}
+
+/// Somebody else is admin when this one is not any more.
+fn check_other_admin(tx: &Connection, name: &str, role: Option<Role>) -> Result<(), OfficeError> {
+    let text = "SELECT count(*) FROM users WHERE role = 'admin' AND name <> ?1";
+    let others: u64 = tx.query_row(text, [name], |row| row.get(0))?;
+    if role != Some(Role::Admin) || others > 0 {
+        return Ok(());
+    }
+    let message = format!("{name} is the only admin; make somebody else admin first");
+    Err(OfficeError::refused("LAST_ADMIN", message))
+}
+
+/// Removes a user: sign-ins and links of theirs are void at once. What they did stays in the audit.
+///
+/// # Errors
+///
+/// There is none of that name, or nobody would be admin any more.
+pub fn remove_user(tx: &Connection, name: &str, by: Writer<'_>) -> Result<(), OfficeError> {
+    let role = role_of(tx, name)?;
+    let role = role.ok_or_else(|| OfficeError::NotFound(format!("the user {name}")))?;
+    check_other_admin(tx, name, Some(role))?;
+    for table in ["logins", "setup_links"] {
+        let text =
+            format!("DELETE FROM {table} WHERE user_id = (SELECT id FROM users WHERE name = ?1)");
+        tx.execute(&text, [name])?;
+    }
+    tx.execute("DELETE FROM users WHERE name = ?1", [name])?;
+    audit::record(tx, by.now_ms, by.actor, "user.remove", About::default(), name)
 }
 
 /// Whose set-up link this is; `None` if it was used or is too old.
@@ -250,4 +303,51 @@ pub fn program(tx: &Connection, token: &str) -> Result<Option<Visitor>, OfficeEr
         Ok(Visitor { name, role: Role::parse(&role)?, form_token: String::new() })
     })
     .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSOLE: Writer<'static> = Writer { actor: "console", now_ms: 1 };
+
+    /// Another link is how a lost password is mended: it makes nobody more, or less, than before.
+    #[test]
+    fn a_new_link_changes_no_role_and_somebody_stays_admin() {
+        let connection = crate::db::in_memory().unwrap();
+        let invite = |name: &str, role| invite(&connection, name, role, CONSOLE);
+        let role = |name: &str| role_of(&connection, name).unwrap();
+        invite("ann", Some(Role::Admin)).unwrap();
+        invite("bob", Some(Role::Viewer)).unwrap();
+        invite("cid", None).unwrap();
+        for name in ["ann", "bob"] {
+            invite(name, None).unwrap();
+        }
+        assert_eq!((role("ann"), role("bob")), (Some(Role::Admin), Some(Role::Viewer)));
+        assert_eq!(role("cid"), Some(Role::Operator));
+        assert_eq!(invite("ann", Some(Role::Viewer)).unwrap_err().reason(), "LAST_ADMIN");
+        let remove = |name: &str| remove_user(&connection, name, CONSOLE);
+        assert_eq!(remove("ann").unwrap_err().reason(), "LAST_ADMIN");
+        assert_eq!(remove("eve").unwrap_err().reason(), "NOT_FOUND");
+        invite("bob", Some(Role::Admin)).unwrap();
+        remove("ann").unwrap();
+        assert_eq!(role("ann"), None);
+        assert_eq!(invite("server", None).unwrap_err().reason(), "INVALID");
+        assert_eq!(invite("a\u{202E}nn", None).unwrap_err().reason(), "INVALID");
+    }
+
+    /// Sign-ins and links of a user who is removed are void.
+    #[test]
+    fn who_is_removed_is_out_at_once() {
+        let connection = crate::db::in_memory().unwrap();
+        for name in ["ann", "bob"] {
+            invite(&connection, name, Some(Role::Admin), CONSOLE).unwrap();
+        }
+        let link = invite(&connection, "bob", None, CONSOLE).unwrap();
+        let signed_in = sign_in(&connection, "bob", 1).unwrap();
+        assert!(visitor(&connection, &signed_in, 2).unwrap().is_some());
+        remove_user(&connection, "bob", CONSOLE).unwrap();
+        assert!(visitor(&connection, &signed_in, 2).unwrap().is_none());
+        assert_eq!(invited(&connection, &link, 2).unwrap(), None);
+    }
 }

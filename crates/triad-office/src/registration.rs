@@ -25,6 +25,7 @@ use triad_license::HostId;
 
 use crate::audit::{self, About};
 use crate::error::OfficeError;
+use crate::rights::{Writer, credit_ended};
 
 /// What a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +120,8 @@ pub struct Registrar<'a> {
     pub actor: &'a str,
     /// How it is told in the timeline, such as `automatically from the request of ...`.
     pub how: &'a str,
+    /// The cluster that the caller is in; a person is in none.
+    pub cluster: Option<&'a str>,
     /// A person has decided that rights may move to where they belong.
     pub repairs: bool,
     /// Now.
@@ -204,22 +207,42 @@ pub fn register(
     by: Registrar<'_>,
 ) -> Result<Placement, OfficeError> {
     let hostid = &claim.hostid;
+    let now = |partner: &HostId| now_in_place_of(tx, partner, hostid);
     let placement = match &claim.shape {
         Shape::Undeclared => undeclared(tx, hostid, by)?,
-        Shape::Backup { main } => backup(tx, hostid, main, by)?,
+        Shape::Backup { main } => backup(tx, hostid, &now(main)?, by)?,
         Shape::Main { backup } => {
-            let hosts = [hostid.clone(), backup.clone()];
+            let hosts = [hostid.clone(), now(backup)?];
             Placement::Group(place(tx, Kind::Pair, &hosts, hostid, by)?)
         }
         Shape::Member { others } => {
             let mut hosts = vec![hostid.clone()];
-            hosts.extend(others.iter().cloned());
+            for other in others {
+                hosts.push(now(other)?);
+            }
             Placement::Group(place(tx, Kind::Triad, &hosts, hostid, by)?)
         }
     };
     tx.prepare_cached("UPDATE servers SET declared = ?1 WHERE hostid = ?2")?
         .execute(params![claim.declared(), hostid.to_string()])?;
     Ok(placement)
+}
+
+/// The machine that took the place of a partner in the caller's own group, if the caller still
+/// names the one before: the office is told first, and then the servers one by one.
+fn now_in_place_of(
+    tx: &Connection,
+    partner: &HostId,
+    caller: &HostId,
+) -> Result<HostId, OfficeError> {
+    let text = "SELECT new.hostid FROM replaced
+         JOIN servers new ON new.hostid = by_hostid
+         JOIN servers own ON own.group_id = new.group_id AND own.hostid = ?2
+         WHERE replaced.hostid = ?1 AND ?1 NOT IN (SELECT hostid FROM servers)";
+    let names = params![partner.to_string(), caller.to_string()];
+    let new: Option<String> =
+        tx.prepare_cached(text)?.query_row(names, |row| row.get(0)).optional()?;
+    Ok(new.map_or_else(|| Ok(partner.clone()), |new| HostId::parse(&new))?)
 }
 
 /// Registers a group by hand. The first of a pair is its main server.
@@ -280,7 +303,7 @@ fn backup(
     if held > 0 {
         return Err(holds_rights(&name, held, main, hostid));
     }
-    dissolve(tx, group)?;
+    dissolve(tx, group, std::slice::from_ref(&name))?;
     pending(tx, own.id, &name, main, by)?;
     Ok(Placement::PendingMain)
 }
@@ -326,12 +349,15 @@ fn place(
         }
     }
 
-    for server in known.iter().flatten().filter(|server| server.role == "PENDING_MAIN") {
-        let expected = format!("back-up of {}", hosts[0]);
-        if kind == Kind::Pair && server.declared != expected && !by.repairs {
+    let waits =
+        |server: &&Server| server.role == "PENDING_MAIN" && server.hostid != claimer.to_string();
+    for server in known.iter().flatten().filter(waits) {
+        let expected = kind == Kind::Pair && server.declared == format!("back-up of {}", hosts[0]);
+        if !expected && !by.repairs {
             let (name, declared) = (&server.hostid, &server.declared);
+            let as_what = if kind == Kind::Pair { "as its own back-up" } else { "in its triad" };
             let message = format!(
-                "{name} says that it is {declared}, and {claimer} names it as its own back-up; \
+                "{name} says that it is {declared}, and {claimer} names it {as_what}; \
                  correct the host ids in the configuration of one of the two"
             );
             return Err(OfficeError::refused("BACKUP_OF_ANOTHER", message));
@@ -344,6 +370,9 @@ fn place(
         let with = members(tx, group)?;
         let held = copies_held(tx, group)?;
         let is_own = with.iter().any(|server| server.hostid == claimer.to_string());
+        if !is_own && !by.repairs {
+            check_same_cluster(tx, group, &with, claimer, by)?;
+        }
         if !with.iter().all(|server| wanted.contains(server.hostid.as_str())) {
             // Somebody else is in it. A server may change its own mind while
             // nothing is at stake and nobody else says the same as it did.
@@ -371,7 +400,10 @@ fn place(
         if held > 0 && !may_keep && !by.repairs {
             let name = with.iter().find(|server| server.hostid != names[0]);
             let name = name.map_or(names[0].as_str(), |server| &server.hostid);
-            return Err(holds_rights(name, held, &hosts[0], hosts.last().unwrap_or(&hosts[0])));
+            return Err(match kind {
+                Kind::Triad => holds_rights_already(name, held),
+                _ => holds_rights(name, held, &hosts[0], hosts.last().unwrap_or(&hosts[0])),
+            });
         }
         candidates.push((group, held, first_is_in));
     }
@@ -407,7 +439,7 @@ fn place(
         }
     };
     for other in absorbed {
-        dissolve(tx, other)?;
+        dissolve(tx, other, &names)?;
     }
     for ((name, role), known) in names.iter().zip(kind.roles()).zip(&known) {
         let id = match known {
@@ -472,6 +504,41 @@ fn holds_rights(name: &str, held: u64, main: &HostId, other: &HostId) -> OfficeE
     OfficeError::refused("MAIN_HOLDS_RIGHTS", message)
 }
 
+/// A triad grows from the server that has the rights.
+fn holds_rights_already(name: &str, held: u64) -> OfficeError {
+    let copies = if held == 1 { "copy".to_owned() } else { format!("{held} copies") };
+    let message = format!(
+        "{name} is registered by itself and holds {copies} of rights; let it call first, as one of \
+         this triad, and the rights become those of all three"
+    );
+    OfficeError::refused("MAIN_HOLDS_RIGHTS", message)
+}
+
+/// Servers that belong together are nodes of one cluster: who names a server of another is not of its
+/// group, and would be given its rights.
+fn check_same_cluster(
+    tx: &Connection,
+    group: i64,
+    with: &[Server],
+    claimer: &HostId,
+    by: Registrar<'_>,
+) -> Result<(), OfficeError> {
+    let text = "SELECT cluster_id FROM server_groups WHERE id = ?1";
+    let known: Option<String> = tx.prepare_cached(text)?.query_row([group], |row| row.get(0))?;
+    let (Some(known), Some(cluster)) = (known, by.cluster) else { return Ok(()) };
+    if known == cluster {
+        return Ok(());
+    }
+    let names: Vec<&str> = with.iter().map(|server| server.hostid.as_str()).collect();
+    let message = format!(
+        "{} called from cluster {known}, and {claimer}, which names it, is in cluster {cluster}; the \
+         servers of a group are nodes of one cluster. If it was set up anew, let its group begin anew \
+         on its page in the portal",
+        names.join(" and ")
+    );
+    Err(OfficeError::refused("OTHER_CLUSTER", message))
+}
+
 fn kind_of(tx: &Connection, group: i64) -> Result<Kind, OfficeError> {
     let text = "SELECT kind FROM server_groups WHERE id = ?1";
     let kind: String = tx.prepare_cached(text)?.query_row([group], |row| row.get(0))?;
@@ -484,9 +551,16 @@ fn insert(tx: &Connection, name: &str, role: &str, now_ms: u64) -> Result<i64, O
     Ok(tx.last_insert_rowid())
 }
 
-/// Ends a group. Servers that nobody has ever heard of go with it; the others
+/// Ends a group. Servers that nobody has ever heard of go with it, unless they are kept; the others
 /// stand alone until they are placed again.
-fn dissolve(tx: &Connection, group: i64) -> Result<(), OfficeError> {
+fn dissolve(tx: &Connection, group: i64, kept: &[String]) -> Result<(), OfficeError> {
+    for server in members(tx, group)? {
+        let text = "DELETE FROM servers WHERE id = ?1 AND last_seen_ms IS NULL
+             AND public_key IS NULL";
+        if !kept.contains(&server.hostid) {
+            tx.execute(text, [server.id])?;
+        }
+    }
     tx.execute("UPDATE servers SET group_id = NULL, role = 'SINGLE' WHERE group_id = ?1", [group])?;
     tx.execute("DELETE FROM mappings WHERE group_id = ?1", [group])?;
     tx.execute("DELETE FROM server_groups WHERE id = ?1", [group])?;
@@ -525,13 +599,17 @@ pub fn replace_server(
             if held > 0 {
                 return Err(holds_rights(&new_name, held, old, new));
             }
-            dissolve(tx, other)?;
+            dissolve(tx, other, &[])?;
         }
         tx.execute("DELETE FROM servers WHERE id = ?1", [known.id])?;
     }
     let text = "UPDATE servers SET hostid = ?1, declared = '', public_key = NULL, sequence = 0,
              name = '', version = '', last_seen_ms = NULL WHERE id = ?2";
     tx.execute(text, params![new_name, found.id])?;
+    tx.execute("DELETE FROM replaced WHERE hostid = ?1", [&new_name])?;
+    tx.execute("UPDATE replaced SET by_hostid = ?1 WHERE by_hostid = ?2", [&new_name, &old_name])?;
+    let text = "INSERT OR REPLACE INTO replaced (hostid, by_hostid) VALUES (?1, ?2)";
+    tx.execute(text, [&old_name, &new_name])?;
     let about = About { group: Some(group), hostid: &new_name };
     let detail = format!("takes the place of {old} as {}, {}", found.role, by.how);
     audit::record(tx, by.now_ms, by.actor, "server.replaced", about, &detail)?;
@@ -543,6 +621,7 @@ pub fn replace_server(
 /// let in.
 pub fn take_apart(tx: &Connection, group: i64, by: Registrar<'_>) -> Result<(), OfficeError> {
     kind_of(tx, group).map_err(|_| OfficeError::NotFound(format!("the group {group}")))?;
+    credit_ended(tx, Writer { actor: by.actor, now_ms: by.now_ms })?;
     let held = copies_held(tx, group)?;
     if held > 0 {
         let message = format!("the group holds {held} copies of rights; take them back first");
@@ -553,9 +632,7 @@ pub fn take_apart(tx: &Connection, group: i64, by: Registrar<'_>) -> Result<(), 
         audit::record(tx, by.now_ms, by.actor, "group.apart", about, "taken out of the group")?;
     }
     tx.execute("UPDATE servers SET public_key = NULL, sequence = 0 WHERE group_id = ?1", [group])?;
-    dissolve(tx, group)?;
-    tx.execute("DELETE FROM servers WHERE group_id IS NULL AND public_key IS NULL", [])?;
-    Ok(())
+    dissolve(tx, group, &[])
 }
 
 #[cfg(test)]

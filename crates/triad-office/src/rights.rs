@@ -16,6 +16,11 @@ use crate::registration::members;
 /// Seats of one line of a license; more is a slip.
 const SEATS_MAX: u64 = 1_000_000_000;
 const DAY_MS: u64 = 86_400_000;
+/// The last day of what has none.
+const FOREVER: &str = "9999-12-31";
+/// By how much a group's serial may be ahead of ours: an office that was restored from a copy has
+/// forgotten some.
+const SERIALS_FORGOTTEN_MAX: u64 = 100_000;
 
 /// Who writes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +88,29 @@ impl Copies {
 
 fn named(what: &str, text: &str) -> Result<String, OfficeError> {
     let text = text.trim();
-    let is_good = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
-    if is_good {
+    if !text.is_empty() && text.len() <= 256 && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    let message = format!("{what} takes 1 to 256 bytes without control characters");
+    let message = format!(
+        "{what} takes 1 to 256 bytes without control characters, or such as turn the direction of \
+         the text"
+    );
     Err(OfficeError::refused("INVALID", message))
+}
+
+/// Whether a character stands where it is written, so that nobody draws over another's line.
+pub fn is_plain(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
+    );
+    !c.is_control() && !turns
+}
+
+/// A rights id as it may be told to everybody: whoever has the whole of it claims the rights.
+pub fn masked(rights_id: &str) -> String {
+    let shown = (rights_id.chars().count() / 4).min(4);
+    rights_id.chars().take(shown).chain(['…']).collect()
 }
 
 fn unique(error: rusqlite::Error, what: &str) -> OfficeError {
@@ -195,6 +217,8 @@ pub fn add_line_item(
     {
         return Err(OfficeError::refused("INVALID", "the last day is before the first"));
     }
+    // Days that no license could say are refused here and not when a server asks.
+    try_out(vec![DraftFeature { start: starts, expires, ..DraftFeature::new("trial", "1", 1) }])?;
     let rights_id = match item.rights_id.as_deref().map(str::trim) {
         None | Some("") => drawn_rights_id()?,
         Some(given) => named("a rights id", given)?,
@@ -205,7 +229,7 @@ pub fn add_line_item(
     tx.execute(text, params![entitlement, item.product, rights_id, item.copies, starts, expires])
         .map_err(|error| unique(error, &format!("the rights id {rights_id}")))?;
     let id = tx.last_insert_rowid();
-    let detail = format!("{rights_id}: {} copies", item.copies);
+    let detail = format!("line item {id} ({}): {} copies", masked(&rights_id), item.copies);
     audit::record(tx, by.now_ms, by.actor, "line-item.add", About::default(), &detail)?;
     Ok((id, rights_id))
 }
@@ -233,7 +257,7 @@ pub fn set_copies(
         tx.query_row(text, params![copies, line_item], |row| row.get(0)).optional()?;
     let rights_id =
         rights_id.ok_or_else(|| OfficeError::NotFound(format!("the line item {line_item}")))?;
-    let mut detail = format!("{rights_id}: {copies} copies");
+    let mut detail = format!("line item {line_item} ({}): {copies} copies", masked(&rights_id));
     let overage = copies_of(tx, line_item)?.overage();
     if overage > 0 {
         detail.push_str(&format!(", {overage} more are mapped"));
@@ -271,6 +295,7 @@ pub fn map(
     requested: bool,
     by: Writer<'_>,
 ) -> Result<(), OfficeError> {
+    credit_ended(tx, by)?;
     let text = "SELECT serial, organisation_id FROM server_groups WHERE id = ?1";
     let found = tx.query_row(text, [group], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let (serial, organisation): (u64, Option<i64>) =
@@ -335,9 +360,13 @@ pub fn map(
         params![owner, group],
     )?;
     forget_empty(tx, group)?;
+    if copies > before {
+        try_out(features_of(tx, group, Day::in_utc(by.now_ms))?)?;
+    }
+    let item = format!("line item {line_item} ({})", masked(&rights_id));
     let detail = match in_return {
-        0 => format!("{rights_id}: {before} to {copies} copies"),
-        _ => format!("{rights_id}: {before} to {copies} copies, {in_return} await their return"),
+        0 => format!("{item}: {before} to {copies} copies"),
+        _ => format!("{item}: {before} to {copies} copies, {in_return} await their return"),
     };
     let about = About { group: Some(group), hostid: "" };
     audit::record(tx, by.now_ms, by.actor, "rights.map", about, &detail)
@@ -347,6 +376,10 @@ pub fn map(
 fn forget_empty(tx: &Connection, group: i64) -> Result<(), OfficeError> {
     let text = "DELETE FROM mappings WHERE group_id = ?1 AND copies = 0 AND in_return = 0
          AND requested = 1";
+    tx.execute(text, [group])?;
+    // Whose it is, is said by what it holds: what was mapped by mistake is taken back.
+    let text = "UPDATE server_groups SET organisation_id = NULL WHERE id = ?1 AND NOT EXISTS (
+             SELECT 1 FROM mappings WHERE group_id = ?1 AND copies + in_return > 0)";
     tx.execute(text, [group])?;
     Ok(())
 }
@@ -366,6 +399,26 @@ pub fn confirm_returns(
         let about = About { group: Some(group), hostid: "" };
         let detail = format!("the group's license has serial {serial}: copies are credited");
         audit::record(tx, by.now_ms, by.actor, "rights.returned", about, &detail)?;
+    }
+    Ok(())
+}
+
+/// Copies on their way back whose every license has ended are credited: nobody uses them any more,
+/// also if the site never calls again.
+pub fn credit_ended(tx: &Connection, by: Writer<'_>) -> Result<(), OfficeError> {
+    // A day later, wherever the site counts its days.
+    let Some(yesterday) = Day::in_utc(by.now_ms.saturating_sub(DAY_MS)) else { return Ok(()) };
+    let text = "SELECT DISTINCT group_id FROM mappings JOIN server_groups ON id = group_id
+         WHERE in_return > 0 AND out_until < ?1";
+    let mut statement = tx.prepare_cached(text)?;
+    let rows = statement.query_map([yesterday.to_string()], |row| row.get(0))?;
+    for group in rows.collect::<Result<Vec<i64>, _>>()? {
+        let text = "UPDATE mappings SET in_return = 0, return_serial = NULL WHERE group_id = ?1";
+        tx.execute(text, [group])?;
+        forget_empty(tx, group)?;
+        let about = About { group: Some(group), hostid: "" };
+        let detail = "every license with the copies has ended: they are credited";
+        audit::record(tx, by.now_ms, "server", "rights.returned", about, detail)?;
     }
     Ok(())
 }
@@ -392,11 +445,25 @@ pub struct Issuer<'a> {
     pub lifetime_days: u32,
 }
 
-/// The license id of a group's license, the same through all serials.
-pub fn license_id(publisher: &str, group: i64) -> String {
-    let good = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let slug: String = publisher.chars().take(40).map(good).collect();
-    format!("{}-{group}", slug.trim_matches('-'))
+/// The license id of a group's license: the same through all serials, also if the publisher is
+/// called otherwise later. A site would keep both.
+pub fn license_id(tx: &Connection, group: i64, publisher: &str) -> Result<String, OfficeError> {
+    let text = "SELECT license_id FROM server_groups WHERE id = ?1";
+    let known: Option<String> = tx.prepare_cached(text)?.query_row([group], |row| row.get(0))?;
+    Ok(known.unwrap_or_else(|| {
+        let good = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let slug: String = publisher.chars().take(40).map(good).collect();
+        format!("{}-{group}", slug.trim_matches('-'))
+    }))
+}
+
+/// The group has a license with this serial. A later one than was issued is of before this office was
+/// restored from a copy: the next goes above it, since sites go back to none.
+pub fn has_serial(tx: &Connection, group: i64, serial: u64) -> Result<(), OfficeError> {
+    let text = "UPDATE server_groups SET serial = ?1, content = ''
+         WHERE id = ?2 AND serial < ?1 AND serial + ?3 >= ?1";
+    tx.prepare_cached(text)?.execute(params![serial, group, SERIALS_FORGOTTEN_MAX])?;
+    Ok(())
 }
 
 /// The license of a group, issued anew if anything in it has changed or if it
@@ -419,11 +486,8 @@ pub fn license_of(
         members(tx, group)?.iter().map(|server| HostId::parse(&server.hostid)).collect();
     let today = Day::in_utc(now_ms);
     let features = features_of(tx, group, today)?;
-    if features.is_empty() && serial == 0 {
-        return Ok(None);
-    }
     let mut draft = Draft {
-        license: license_id(issuer.publisher, group),
+        license: license_id(tx, group, issuer.publisher)?,
         publisher: issuer.publisher.to_owned(),
         // The zero serial stands for whichever it will be.
         serial: 0,
@@ -440,6 +504,7 @@ pub fn license_of(
     // Renewed at half of its life, so that one missed poll costs nothing.
     let is_fresh = match until.as_deref().and_then(Day::parse) {
         None => issuer.lifetime_days == 0,
+        Some(_) if issuer.lifetime_days == 0 => false,
         Some(until) => in_days(issuer.lifetime_days / 2).is_some_and(|half| half < until),
     };
     if let (Some(text), Some(digest)) = (license, digest)
@@ -451,6 +516,13 @@ pub fn license_of(
         return Ok(Some(GroupLicense { text, digest, serial }));
     }
     let until = if issuer.lifetime_days == 0 { None } else { in_days(issuer.lifetime_days) };
+    // What begins after that is in the next one.
+    draft
+        .features
+        .retain(|feature| feature.start.zip(until).is_none_or(|(start, end)| start <= end));
+    if draft.features.is_empty() && serial == 0 {
+        return Ok(None);
+    }
     for feature in &mut draft.features {
         feature.expires = match (feature.expires, until) {
             (Some(bought), Some(until)) => Some(bought.min(until)),
@@ -459,12 +531,25 @@ pub fn license_of(
     }
     draft.serial = serial + 1;
     draft.issued = today;
-    let text = issue(&draft.to_toml(), &signers)?;
-    let digest = license_digest(&text)?;
+    // Not what the caller did wrong.
+    let failed = |error: triad_license::LicenseError| {
+        OfficeError::System(format!("the license of group {group} cannot be issued: {error}"))
+    };
+    let text = issue(&draft.to_toml(), &signers).map_err(failed)?;
+    let digest = license_digest(&text).map_err(failed)?;
+    let last_day = |feature: &DraftFeature| {
+        feature.expires.map_or_else(|| FOREVER.to_owned(), |day| day.to_string())
+    };
+    let out_until = draft.features.iter().map(last_day).max().unwrap_or_default();
     let update = "UPDATE server_groups SET serial = ?1, license = ?2, license_digest = ?3,
-             content = ?4, licensed_until = ?5 WHERE id = ?6";
+             content = ?4, licensed_until = ?5, license_id = ?6, out_until = max(out_until, ?7)
+         WHERE id = ?8";
     let until = until.map(|day| day.to_string());
-    tx.execute(update, params![draft.serial, text, digest, wanted, until, group])?;
+    let serial = draft.serial;
+    tx.execute(
+        update,
+        params![serial, text, digest, wanted, until, draft.license, out_until, group],
+    )?;
     await_returns(tx, group, draft.serial)?;
     let about = About { group: Some(group), hostid: "" };
     let detail = format!("{} serial {}", draft.license, draft.serial);

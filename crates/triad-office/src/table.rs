@@ -5,6 +5,7 @@ use rusqlite::{Connection, ToSql};
 use serde_json::{Map, Value, json};
 
 use crate::error::OfficeError;
+use crate::rights::masked;
 
 /// Rows of one page.
 pub const PAGE_ROWS: u32 = 50;
@@ -27,6 +28,9 @@ pub struct Ask {
     /// The code of a message about what was done just now.
     #[serde(default)]
     pub done: String,
+    /// Whether whoever asks may see what is of use to whoever has it.
+    #[serde(skip)]
+    pub sees_secrets: bool,
 }
 
 /// A column.
@@ -49,8 +53,10 @@ pub enum CellKind {
     Number,
     /// An instant, ms since 1970 UTC.
     Instant,
-    /// Text with a button that copies it: host ids, keys, rights ids.
+    /// Text with a button that copies it: host ids, keys.
     Copied,
+    /// The same, of use to whoever has it: rights ids. Others see its beginning.
+    Secret,
     /// A state in capital letters.
     State,
     /// Text that leads to the row's own page.
@@ -124,7 +130,12 @@ impl List {
             Some(key) => (key, true),
             None => (ask.sort.as_str(), false),
         };
+        // Nor can it be guessed letter by letter.
+        let is_hidden = |column: &Column| column.kind == CellKind::Secret && !ask.sees_secrets;
+        let hidden = self.columns.iter().filter(|(column, _)| is_hidden(column));
+        let hidden: Vec<&str> = hidden.map(|(_, expression)| *expression).collect();
         let sorted = self.columns.iter().find(|(column, _)| column.key == sort);
+        let sorted = sorted.filter(|(_, expression)| !hidden.contains(expression));
         // Expressions come from this program, never from the user.
         let order = match sorted {
             Some((_, expression)) => {
@@ -140,7 +151,8 @@ impl List {
             values.push(pattern);
             let number = values.len();
             let like = |expression: &&str| format!("{expression} LIKE ?{number} ESCAPE '\\'");
-            searches.extend(self.searched.iter().map(like));
+            let searched = self.searched.iter().filter(|expression| !hidden.contains(expression));
+            searches.extend(searched.map(like));
         }
         let mut filter = format!("({})", self.only);
         if !searches.is_empty() {
@@ -170,6 +182,7 @@ impl List {
                 let value = row.get_ref(index)?;
                 let text = match (column.kind, value) {
                     (CellKind::Instant, ValueRef::Integer(ms)) => when(ms),
+                    (CellKind::Secret, value) if !ask.sees_secrets => masked(&text_of(value)),
                     (_, value) => text_of(value),
                 };
                 cells.push(Cell { text, kind: column.kind, href });

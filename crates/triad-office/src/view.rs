@@ -61,8 +61,8 @@ pub struct ServerView {
     pub timeline: Table,
 }
 
-/// Looks at a server.
-pub fn server(tx: &Connection, id: i64) -> Result<ServerView, OfficeError> {
+/// Looks at a server. `sees_secrets`: whether rights ids are told.
+pub fn server(tx: &Connection, id: i64, sees_secrets: bool) -> Result<ServerView, OfficeError> {
     let text = "SELECT group_id, hostid FROM servers WHERE id = ?1";
     let found = tx.query_row(text, [id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let (group, hostid): (Option<i64>, String) =
@@ -92,7 +92,7 @@ pub fn server(tx: &Connection, id: i64) -> Result<ServerView, OfficeError> {
         .query_row(text, [group], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
         .optional()?;
     let (kind, organisation, cluster, serial, licensed_until) = of_group.unwrap_or_default();
-    let ask = Ask::default();
+    let ask = Ask { sees_secrets, ..Ask::default() };
     Ok(ServerView {
         id,
         group,

@@ -372,3 +372,184 @@ fn two_keys_sign_while_one_follows_the_other() {
     db::write(&mut desk.connection, |tx| keys::promote(tx, OPERATOR)).unwrap();
     assert_eq!(signatures(&desk.told(&mut single).1.unwrap()), 1);
 }
+
+impl Desk {
+    /// The answer to a request that is made and comes so many days later.
+    fn told_after(
+        &mut self,
+        days: u64,
+        server: &mut Server,
+    ) -> (CapabilityResponse, Option<String>) {
+        let now = NOW + days * DAY_MS;
+        server.asks.issued_ms = now;
+        let text = server.request();
+        let answer = answer(&mut self.connection, &self.config, &text, Way::Online, now).unwrap();
+        self.read(&answer)
+    }
+
+    fn sell(&mut self, item: &NewLineItem) -> Result<i64, OfficeError> {
+        db::write(&mut self.connection, |tx| Ok(rights::add_line_item(tx, 1, item, OPERATOR)?.0))
+    }
+}
+
+/// A renewal that begins next year stands beside what runs now, and takes nothing from it.
+#[test]
+fn what_begins_later_is_in_the_license_in_time() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    // NOW is 2026-11-23.
+    let renewal = NewLineItem { starts: Some("2027-01-01".into()), ..item(1, "R-2", 5) };
+    let renewal = desk.sell(&renewal).unwrap();
+    db::write(&mut desk.connection, |tx| rights::map(tx, 1, renewal, 5, false, OPERATOR)).unwrap();
+    assert_eq!(desk.told(&mut single).0.status, ResponseStatus::NoRights, "nothing runs yet");
+    desk.map(1, 1).unwrap();
+    let license = desk.told(&mut single).1.unwrap();
+    assert_eq!(seats(&license), 4);
+    single.has(&license);
+    let license = desk.told_after(15, &mut single).1.unwrap();
+    assert_eq!(seats(&license), 24, "it may be in force when it begins");
+    let never = NewLineItem { starts: Some("0001-01-01".into()), ..item(1, "R-3", 1) };
+    assert_eq!(desk.sell(&never).unwrap_err().reason(), "INVALID");
+}
+
+#[test]
+fn copies_of_a_site_that_never_calls_again_come_back_when_its_licenses_have_ended() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    desk.map(1, 10).unwrap();
+    desk.told(&mut single);
+    desk.map(1, 0).unwrap();
+    let mut other = server('b', DeclaredRole::Single, &[]);
+    for (days, free) in [(30, 0), (31, 0), (32, 10)] {
+        desk.told_after(days, &mut other);
+        assert_eq!(desk.copies().free(), free, "after {days} days");
+    }
+}
+
+#[test]
+fn a_publisher_of_another_name_goes_on_with_the_same_license() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    desk.map(1, 2).unwrap();
+    let before = desk.told(&mut single).1.unwrap();
+    single.has(&before);
+    desk.config.publisher = "Acme Inc".into();
+    let after = desk.told(&mut single).1.unwrap();
+    let (before, after) = (show(&before).unwrap(), show(&after).unwrap());
+    assert_eq!((before.license, before.serial + 1), (after.license, after.serial));
+}
+
+/// An office that was restored from a copy has forgotten what it issued since; sites go back to none
+/// of it.
+#[test]
+fn a_serial_goes_above_what_the_site_has() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    desk.map(1, 2).unwrap();
+    let license = desk.told(&mut single).1.unwrap();
+    single.has(&license);
+    for (told, serial) in [(7, 8), (u64::MAX, 9)] {
+        single.asks.license.as_mut().unwrap().serial = told;
+        desk.map(1, serial).unwrap();
+        let license = desk.told(&mut single).1.unwrap();
+        assert_eq!(show(&license).unwrap().serial, u64::from(serial), "{told} was told");
+    }
+}
+
+#[test]
+fn a_license_that_needs_no_renewal_is_issued_at_once() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    desk.map(1, 2).unwrap();
+    let license = desk.told(&mut single).1.unwrap();
+    single.has(&license);
+    desk.config.exchange.lifetime_days = 0;
+    let license = desk.told(&mut single).1.unwrap();
+    assert_eq!(show(&license).unwrap().features[0].expires, None);
+    single.has(&license);
+    assert_eq!(desk.told(&mut single).0.status, ResponseStatus::Unchanged);
+}
+
+/// Rights go where the server's own cluster is: naming somebody else's server makes nobody its main.
+#[test]
+fn a_stranger_takes_no_server_of_another_cluster() {
+    let mut desk = desk();
+    let mut customer = server('v', DeclaredRole::Single, &[]);
+    desk.told(&mut customer);
+    for (role, partners) in [(DeclaredRole::Main, &['v'][..]), (DeclaredRole::Member, &['v', 'w'])]
+    {
+        let mut stranger = server('x', role, partners);
+        stranger.asks.cluster = "tc-another".into();
+        let text = stranger.request();
+        let error = desk.ask(&text).unwrap_err();
+        assert_eq!(error.reason(), "OTHER_CLUSTER", "{error}");
+    }
+    desk.map(1, 10).unwrap();
+    assert_eq!(seats(&desk.told(&mut customer).1.unwrap()), 40);
+}
+
+#[test]
+fn a_person_s_decision_is_told_to_whoever_asks_for_other_copies() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    desk.told(&mut single);
+    desk.map(1, 2).unwrap();
+    for (wanted, is_told) in [(Some(2), false), (None, false), (Some(3), true)] {
+        single.asks.rights = vec![WantedRights { id: "R-1".into(), copies: wanted }];
+        let told = desk.told(&mut single).0.refused;
+        let told: Vec<_> = told.iter().map(|refused| refused.reason.as_str()).collect();
+        let expected = if is_told { vec!["DECIDED_BY_A_PERSON"] } else { Vec::new() };
+        assert_eq!(told, expected, "{wanted:?}");
+    }
+}
+
+/// Anybody can name a server; its log of requests is its own all the same.
+#[test]
+fn who_is_not_the_server_pushes_nothing_out_of_its_log() {
+    let mut desk = desk();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    let first = single.request();
+    let answer = desk.ask(&first).unwrap();
+    let mut thief = server('a', DeclaredRole::Single, &[]);
+    thief.key = ServerKey::generate([77; 32]);
+    for _ in 0..=REQUESTS_KEPT {
+        let text = thief.request();
+        assert_eq!(desk.ask(&text).unwrap_err().reason(), "KEY_CHANGED");
+    }
+    assert_eq!(desk.ask(&first).unwrap(), answer);
+    for _ in 0..STRANGERS_KEPT {
+        desk.ask("nonsense").unwrap_err();
+    }
+    let text = "SELECT count(*) FROM requests WHERE stranger = 1";
+    let strangers: u32 = desk.connection.query_row(text, [], |row| row.get(0)).unwrap();
+    assert_eq!(strangers, STRANGERS_KEPT);
+}
+
+/// Whoever has a rights id claims its copies, and reading is for everybody in the house.
+#[test]
+fn rights_ids_are_told_to_those_who_may_map_them() {
+    let mut desk = desk();
+    let drawn = desk.sell(&NewLineItem { rights_id: None, ..item(1, "", 5) }).unwrap();
+    let text = "SELECT rights_id FROM line_items WHERE id = ?1";
+    let id: String = desk.connection.query_row(text, [drawn], |row| row.get(0)).unwrap();
+    let mut single = server('a', DeclaredRole::Single, &[]);
+    single.asks.rights = vec![WantedRights { id: id.clone(), copies: Some(9) }];
+    desk.told(&mut single);
+    for list in [&crate::lists::RIGHTS, &crate::lists::REQUESTS, &crate::lists::AUDIT] {
+        let read = |q: &str, sees_secrets| {
+            let ask = crate::table::Ask { q: q.into(), sees_secrets, ..Default::default() };
+            list.read(&desk.connection, &ask, &[], 50).unwrap()
+        };
+        let all = read("", false).to_csv();
+        assert!(!all.contains(&id), "{all}");
+        assert_eq!(read(&id[5..], false).total, 0, "nor can it be guessed");
+    }
+    let ask = crate::table::Ask { sees_secrets: true, ..Default::default() };
+    let all = crate::lists::RIGHTS.read(&desk.connection, &ask, &[], 50).unwrap().to_csv();
+    assert!(all.contains(&id), "{all}");
+}

@@ -13,7 +13,7 @@ fn host(letter: char) -> HostId {
 }
 
 fn by(repairs: bool) -> Registrar<'static> {
-    Registrar { actor: "server", how: "in a test", repairs, now_ms: 1 }
+    Registrar { actor: "server", how: "in a test", cluster: None, repairs, now_ms: 1 }
 }
 
 fn undeclared(letter: char) -> Claim {
@@ -285,4 +285,44 @@ fn a_new_machine_takes_the_place_of_an_old_one_with_its_role_and_rights() {
     assert_eq!(refused(host('a'), ethernet), "HOSTID_TYPES_DIFFER");
     assert_eq!(refused(host('a'), host('b')), "HOSTID_TWICE");
     assert_eq!(refused(host('c'), host('x')), "NOT_FOUND");
+}
+
+/// The office is told of a new machine first, and its partners are configured anew one by one.
+#[test]
+fn partners_that_still_name_the_machine_before_are_in_the_same_group() {
+    let mut connection = db::in_memory().unwrap();
+    let triad = call(&mut connection, &member('a', ['b', 'c']), Fate::Answered).unwrap();
+    give_rights(&connection, group_of(triad), 2);
+    replace_server(&connection, &host('c'), &host('d'), by(false)).unwrap();
+    replace_server(&connection, &host('d'), &host('e'), by(false)).unwrap();
+    for others in [['b', 'c'], ['b', 'd'], ['b', 'e']] {
+        let claim = member('a', others);
+        assert_eq!(call(&mut connection, &claim, Fate::Answered).unwrap(), triad, "{others:?}");
+    }
+    let now = "TRIAD: MEMBER STRING:a, MEMBER STRING:b, MEMBER STRING:e".to_owned();
+    assert_eq!(state(&connection), BTreeSet::from([now]));
+    let error = call(&mut connection, &member('x', ['b', 'c']), Fate::Answered).unwrap_err();
+    assert_eq!(error.reason(), "IN_OTHER_GROUP", "it stands for the new one among its own alone");
+}
+
+/// Of partners that were only ever named, none is left behind by who changes his mind.
+#[test]
+fn servers_that_nobody_heard_of_go_with_their_group() {
+    let mut connection = db::in_memory().unwrap();
+    for (one, other) in [('m', 'n'), ('o', 'p'), ('q', 'r')] {
+        call(&mut connection, &member('a', [one, other]), Fate::Answered).unwrap();
+    }
+    let text = "SELECT count(*) FROM servers";
+    assert_eq!(connection.query_row(text, [], |row| row.get(0)), Ok(3));
+}
+
+#[test]
+fn a_triad_grows_from_the_one_that_has_the_rights() {
+    let mut connection = db::in_memory().unwrap();
+    let single = group_of(call(&mut connection, &undeclared('a'), Fate::Answered).unwrap());
+    give_rights(&connection, single, 2);
+    let error = call(&mut connection, &member('b', ['a', 'c']), Fate::Answered).unwrap_err();
+    assert!(error.to_string().contains("STRING:a") && error.to_string().contains("call first"));
+    call(&mut connection, &member('a', ['b', 'c']), Fate::Answered).unwrap();
+    call(&mut connection, &member('b', ['a', 'c']), Fate::Answered).expect("they are one now");
 }

@@ -99,7 +99,9 @@ async fn listed<L: Listed>(
     headers: HeaderMap,
     Query(ask): Query<Ask>,
 ) -> Answer {
-    visit::program(&office, &headers).await?.needs(L::NEEDS)?;
+    let visitor = visit::program(&office, &headers).await?;
+    visitor.needs(L::NEEDS)?;
+    let ask = Ask { sees_secrets: visitor.role >= Role::Operator, ..ask };
     let table = office.read(move |tx| L::LIST.read(tx, &ask, &[], PAGE_ROWS)).await?;
     Ok(axum::Json(table.to_json()))
 }
@@ -145,8 +147,9 @@ async fn one_server(
     headers: HeaderMap,
     Path(id): Path<i64>,
 ) -> Answer {
-    allowed(&office, &headers, Role::Viewer).await?;
-    let view = office.read(move |tx| crate::view::server(tx, id)).await?;
+    let visitor = allowed(&office, &headers, Role::Viewer).await?;
+    let sees_secrets = visitor.role >= Role::Operator;
+    let view = office.read(move |tx| crate::view::server(tx, id, sees_secrets)).await?;
     Ok(axum::Json(view.to_json()))
 }
 
@@ -186,7 +189,7 @@ async fn add_group(State(office): State<Office>, headers: HeaderMap, bytes: Byte
         .write(move |tx| {
             let how = format!("by hand by {}", visitor.name);
             let (actor, repairs) = (visitor.name.as_str(), new.repair);
-            let by = Registrar { actor, how: &how, repairs, now_ms: now_ms() };
+            let by = Registrar { actor, how: &how, cluster: None, repairs, now_ms: now_ms() };
             registration::register_group(tx, kind, &hosts, by)
         })
         .await?;
@@ -210,8 +213,13 @@ async fn replace(State(office): State<Office>, headers: HeaderMap, bytes: Bytes)
     let group = office
         .write(move |tx| {
             let how = format!("by hand by {}", visitor.name);
-            let by =
-                Registrar { actor: &visitor.name, how: &how, repairs: false, now_ms: now_ms() };
+            let by = Registrar {
+                actor: &visitor.name,
+                how: &how,
+                cluster: None,
+                repairs: false,
+                now_ms: now_ms(),
+            };
             registration::replace_server(tx, &old, &new, by)
         })
         .await?;
@@ -222,7 +230,13 @@ async fn apart(State(office): State<Office>, headers: HeaderMap, Path(id): Path<
     let visitor = allowed(&office, &headers, Role::Operator).await?;
     office
         .write(move |tx| {
-            let by = Registrar { actor: &visitor.name, how: "", repairs: false, now_ms: now_ms() };
+            let by = Registrar {
+                actor: &visitor.name,
+                how: "",
+                cluster: None,
+                repairs: false,
+                now_ms: now_ms(),
+            };
             registration::take_apart(tx, id, by)
         })
         .await?;

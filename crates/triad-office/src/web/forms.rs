@@ -1,14 +1,15 @@
 //! What people fill in and send. Each form carries the token of its sign-in.
 
 use axum::Router;
-use axum::extract::{Form as Sent, Multipart, Path, Query, State};
+use axum::extract::{Multipart, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use rusqlite::{Connection, params};
 use serde::Deserialize;
 use triad_license::HostId;
 
-use super::page::{Field, FieldKind, Page, PageError, Section};
+use super::page::{Field, FieldKind, Page, PageError, Section, Sent};
 use super::{pages, visit};
 use crate::clock::now_ms;
 use crate::error::OfficeError;
@@ -40,17 +41,32 @@ pub fn routes() -> Router<Office> {
         .route("/users", post(invite))
 }
 
-/// Who sends a form, if they may and the form is theirs.
+/// Who sends a form, if they may and the form is theirs; and the form's number.
 async fn sender(
     office: &Office,
     headers: &HeaderMap,
     form_token: &str,
     role: Role,
-) -> Result<Visitor, OfficeError> {
+) -> Result<(Visitor, String), OfficeError> {
     let visitor = visit::signed_in(office, headers).await?;
-    visit::check_form(&visitor, form_token)?;
+    let form = visit::check_form(&visitor, form_token)?.to_owned();
     visitor.needs(role)?;
-    Ok(visitor)
+    Ok((visitor, form))
+}
+
+/// A form does what it says once, however often it is sent: an answer may have been lost on its way.
+fn once(tx: &Connection, form: &str) -> Result<(), OfficeError> {
+    let now_ms = now_ms();
+    // The sign-ins of those are over.
+    let before = now_ms.saturating_sub(people::LOGIN_MS);
+    tx.execute("DELETE FROM forms_sent WHERE at_ms < ?1", [before])?;
+    let text = "INSERT OR IGNORE INTO forms_sent (form, at_ms) VALUES (?1, ?2)";
+    if tx.execute(text, params![form, now_ms])? > 0 {
+        return Ok(());
+    }
+    let message = "this form was sent before, and what it asks for is done; load its page again to do \
+                   the same once more";
+    Err(OfficeError::refused("ALREADY_DONE", message))
 }
 
 fn host(text: &str) -> Result<HostId, OfficeError> {
@@ -102,16 +118,22 @@ async fn register(
     headers: HeaderMap,
     Sent(sent): Sent<Register>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     let kind = Kind::parse(&sent.kind).ok_or_else(|| OfficeError::NotFound("this kind".into()))?;
     let named = [&sent.first, &sent.second, &sent.third];
     let hosts = named.iter().take(kind.size()).map(|text| host(text));
     let hosts: Vec<HostId> = hosts.collect::<Result<_, _>>()?;
     let server = office
         .write(move |tx| {
+            once(tx, &form)?;
             let how = format!("by hand by {}", visitor.name);
-            let by =
-                Registrar { actor: &visitor.name, how: &how, repairs: false, now_ms: now_ms() };
+            let by = Registrar {
+                actor: &visitor.name,
+                how: &how,
+                cluster: None,
+                repairs: false,
+                now_ms: now_ms(),
+            };
             registration::register_group(tx, kind, &hosts, by)?;
             let first = registration::find(tx, &hosts[0].to_string())?;
             Ok(first.map_or(0, |server| server.id))
@@ -133,12 +155,19 @@ async fn repair(
     headers: HeaderMap,
     Sent(sent): Sent<Repair>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     let hosts = [host(&sent.main)?, host(&sent.backup)?];
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let how = format!("by repair by {}", visitor.name);
-            let by = Registrar { actor: &visitor.name, how: &how, repairs: true, now_ms: now_ms() };
+            let by = Registrar {
+                actor: &visitor.name,
+                how: &how,
+                cluster: None,
+                repairs: true,
+                now_ms: now_ms(),
+            };
             registration::register_group(tx, Kind::Pair, &hosts, by)
         })
         .await?;
@@ -158,13 +187,19 @@ async fn replace(
     Path(id): Path<i64>,
     Sent(sent): Sent<Replace>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     let (old, new) = (host(&sent.old)?, host(&sent.new)?);
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let how = format!("by hand by {}", visitor.name);
-            let by =
-                Registrar { actor: &visitor.name, how: &how, repairs: false, now_ms: now_ms() };
+            let by = Registrar {
+                actor: &visitor.name,
+                how: &how,
+                cluster: None,
+                repairs: false,
+                now_ms: now_ms(),
+            };
             registration::replace_server(tx, &old, &new, by)
         })
         .await?;
@@ -184,10 +219,17 @@ async fn apart(
     Path(group): Path<i64>,
     Sent(sent): Sent<OnlyToken>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     office
         .write(move |tx| {
-            let by = Registrar { actor: &visitor.name, how: "", repairs: false, now_ms: now_ms() };
+            once(tx, &form)?;
+            let by = Registrar {
+                actor: &visitor.name,
+                how: "",
+                cluster: None,
+                repairs: false,
+                now_ms: now_ms(),
+            };
             registration::take_apart(tx, group, by)
         })
         .await?;
@@ -200,9 +242,10 @@ async fn forget_cluster(
     Path(group): Path<i64>,
     Sent(sent): Sent<OnlyToken>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             view::forget_cluster(tx, group, by)
         })
@@ -216,9 +259,10 @@ async fn forget_key(
     Path(id): Path<i64>,
     Sent(sent): Sent<OnlyToken>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             view::forget_key(tx, id, Writer { actor: &visitor.name, now_ms: now_ms() })
         })
         .await?;
@@ -239,9 +283,10 @@ async fn map(
     Path(group): Path<i64>,
     Sent(sent): Sent<Map>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Operator).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             rights::map(tx, group, sent.line_item, sent.copies, false, by)
         })
@@ -260,9 +305,10 @@ async fn add_organisation(
     headers: HeaderMap,
     Sent(sent): Sent<AddOrganisation>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             rights::add_organisation(tx, &sent.name, by)
         })
@@ -305,10 +351,11 @@ async fn add_product(
     headers: HeaderMap,
     Sent(sent): Sent<AddProduct>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
     let features = features_of(&sent.features)?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             rights::add_product(tx, &sent.name, &sent.version, &features, by)
         })
@@ -328,9 +375,10 @@ async fn add_entitlement(
     headers: HeaderMap,
     Sent(sent): Sent<AddEntitlement>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             rights::add_entitlement(tx, sent.organisation, &sent.reference, by)
         })
@@ -357,9 +405,10 @@ async fn add_line_item(
     headers: HeaderMap,
     Sent(sent): Sent<AddLineItem>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             let item = NewLineItem {
                 product: sent.product,
@@ -386,9 +435,10 @@ async fn set_copies(
     headers: HeaderMap,
     Sent(sent): Sent<SetCopies>,
 ) -> Done {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
     office
         .write(move |tx| {
+            once(tx, &form)?;
             let by = Writer { actor: &visitor.name, now_ms: now_ms() };
             rights::set_copies(tx, sent.line_item, sent.copies, by)
         })
@@ -408,11 +458,15 @@ async fn invite(
     headers: HeaderMap,
     Sent(sent): Sent<Invite>,
 ) -> Result<Page, PageError> {
-    let visitor = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
-    let role = Role::parse(&sent.role)?;
+    let (visitor, form) = sender(&office, &headers, &sent.form_token, Role::Admin).await?;
+    let role = match sent.role.as_str() {
+        "" => None,
+        role => Some(Role::parse(role)?),
+    };
     let (name, actor) = (sent.name.clone(), visitor.name.clone());
     let token = office
         .write(move |tx| {
+            once(tx, &form)?;
             people::invite(tx, &name, role, Writer { actor: &actor, now_ms: now_ms() })
         })
         .await?;
@@ -490,5 +544,13 @@ mod tests {
         assert_eq!(told, [("solver", 4, 0), ("viewer", 10, 2)]);
         let error = features_of("solver 4").unwrap_err().to_string();
         assert_eq!(error, "\"solver 4\" does not read: name, version, seats");
+    }
+
+    #[test]
+    fn a_form_does_what_it_says_once() {
+        let connection = crate::db::in_memory().unwrap();
+        once(&connection, "one").unwrap();
+        once(&connection, "another").unwrap();
+        assert_eq!(once(&connection, "one").unwrap_err().reason(), "ALREADY_DONE");
     }
 }

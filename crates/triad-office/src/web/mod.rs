@@ -10,6 +10,7 @@ mod visit;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use triad_proto::net::{
     AcceptLimits, FirstBytes, Identity, Network as _, ServerStream, ServerTls, TcpNetwork,
     accept_loop,
@@ -33,6 +38,14 @@ use crate::office::Office;
 const BODY_BYTES_MAX: usize = 2 << 20;
 /// No answer takes longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Whoever has not said what they want by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Who is not there any more is noticed after both.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections at a time, all of them and of one address, which may be a proxy's.
+const CONNECTIONS_MAX: usize = 2_048;
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 512;
 
 /// Connections, and the address they come to. TLS and its limits are done.
 pub struct Door {
@@ -63,7 +76,12 @@ impl Door {
         let listening = |source| OfficeError::File { path: config.listen.clone().into(), source };
         let listener = TcpNetwork::new().bind(&config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
-        let limits = AcceptLimits { first_bytes: FirstBytes::Any, ..AcceptLimits::clients() };
+        let limits = AcceptLimits {
+            first_bytes: FirstBytes::Any,
+            connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            ..AcceptLimits::clients()
+        };
         Ok(Door { incoming: accept_loop(listener, tls, limits).boxed(), address })
     }
 
@@ -73,33 +91,39 @@ impl Door {
     }
 }
 
-impl axum::serve::Listener for Door {
-    type Io = ServerStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (ServerStream, SocketAddr) {
-        match self.incoming.next().await {
-            Some(Ok(stream)) => {
-                let peer = stream.info().peer;
-                (stream, peer)
-            }
-            // The accept loop yields no errors and does not end.
-            _ => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-/// Serves until `stop` resolves.
+/// Serves until `stop` resolves, and then until what was asked by then is answered.
 pub async fn serve(
     office: Office,
-    door: Door,
+    mut door: Door,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(door, router(office)).with_graceful_shutdown(stop).await
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING_INTERVAL))
+        .keep_alive_timeout(PING_TIMEOUT);
+    let (router, connections) = (router(office), GracefulShutdown::new());
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            // The accept loop yields no errors and does not end.
+            Some(Ok(stream)) = door.incoming.next() => {
+                let service = TowerToHyperService::new(router.clone());
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let served = connections.watch(connection.into_owned());
+                tokio::spawn(async move {
+                    if let Err(error) = served.await {
+                        tracing::debug!(error, "a connection ended");
+                    }
+                });
+            }
+        }
+    }
+    connections.shutdown().await;
+    Ok(())
 }
 
 fn router(office: Office) -> Router {
@@ -135,12 +159,15 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
         .into_response()
 }
 
+const BUSY: &str = "the office is busy; what was sent may be done all the same: look before you send \
+                    it again\n";
+
 /// What every answer carries, and how long it may take.
 async fn guard(request: Request, next: Next) -> Response {
     let began = tokio::time::Instant::now();
     let mut response = match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the office is busy\n").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, BUSY).into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -172,7 +199,7 @@ fn status_of(error: &OfficeError) -> StatusCode {
         "NOT_ALLOWED" | "FORGED_FORM" => StatusCode::FORBIDDEN,
         "MALFORMED" | "FORGED" => StatusCode::BAD_REQUEST,
         "INTERNAL" => StatusCode::INTERNAL_SERVER_ERROR,
-        "EXISTS" | "REPLAYED" => StatusCode::CONFLICT,
+        "EXISTS" | "REPLAYED" | "ALREADY_DONE" => StatusCode::CONFLICT,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

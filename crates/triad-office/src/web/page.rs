@@ -2,12 +2,15 @@
 //! template; names of servers and users are whatever somebody chose to write.
 
 use askama::Template;
+use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use serde::de::DeserializeOwned;
 
 use super::status_of;
+use super::visit::NUMBER;
 use crate::error::OfficeError;
-use crate::people::Visitor;
+use crate::people::{self, Visitor};
 use crate::table::{CellKind, Column, Table};
 use crate::view::Member;
 
@@ -173,7 +176,7 @@ impl Page {
         self
     }
 
-    /// A form with this visitor's token.
+    /// A form with this visitor's token, and a number of its own.
     pub fn form(
         &self,
         title: impl Into<String>,
@@ -181,7 +184,11 @@ impl Page {
         button: &'static str,
         fields: Vec<Field>,
     ) -> Form {
-        let form_token = self.visitor.as_ref().map(|visitor| visitor.form_token.clone());
+        let form_token = self.visitor.as_ref().map(|visitor| {
+            // Without randomness nobody could have signed in.
+            let number = people::drawn("").unwrap_or_default();
+            format!("{}{NUMBER}{number}", visitor.form_token)
+        });
         Form {
             title: title.into(),
             text: String::new(),
@@ -316,6 +323,23 @@ impl IntoResponse for Page {
     }
 }
 
+/// What was filled in and sent.
+pub struct Sent<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, PageError> {
+        let sent = axum::extract::Form::<T>::from_request(request, state).await;
+        sent.map(|sent| Sent(sent.0)).map_err(|rejection| {
+            let what = rejection.body_text();
+            let what = what.rsplit_once(": ").map_or(what.as_str(), |(_, what)| what);
+            let message = format!("a field is empty, or takes something else: {what}");
+            PageError(OfficeError::refused("INVALID", message))
+        })
+    }
+}
+
 /// An error as people read it.
 pub struct PageError(pub OfficeError);
 
@@ -333,8 +357,13 @@ impl IntoResponse for PageError {
         if self.0.reason() == "INTERNAL" {
             tracing::error!(error = %self.0, "a page failed");
         }
-        let text = "Nothing was changed. Go back to what you filled in, correct it, and send it \
-                    again.";
+        let text = match self.0.reason() {
+            "ALREADY_DONE" => "Nothing was changed by sending it again.",
+            _ => {
+                "Nothing was changed. Go back to what you filled in, correct it, and send it \
+                 again."
+            }
+        };
         let page = Page::outside("This was not done")
             .with(Section::Error(self.0.to_string()))
             .with(Section::Text(text.to_owned()));

@@ -1,13 +1,13 @@
 //! The pages that list things, and those before the sign-in.
 
 use axum::Router;
-use axum::extract::{Form as Sent, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::page::{Empty, Field, FieldKind, ListView, Page, PageError, Section};
+use super::page::{Empty, Field, FieldKind, ListView, Page, PageError, Section, Sent};
 use super::visit;
 use crate::clock::now_ms;
 use crate::error::OfficeError;
@@ -83,6 +83,7 @@ async fn servers(
 async fn rights(State(office): State<Office>, headers: HeaderMap, Query(ask): Query<Ask>) -> Shown {
     let visitor = visit::signed_in(&office, &headers).await?;
     let is_admin = visitor.role >= Role::Admin;
+    let ask = Ask { sees_secrets: visitor.role >= Role::Operator, ..ask };
     let page = Page::new("Rights", "/rights", visitor, &ask.done);
     let empty = empty(
         "Nothing was sold yet. Add an organisation, a product and an entitlement first.",
@@ -255,19 +256,22 @@ pub async fn users_page(
         empty: none,
     }));
     if is_admin {
-        let roles = ["viewer", "operator", "admin"].map(|role| (role.to_owned(), role.to_owned()));
+        let mut roles = vec![(String::new(), "as before; operator for somebody new".to_owned())];
+        roles
+            .extend(["viewer", "operator", "admin"].map(|role| (role.to_owned(), role.to_owned())));
         let mut form = page.form(
             "Invite a user",
             "/users",
             "Make a set-up link",
             vec![
                 Field::new("name", "Name", FieldKind::Input("text")),
-                Field::new("role", "Role", FieldKind::Choice(roles.into())).value("operator"),
+                Field::new("role", "Role", FieldKind::Choice(roles)),
             ],
         );
         form.text =
-            "The link lets them choose a password, once. For somebody who is there already \
-                     it sets the role, and a new password."
+            "The link lets them choose a password, once. Somebody who is there already chooses \
+                     a new one, and has the role that is given here. \"triad-office user remove \
+                     NAME\" removes a user."
                 .into();
         page.sections.push(Section::Form(form));
     }
@@ -280,7 +284,8 @@ async fn csv(
     Path(name): Path<String>,
     Query(ask): Query<Ask>,
 ) -> Result<Response, PageError> {
-    visit::signed_in(&office, &headers).await?;
+    let visitor = visit::signed_in(&office, &headers).await?;
+    let ask = Ask { sees_secrets: visitor.role >= Role::Operator, ..ask };
     let list = match name.as_str() {
         "servers" => &lists::SERVERS,
         "rights" => &lists::RIGHTS,

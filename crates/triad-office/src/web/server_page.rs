@@ -12,7 +12,7 @@ use super::visit;
 use crate::lists;
 use crate::office::Office;
 use crate::people::Role;
-use crate::table::{Ask, CSV_ROWS, Cell};
+use crate::table::{Ask, CSV_ROWS, Cell, CellKind};
 use crate::view;
 
 pub fn routes() -> Router<Office> {
@@ -27,7 +27,7 @@ async fn server(
 ) -> Result<Page, PageError> {
     let visitor = visit::signed_in(&office, &headers).await?;
     let may_write = visitor.role >= Role::Operator;
-    let found = office.read(move |tx| view::server(tx, id)).await?;
+    let found = office.read(move |tx| view::server(tx, id, may_write)).await?;
     let here = found.members.iter().find(|member| member.id == id);
     let name = here
         .map_or("", |member| if member.name.is_empty() { &member.hostid } else { &member.name });
@@ -112,7 +112,7 @@ async fn map_form(
     found: &view::ServerView,
     group: i64,
 ) -> Result<Section, PageError> {
-    let ask = Ask::default();
+    let ask = Ask { sees_secrets: true, ..Ask::default() };
     let items = office.read(move |tx| lists::RIGHTS.read(tx, &ask, &[], CSV_ROWS)).await?;
     let choice = |row: &Vec<Cell>| {
         let [id, rights_id, organisation, _, product, copies, mapped, ..] = &row[..] else {
@@ -211,7 +211,11 @@ fn mending(page: &Page, found: &view::ServerView, group: i64) -> Vec<Section> {
             .into();
         forms.push(form);
     }
-    if found.rights.rows.is_empty() {
+    // Numbers but the line item's own: copies, and those on their way back.
+    let holds_none = |row: &Vec<Cell>| {
+        row.iter().skip(1).all(|cell| cell.kind != CellKind::Number || cell.text == "0")
+    };
+    if found.rights.rows.iter().all(holds_none) {
         let action = format!("/groups/{group}/apart");
         let mut form = page.form("Take the group apart", action, "Take it apart", vec![]);
         form.text = "Its servers are placed anew when they call again.".into();

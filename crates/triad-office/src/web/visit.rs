@@ -66,16 +66,20 @@ pub async fn program(office: &Office, headers: &HeaderMap) -> Result<Visitor, Of
     })
 }
 
-/// Whether a form was made by this office for this visitor.
-pub fn check_form(visitor: &Visitor, form_token: &str) -> Result<(), OfficeError> {
+/// What stands between the token of the sign-in and the number of the form.
+pub const NUMBER: char = '.';
+
+/// Checks that a form was made by this office for this visitor, and returns its number.
+pub fn check_form<'a>(visitor: &Visitor, form_token: &'a str) -> Result<&'a str, OfficeError> {
+    let (token, number) = form_token.split_once(NUMBER).unwrap_or((form_token, ""));
     let same = !visitor.form_token.is_empty()
         && aws_lc_rs::constant_time::verify_slices_are_equal(
             visitor.form_token.as_bytes(),
-            form_token.as_bytes(),
+            token.as_bytes(),
         )
         .is_ok();
     if same {
-        return Ok(());
+        return Ok(number);
     }
     let message = "this form is not of your present sign-in; go back, load the page again, and \
                    send it once more";
