@@ -8,11 +8,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 /// The files of the long runs, and what each is called.
-const RUNS: [(&str, &str); 6] = [
+const RUNS: [(&str, &str); 4] = [
     ("docs/evidence/simulation.json", "Simulation"),
-    ("docs/evidence/simulation-last.json", "Simulation of a later build"),
     ("docs/evidence/simulation-calm.json", "Simulation of calm hours"),
-    ("docs/evidence/simulation-drills.json", "Simulation with drills"),
     ("docs/evidence/faults.json", "Kills and power cuts on real processes"),
     ("docs/evidence/suite.json", "The fault suite, again and again"),
 ];

@@ -22,7 +22,23 @@ pub(crate) struct Day {
     day: u64,
 }
 
+/// A right begins and ends at a midnight of its license's own zone, which the instant does not tell.
+/// So long before its end it is its last day in UTC, and so long after its beginning its first, for
+/// every zone from 10 h behind it to 13 h ahead.
+const LAST_DAY_BACK_MS: u64 = 37_800_000;
+const FIRST_DAY_ON_MS: u64 = 48_600_000;
+
 impl Day {
+    /// The last day of a right that is over at this instant.
+    pub(crate) fn last_before(ends_ms: u64) -> Self {
+        Day::of(ends_ms.saturating_sub(LAST_DAY_BACK_MS))
+    }
+
+    /// The first day of a right that begins at this instant.
+    pub(crate) fn first_from(starts_ms: u64) -> Self {
+        Day::of(starts_ms.saturating_add(FIRST_DAY_ON_MS))
+    }
+
     /// The day of this instant, ms since 1970 UTC.
     pub(crate) fn of(at_ms: u64) -> Self {
         let mut days = at_ms / DAY_MS + MARCH_0000_TO_1970_DAYS;
@@ -75,6 +91,17 @@ mod tests {
         assert_eq!(Day::of(951_782_400_000).to_string(), "2000-02-29");
         assert_eq!(Day::of(253_402_300_799_999).to_string(), "9999-12-31");
         assert_eq!(Day::of(u64::MAX).to_string(), "584556019-04-03");
+    }
+
+    /// In Honolulu, Greenwich and Auckland.
+    #[test]
+    fn a_right_has_the_days_of_its_own_zone() {
+        let midnight = 1_795_392_000_000_u64;
+        for hours in [-13, 0, 10] {
+            let here = midnight.saturating_add_signed(hours * 3_600_000_i64);
+            assert_eq!(Day::last_before(here).to_string(), "2026-11-22");
+            assert_eq!(Day::first_from(here).to_string(), "2026-11-23");
+        }
     }
 
     /// Day by day through a thousand years, by the rules of the calendar.

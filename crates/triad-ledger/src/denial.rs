@@ -62,7 +62,7 @@ pub enum Denial {
         licensed: Version,
     },
     /// The right has ended.
-    #[error("{feature}: the license expired, its last day was {}", Day::of(at_ms.saturating_sub(1)))]
+    #[error("{feature}: the license expired, its last day was {}", Day::last_before(*at_ms))]
     Expired {
         /// The feature.
         feature: FeatureName,
@@ -70,7 +70,7 @@ pub enum Denial {
         at_ms: u64,
     },
     /// The right has not begun.
-    #[error("{feature}: the license is not valid yet, its first day is {}", Day::of(*at_ms))]
+    #[error("{feature}: the license is not valid yet, its first day is {}", Day::first_from(*at_ms))]
     NotYetValid {
         /// The feature.
         feature: FeatureName,

@@ -15,6 +15,9 @@ const ANSWER_AGE_MAX: Duration = Duration::from_millis(500);
 /// may stand, within an election timeout.
 const TRANSFER_LAG_MAX: u64 = 100;
 
+/// Syncs of a vote: what waits before it, and its two copies.
+const VOTE_SYNCS: u32 = 3;
+
 /// How often a leader asks itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// So many looks in a row must find the same.
@@ -64,6 +67,19 @@ impl Consensus {
             }
         };
         timeout_at(deadline, moved).await.unwrap_or(Err(ProposeError::NoQuorum))
+    }
+
+    /// Whether another could be elected: by the others alone, or with the vote of this node in time.
+    /// A vote is synced before it is given, and where it comes too late each election costs another.
+    /// To lead slowly is better than to have nobody lead.
+    fn may_be_followed(&self, now: Instant) -> bool {
+        let view = self.view();
+        let answers = |m: &&MemberView| m.answered_ago.is_some_and(|ago| ago < ANSWER_AGE_MAX);
+        let voters = view.members.iter().filter(|m| m.is_voter);
+        let others = voters.clone().filter(|m| m.node_id != self.node_id());
+        let election_min = Duration::from_millis(self.raft().config().election_timeout_min);
+        others.filter(answers).count() > voters.count() / 2
+            || self.disk_health(now).sync * VOTE_SYNCS < election_min
     }
 
     /// Waits for a follower that can take leadership over.
@@ -121,7 +137,8 @@ pub(crate) async fn run(consensus: WeakConsensus) {
             consensus.may_stand(leaderless >= LAST_RESORT_LOOKS || consensus.health().is_wanted());
         }
         let leads = consensus.leadership().serving;
-        let Some((peer, its)) = consensus.healthier(now).filter(|_| leads) else {
+        let better = consensus.healthier(now).filter(|_| leads && consensus.may_be_followed(now));
+        let Some((peer, its)) = better else {
             found = 0;
             continue;
         };

@@ -326,7 +326,9 @@ impl Machine {
 
     async fn flush(&mut self) -> io::Result<()> {
         self.last_flush = Instant::now();
-        let batch = self.shared.state().batch(self.events.bounds().last);
+        // Before the ledger is held: nobody waits for a disk then.
+        let written = self.events.bounds().last;
+        let batch = self.shared.state().batch(written);
         match batch {
             Some(batch) => self.image.write(batch).await.map_err(io::Error::other),
             None => Ok(()),

@@ -466,8 +466,10 @@ pub(crate) fn leads_without(raft: &Raft, own: u64, node_id: u64) -> Option<u64> 
     let acknowledged = raft.data_metrics().borrow_watched().last_quorum_acked;
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
+    // What is not agreed yet may never be: neither that a node is in, nor that it is out.
+    let all = [&metrics.membership_config, &metrics.committed_membership_config];
     let is_out = acknowledged.is_some_and(|at| at.elapsed() < QUORUM_LEASE_MAX)
         && metrics.current_leader == Some(own)
-        && metrics.membership_config.get_node(&node_id).is_none();
+        && all.into_iter().all(|config| config.get_node(&node_id).is_none());
     is_out.then_some(metrics.vote.leader_id.term)
 }

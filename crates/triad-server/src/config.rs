@@ -160,7 +160,7 @@ impl SessionTimes {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {source}; give the configuration with --config", file.display())]
+    #[error("{}: {source}; --config names the configuration", file.display())]
     Read {
         /// The file.
         file: PathBuf,

@@ -300,15 +300,21 @@ fn policy_denial(denial: &Denial) -> Refusal {
                 .with_remedy("wait until a seat of your own or of your group comes back")
                 .retry_after(later)
         },
-        Denial::AllReserved { feature, wanted, in_use, total, reserved, rule } => Refusal {
-            seats_wanted: wanted.get().into(),
-            seats_in_use: *in_use,
-            seats_total: *total,
-            seats_reserved: *reserved,
-            ..by(rule, of(Reason::AllReserved, feature))
-                .with_remedy("wait in the queue, or ask a license administrator")
-                .retry_after(later)
-        },
+        Denial::AllReserved { feature, wanted, in_use, total, reserved, rule } => {
+            // Beside the reservations there may never be as many.
+            let never = u64::from(wanted.get()).saturating_add(*reserved) > *total;
+            let remedy = match never {
+                true => "ask for fewer seats, or a license administrator for what is reserved",
+                false => "wait in the queue, or ask a license administrator",
+            };
+            Refusal {
+                seats_wanted: wanted.get().into(),
+                seats_in_use: *in_use,
+                seats_total: *total,
+                seats_reserved: *reserved,
+                ..by(rule, of(Reason::AllReserved, feature)).with_remedy(remedy).retry_after(later)
+            }
+        }
         Denial::QueueNonempty { feature, waiting } => Refusal {
             waiting: *waiting,
             ..of(Reason::QueueNonempty, feature)

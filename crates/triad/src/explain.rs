@@ -85,6 +85,10 @@ fn reasons_of(text: &str) -> Result<Vec<Reason>, &'static str> {
     if !found.is_empty() {
         return Ok(found);
     }
+    if digits.trim_start_matches('_').bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number is like no other.
+        return Err("");
+    }
     let nearest = all.into_iter().min_by_key(|reason| distance(name, reason.name()));
     Err(nearest.map_or("", Reason::name))
 }

@@ -213,6 +213,7 @@ impl Failure {
                 .to_owned(),
             Failure::Exists(_) => "choose another place, or move it away".to_owned(),
             Failure::Authority { .. } => "give the ca.pem that `triad init` wrote".to_owned(),
+            Failure::UnknownCode { nearest: "", .. } => "`triad explain` lists all".to_owned(),
             Failure::UnknownCode { nearest, .. } => {
                 format!("did you mean {nearest}? `triad explain` lists all")
             }
@@ -298,10 +299,14 @@ fn circumstances(refusal: &Refusal) -> String {
         }
         text.push('\n');
     }
-    let may_wait = matches!(
-        refusal.reason(),
-        Reason::LicensesExhausted | Reason::AllReserved | Reason::QueueNonempty
-    );
+    let may_wait = match refusal.reason() {
+        Reason::LicensesExhausted | Reason::QueueNonempty => true,
+        // Whoever wants more than is left beside the reservations never gets them.
+        Reason::AllReserved => {
+            refusal.seats_wanted.saturating_add(refusal.seats_reserved) <= refusal.seats_total
+        }
+        _ => false,
+    };
     if may_wait || refusal.waiting > 0 {
         let waiting = match refusal.waiting {
             0 => "nobody".to_owned(),

@@ -96,6 +96,10 @@ pub async fn run(settings: &Settings, words: &[String]) -> Result<Exit, Failure>
         settings.output.notice(USAGE);
         return Ok(Exit::Error);
     };
+    if matches!(tool.trim_start_matches('-'), "h" | "help") {
+        settings.output.text(USAGE)?;
+        return Ok(Exit::Ok);
+    }
     if let Some(instead) = instead(tool) {
         settings.output.notice(&format!("{tool}: {instead}\n"));
         return Ok(Exit::Error);

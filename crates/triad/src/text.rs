@@ -81,7 +81,9 @@ pub fn day(ms: u64) -> String {
 
 /// So long before the end of a day it is the same day in UTC, for every zone from 10 h
 /// behind it to 13 h ahead.
-const LAST_DAY_BACK_MS: u64 = 37_800_000;
+pub const LAST_DAY_BACK_MS: u64 = 37_800_000;
+/// So long after the beginning of a day, likewise.
+pub const FIRST_DAY_ON_MS: u64 = 48_600_000;
 
 /// The last day of a right that ends at this instant, as its license names it: a right
 /// ends at a midnight of the license's own zone, which the instant does not tell.

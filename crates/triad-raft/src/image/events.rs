@@ -38,8 +38,11 @@ struct BoundsMessage {
 /// The events of an image.
 pub(super) struct Events {
     path: PathBuf,
-    /// Readers and the one that writes take turns; nobody writes to a file meanwhile.
+    /// Readers and the one that writes take turns; nobody writes to a file meanwhile. Held while a
+    /// disk is read, which may take long.
     kept: Mutex<State>,
+    /// What is there, for whoever must not wait for that.
+    bounds: Mutex<Bounds>,
 }
 
 /// What is there, durably.
@@ -83,7 +86,8 @@ impl Events {
             }
         };
         let segments = Segments::open(path.join(FOLDER), cluster_id, &bounds)?;
-        Ok(Events { path, kept: Mutex::new(State { bounds, segments }) })
+        let kept = Mutex::new(State { bounds, segments });
+        Ok(Events { path, kept, bounds: Mutex::new(bounds) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,6 +111,11 @@ impl Events {
         let mut state = self.lock();
         state.bounds = pending.bounds;
         state.segments.are_now(pending.addition, &pending.bounds);
+        *self.bounds_now() = pending.bounds;
+    }
+
+    fn bounds_now(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the events of a batch, and removes what is too old or too much.
@@ -256,7 +265,7 @@ impl Events {
 
 impl EventStore for Events {
     fn bounds(&self) -> Bounds {
-        self.lock().bounds
+        *self.bounds_now()
     }
 
     fn read(&self, after: u64, through: u64, count: usize) -> Result<Vec<Kept>, ImageError> {
@@ -293,6 +302,20 @@ mod tests {
 
     const DAY_MS: u64 = 86_400_000;
     const KEEP_ALL: Retention = Retention { max_age_ms: None, max_bytes: None };
+
+    /// Who applies entries asks for the bounds, and a disk may hang under whoever reads the history.
+    #[test]
+    fn the_bounds_are_told_while_the_history_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = SledImage::open(folder.path(), "tc-1", KEEP_ALL).expect("opens");
+        let events = image.events.clone();
+        let _reads = events.lock();
+        let (told, bounds) = std::sync::mpsc::channel();
+        let asks = events.clone();
+        std::thread::spawn(move || told.send(asks.bounds()));
+        let told = bounds.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(told.expect("nobody waits for the disk").first, 1);
+    }
 
     /// One event for each day.
     fn event(sequence: u64) -> Kept {

@@ -18,6 +18,7 @@ use crate::lists::{all_features, all_licenses, holder};
 use crate::myself;
 use crate::reasons::explanation;
 use crate::settings::Settings;
+use crate::text::FIRST_DAY_ON_MS;
 use crate::verdict::{Level, best_view, statuses, verdict};
 
 use super::lmstat::{
@@ -98,7 +99,11 @@ fn diagnosis(pool: &Pool, server: &str, why: Option<&str>) -> String {
     let (vendor, expiry) = (plain::vendor(&pool.publisher), expiry(pool));
     let kind = if pool.uncounted { "uncounted nodelocked" } else { "floating" };
     // A license that always was in force begins on this day, for such readers.
-    let starts = if pool.starts_ms == 0 { "1-jan-1990".to_owned() } else { day(pool.starts_ms) };
+    let starts = if pool.starts_ms == 0 {
+        "1-jan-1990".to_owned()
+    } else {
+        day(pool.starts_ms.saturating_add(FIRST_DAY_ON_MS))
+    };
     let expires = match pool.expires_ms {
         0 => "no expiration date".to_owned(),
         _ => format!("expires: {expiry}"),

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::lists::{all_features, holder};
 use crate::queue::all_waiting;
 use crate::settings::Settings;
+use crate::text::LAST_DAY_BACK_MS;
 use crate::verdict::{Answer, Level, best_view, statuses, verdict};
 
 use super::plain;
@@ -305,8 +306,9 @@ impl Picture<'_> {
                 .sum();
             let _ = writeln!(
                 text,
-                "\nUsers of {feature}:  (Total of {issued} licenses issued;  Total of {used} \
-                 licenses in use)"
+                "\nUsers of {feature}:  (Total of {} issued;  Total of {} in use)",
+                licenses(issued),
+                licenses(used)
             );
         }
         if !has_lines {
@@ -454,12 +456,16 @@ fn subject(text: &str) -> String {
     format!("USER {}", plain::subject(text))
 }
 
+/// `1 license`, `2 licenses`.
+fn licenses(count: u64) -> String {
+    format!("{count} license{}", if count == 1 { "" } else { "s" })
+}
+
 /// `31-dec-2026`, or `permanent`.
 pub fn expiry(pool: &Pool) -> String {
     match pool.expires_ms {
         0 => "permanent".to_owned(),
-        // The right ends with the day before this instant.
-        ms => day(ms.saturating_sub(1)),
+        ms => day(ms.saturating_sub(LAST_DAY_BACK_MS)),
     }
 }
 
