@@ -98,7 +98,7 @@ async fn servers_that_know_a_rights_id_register_themselves_and_get_their_rights(
     }
     until_seats(&cluster, 5).await;
     let requests = office.done(Method::GET, "/requests?q=LICENSED", Value::Null).await;
-    assert_eq!(requests["rows"][0]["message"], "R-NONE: RIGHTS_UNKNOWN");
+    assert_eq!(requests["rows"][0]["message"], "R…: RIGHTS_UNKNOWN");
     let items = office.done(Method::GET, "/line-items", Value::Null).await;
     assert_eq!(items["rows"][0]["mapped"], 5, "once, however often it was asked");
     let servers = office.servers().await;
