@@ -215,10 +215,7 @@ fn run(arguments: &Arguments) -> Result<String, OfficeError> {
     }
     let mut connection = db::open(&config.database)?;
     let by = Writer { actor: "console", now_ms: now_ms() };
-    let registrar = |how, repairs| {
-        let (actor, now_ms) = ("console", now_ms());
-        Registrar { actor, how, cluster: None, repairs, now_ms }
-    };
+    let registrar = |how, repairs| Registrar::person("console", how, repairs);
     match &arguments.verb {
         Verb::Init(_) | Verb::Serve { .. } => unreachable!("done above"),
         Verb::Key(KeyVerb::List) => {

@@ -24,6 +24,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use triad_license::HostId;
 
 use crate::audit::{self, About};
+use crate::clock::now_ms;
 use crate::error::OfficeError;
 use crate::rights::{Writer, credit_ended};
 
@@ -126,6 +127,13 @@ pub struct Registrar<'a> {
     pub repairs: bool,
     /// Now.
     pub now_ms: u64,
+}
+
+impl<'a> Registrar<'a> {
+    /// A person, now.
+    pub fn person(actor: &'a str, how: &'a str, repairs: bool) -> Self {
+        Registrar { actor, how, cluster: None, repairs, now_ms: now_ms() }
+    }
 }
 
 /// A server as it is registered.
@@ -494,8 +502,12 @@ fn in_other_group(name: &str, with: &[Server]) -> OfficeError {
     OfficeError::refused("IN_OTHER_GROUP", message)
 }
 
+fn copies(held: u64) -> String {
+    if held == 1 { "copy".to_owned() } else { format!("{held} copies") }
+}
+
 fn holds_rights(name: &str, held: u64, main: &HostId, other: &HostId) -> OfficeError {
-    let copies = if held == 1 { "copy".to_owned() } else { format!("{held} copies") };
+    let copies = copies(held);
     let message = format!(
         "{name} is registered as a main server of its own and holds {copies} of rights; to make \
          {main} the main server and move them, use Repair on its page in the portal, or \
@@ -506,7 +518,7 @@ fn holds_rights(name: &str, held: u64, main: &HostId, other: &HostId) -> OfficeE
 
 /// A triad grows from the server that has the rights.
 fn holds_rights_already(name: &str, held: u64) -> OfficeError {
-    let copies = if held == 1 { "copy".to_owned() } else { format!("{held} copies") };
+    let copies = copies(held);
     let message = format!(
         "{name} is registered by itself and holds {copies} of rights; let it call first, as one of \
          this triad, and the rights become those of all three"

@@ -74,6 +74,15 @@ impl Desk {
         db::write(&mut self.connection, |tx| rights::map(tx, group, 1, copies, false, OPERATOR))
     }
 
+    /// A server that calls, is given so many copies, and has the license with them.
+    fn licensed(&mut self, server: &mut Server, copies: u32) -> String {
+        self.told(server);
+        self.map(1, copies).unwrap();
+        let license = self.told(server).1.unwrap();
+        server.has(&license);
+        license
+    }
+
     fn copies(&self) -> rights::Copies {
         rights::copies_of(&self.connection, 1).unwrap()
     }
@@ -432,10 +441,7 @@ fn copies_of_a_site_that_never_calls_again_come_back_when_its_licenses_have_ende
 fn a_publisher_of_another_name_goes_on_with_the_same_license() {
     let mut desk = desk();
     let mut single = server('a', DeclaredRole::Single, &[]);
-    desk.told(&mut single);
-    desk.map(1, 2).unwrap();
-    let before = desk.told(&mut single).1.unwrap();
-    single.has(&before);
+    let before = desk.licensed(&mut single, 2);
     desk.config.publisher = "Acme Inc".into();
     let after = desk.told(&mut single).1.unwrap();
     let (before, after) = (show(&before).unwrap(), show(&after).unwrap());
@@ -448,10 +454,7 @@ fn a_publisher_of_another_name_goes_on_with_the_same_license() {
 fn a_serial_goes_above_what_the_site_has() {
     let mut desk = desk();
     let mut single = server('a', DeclaredRole::Single, &[]);
-    desk.told(&mut single);
-    desk.map(1, 2).unwrap();
-    let license = desk.told(&mut single).1.unwrap();
-    single.has(&license);
+    desk.licensed(&mut single, 2);
     for (told, serial) in [(7, 8), (u64::MAX, 9)] {
         single.asks.license.as_mut().unwrap().serial = told;
         desk.map(1, serial).unwrap();
@@ -464,10 +467,7 @@ fn a_serial_goes_above_what_the_site_has() {
 fn a_license_that_needs_no_renewal_is_issued_at_once() {
     let mut desk = desk();
     let mut single = server('a', DeclaredRole::Single, &[]);
-    desk.told(&mut single);
-    desk.map(1, 2).unwrap();
-    let license = desk.told(&mut single).1.unwrap();
-    single.has(&license);
+    desk.licensed(&mut single, 2);
     desk.config.exchange.lifetime_days = 0;
     let license = desk.told(&mut single).1.unwrap();
     assert_eq!(show(&license).unwrap().features[0].expires, None);

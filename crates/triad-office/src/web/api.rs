@@ -189,7 +189,7 @@ async fn add_group(State(office): State<Office>, headers: HeaderMap, bytes: Byte
         .write(move |tx| {
             let how = format!("by hand by {}", visitor.name);
             let (actor, repairs) = (visitor.name.as_str(), new.repair);
-            let by = Registrar { actor, how: &how, cluster: None, repairs, now_ms: now_ms() };
+            let by = Registrar::person(actor, &how, repairs);
             registration::register_group(tx, kind, &hosts, by)
         })
         .await?;
@@ -213,13 +213,7 @@ async fn replace(State(office): State<Office>, headers: HeaderMap, bytes: Bytes)
     let group = office
         .write(move |tx| {
             let how = format!("by hand by {}", visitor.name);
-            let by = Registrar {
-                actor: &visitor.name,
-                how: &how,
-                cluster: None,
-                repairs: false,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, &how, false);
             registration::replace_server(tx, &old, &new, by)
         })
         .await?;
@@ -230,13 +224,7 @@ async fn apart(State(office): State<Office>, headers: HeaderMap, Path(id): Path<
     let visitor = allowed(&office, &headers, Role::Operator).await?;
     office
         .write(move |tx| {
-            let by = Registrar {
-                actor: &visitor.name,
-                how: "",
-                cluster: None,
-                repairs: false,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, "", false);
             registration::take_apart(tx, id, by)
         })
         .await?;

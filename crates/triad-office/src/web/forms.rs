@@ -127,13 +127,7 @@ async fn register(
         .write(move |tx| {
             once(tx, &form)?;
             let how = format!("by hand by {}", visitor.name);
-            let by = Registrar {
-                actor: &visitor.name,
-                how: &how,
-                cluster: None,
-                repairs: false,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, &how, false);
             registration::register_group(tx, kind, &hosts, by)?;
             let first = registration::find(tx, &hosts[0].to_string())?;
             Ok(first.map_or(0, |server| server.id))
@@ -161,13 +155,7 @@ async fn repair(
         .write(move |tx| {
             once(tx, &form)?;
             let how = format!("by repair by {}", visitor.name);
-            let by = Registrar {
-                actor: &visitor.name,
-                how: &how,
-                cluster: None,
-                repairs: true,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, &how, true);
             registration::register_group(tx, Kind::Pair, &hosts, by)
         })
         .await?;
@@ -193,13 +181,7 @@ async fn replace(
         .write(move |tx| {
             once(tx, &form)?;
             let how = format!("by hand by {}", visitor.name);
-            let by = Registrar {
-                actor: &visitor.name,
-                how: &how,
-                cluster: None,
-                repairs: false,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, &how, false);
             registration::replace_server(tx, &old, &new, by)
         })
         .await?;
@@ -223,13 +205,7 @@ async fn apart(
     office
         .write(move |tx| {
             once(tx, &form)?;
-            let by = Registrar {
-                actor: &visitor.name,
-                how: "",
-                cluster: None,
-                repairs: false,
-                now_ms: now_ms(),
-            };
+            let by = Registrar::person(&visitor.name, "", false);
             registration::take_apart(tx, group, by)
         })
         .await?;
