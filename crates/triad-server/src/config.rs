@@ -160,7 +160,7 @@ impl SessionTimes {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {source}; --config names the configuration", file.display())]
+    #[error("{}: {source}; give the configuration of a node with --config, as `triad init` writes it", file.display())]
     Read {
         /// The file.
         file: PathBuf,

@@ -17,7 +17,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use triad_ledger::names::{CheckoutId, RequestId, SessionId};
 use triad_ledger::{Answer, Command, Denial, Outcome};
 use triad_proto::net::{ConnectionInfo, PeerClosed};
@@ -510,6 +510,8 @@ async fn next_call(
         match calls.message().await {
             Ok(Some(message)) => *unread = message.calls.into_iter(),
             Ok(None) => return Ok(None),
+            // Its client has reset the stream: it waits for nothing, and is told nothing.
+            Err(status) if status.code() == Code::Cancelled => return Ok(None),
             Err(status) => return Err(Refusal::from_status(&status)),
         }
     }

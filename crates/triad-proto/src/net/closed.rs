@@ -51,11 +51,21 @@ pub(super) struct Watched<S> {
     closed: Arc<PeerClosed>,
     /// Once we began to close, the peer's close is only its answer to ours.
     closing: bool,
+    /// The last that was read from the peer was its goodbye.
+    said_goodbye: bool,
 }
+
+/// What a frame of HTTP/2 begins with: its length, its type, its flags, and its stream.
+const FRAME_HEAD: usize = 9;
+/// The type of a GOAWAY. What it carries: the last stream, a code, and text that may be empty.
+const GOAWAY: u8 = 7;
+const GOAWAY_MIN: usize = 8;
+/// Text of a goodbye that is looked for.
+const GOODBYE_TEXT_MAX: usize = 64;
 
 impl<S> Watched<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, closed: Arc::default(), closing: false }
+        Self { inner, closed: Arc::default(), closing: false, said_goodbye: false }
     }
 
     pub(super) fn peer_closed(&self) -> &Arc<PeerClosed> {
@@ -70,6 +80,13 @@ impl<S> Watched<S> {
         }
     }
 
+    /// Notes whether what was read, out of any TLS, ends with the goodbye of an HTTP/2 peer. It
+    /// closes next, and HTTP/2 on our side is faster at times: where no stream is left it closes as
+    /// soon as it has read this. That is the peer's close all the same.
+    pub(super) fn note_data(&mut self, read: &[u8]) {
+        self.said_goodbye = ends_with_goodbye(read);
+    }
+
     fn note_error(&self, error: &io::Error) {
         if is_close(error.kind()) {
             self.note_end_of_data();
@@ -79,6 +96,15 @@ impl<S> Watched<S> {
     fn note_write<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| self.note_error(error))
     }
+}
+
+/// Whether the last frame in here is a GOAWAY. One that came in pieces is not found.
+fn ends_with_goodbye(read: &[u8]) -> bool {
+    (GOAWAY_MIN..=GOAWAY_MIN + GOODBYE_TEXT_MAX).any(|length| {
+        let head = [0, 0, length as u8, GOAWAY, 0, 0, 0, 0, 0];
+        let begin = read.len().checked_sub(FRAME_HEAD + length);
+        begin.is_some_and(|begin| read[begin..].starts_with(&head))
+    })
 }
 
 /// The kinds by which a kernel reports that the other one closed.
@@ -138,6 +164,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.said_goodbye {
+            self.note_end_of_data();
+        }
         self.closing = true;
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
@@ -216,5 +245,30 @@ mod tests {
         assert!(!closed.is_closed());
         drop(watched);
         assert!(!closed.is_closed());
+    }
+
+    /// A stream is reset, which is no goodbye.
+    const RESET: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+    const PLAIN_GOODBYE: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn our_closing_after_a_goodbye_is_the_close_of_the_peer() {
+        let with_text = [&[0, 0, 11, 7], &[0; 13][..], b"bye"].concat();
+        let after_it = [PLAIN_GOODBYE, RESET].concat();
+        for (read, expected) in [
+            (RESET, false),
+            (PLAIN_GOODBYE, true),
+            (&with_text, true),
+            (&[RESET, PLAIN_GOODBYE].concat(), true),
+            (&after_it, false),
+            (&PLAIN_GOODBYE[1..], false),
+            (&[], false),
+        ] {
+            let mut watched = Watched::new(duplex(64).0);
+            watched.note_data(read);
+            assert!(!watched.peer_closed().is_closed(), "a goodbye alone closes nothing");
+            watched.shutdown().await.unwrap();
+            assert_eq!(watched.peer_closed().is_closed(), expected, "{read:?}");
+        }
     }
 }

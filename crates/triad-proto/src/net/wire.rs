@@ -53,19 +53,25 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         match &mut self.get_mut().0 {
-            Kind::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Kind::Tls(stream) => {
-                let (room, before) = (buffer.remaining(), buffer.filled().len());
+            Kind::Plain(stream) => {
                 ready!(Pin::new(&mut *stream).poll_read(context, buffer))?;
+                stream.note_data(&buffer.filled()[before..]);
+            }
+            Kind::Tls(stream) => {
+                let room = buffer.remaining();
+                ready!(Pin::new(&mut *stream).poll_read(context, buffer))?;
+                let watched = stream.get_mut().0;
                 if room > 0 && buffer.filled().len() == before {
                     // The close notice of TLS: the peer said it in person,
                     // and the raw end that follows is read by nobody.
-                    stream.get_ref().0.note_end_of_data();
+                    watched.note_end_of_data();
                 }
-                Poll::Ready(Ok(()))
+                watched.note_data(&buffer.filled()[before..]);
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
