@@ -143,6 +143,31 @@ pub async fn slow_followers() {
     crowd.finish("slow_followers", lab).await;
 }
 
+/// P5, P12, P16: the leader's disk is slow while a follower is down. The other's disk is better, but
+/// could not be elected in time without the vote of the slow one: it stays, and serves slowly.
+#[cfg_attr(test, tokio::test)]
+pub async fn slow_leader_of_two() {
+    let Some(mut lab) = Lab::start_with(options(), &[Gear::SickDisks]).await else { return };
+    let crowd = Crowd::start(&lab).await;
+    let leader = lab.settled().await;
+    let [down, _] = lab.others(leader);
+    lab.nodes[down].kill9().await;
+    lab.syncs(leader, Syncs::Slow(Duration::from_millis(300)));
+    crowd.book().forget_gaps();
+    let granted = crowd.book().tally.grants;
+    crowd.go_on(STAYS).await;
+    crowd.until_served(20).await;
+    let granted = crowd.book().tally.grants - granted;
+    let gap = crowd.book().longest_gap();
+    println!("slow_leader_of_two: {granted} granted, gap {gap:.0?}");
+    assert!(gap < LEASE, "{gap:?}");
+    assert_eq!(handovers(&lab), 0, "nobody could follow it");
+    lab.syncs(leader, Syncs::Well);
+    lab.nodes[down].start();
+    crowd.until_held().await;
+    crowd.finish("slow_leader_of_two", lab).await;
+}
+
 /// How often a node has left for the sake of its disk.
 fn handovers(lab: &Lab) -> usize {
     lab.nodes.iter().map(|node| node.log().matches(HANDOVER).count()).sum()

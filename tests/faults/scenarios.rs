@@ -45,6 +45,10 @@ pub const ALL: &[Scenario] = &[
     scenario!(disks::slow_syncs, "syncs of the leader's disk take 0.5 s and 2 s"),
     scenario!(disks::slow_followers, "syncs of both followers' disks take 0.3 s"),
     scenario!(
+        disks::slow_leader_of_two,
+        "syncs of the leader's disk take 0.3 s while a follower is down"
+    ),
+    scenario!(
         clocks::one_wrong_clock,
         "one wall clock jumps by an hour and by ten years, both ways"
     ),
