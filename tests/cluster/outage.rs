@@ -128,6 +128,11 @@ async fn refused_by_the_rest(cluster: &Cluster, alone: usize) {
     assert_eq!(json.code(), 4, "{json:?}");
     let verdict: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(verdict["verdict"], "NO_QUORUM", "{verdict}");
+    // What it does not know of may be held all the same.
+    let revoke = cluster.triad("checkouts revoke 999999 --yes").await;
+    assert_eq!(revoke.code(), 4, "{revoke:?}");
+    assert!(revoke.stderr.contains("TRD-1002"), "{revoke:?}");
+    assert!(!revoke.stderr.contains("is not held"), "{revoke:?}");
 
     let checkout = cluster.triad(&format!("checkout {FEATURE} --timeout 3s")).await;
     assert_eq!(checkout.code(), 4, "{checkout:?}");

@@ -12,7 +12,7 @@ mod report;
 mod subjects;
 mod words;
 
-pub use convert::{Conversion, convert_license};
+pub use convert::{CLUSTER_TO_NAME, Conversion, convert_license};
 pub use import::{Import, import_options};
 pub use report::{Entry, Fate, Report};
 

@@ -81,8 +81,8 @@ pub use document::{DOCUMENT_BYTES_MAX, SIGNATURES_MAX, text_of};
 pub use draft::{Draft, DraftFeature};
 pub use error::LicenseError;
 pub use foreign::{
-    Conversion, Entry, FOREIGN_BYTES_MAX, FOREIGN_LINES_MAX, Fate, Import, Report, convert_license,
-    import_options,
+    CLUSTER_TO_NAME, Conversion, Entry, FOREIGN_BYTES_MAX, FOREIGN_LINES_MAX, Fate, Import, Report,
+    convert_license, import_options,
 };
 pub use hostid::{HostId, HostIdKind};
 pub use issue::issue;

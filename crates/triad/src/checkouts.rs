@@ -83,8 +83,13 @@ async fn revoke(settings: &Settings, arguments: &RevokeArguments) -> Result<Exit
 /// The checkout of this number.
 pub async fn find(cluster: &Cluster, id: u64) -> Result<CheckoutInfo, Failure> {
     let read = cluster.read(async |admin: &mut Admin| all_checkouts(admin, "").await).await?;
+    let is_current = read.answer.freshness.is_some_and(|freshness| freshness.linearizable);
     let found = read.answer.checkouts.into_iter().find(|checkout| checkout.checkout_id == id);
     found.ok_or_else(|| {
+        if !is_current {
+            let message = format!("{} does not know whether checkout {id} is held", read.address);
+            return Failure::refused(Refusal::because(Reason::NoQuorum, message));
+        }
         let refusal =
             Refusal::because(Reason::CheckoutUnknown, format!("checkout {id} is not held"));
         Failure::refused(refusal.with_remedy("`triad checkouts` shows what is held, by number"))

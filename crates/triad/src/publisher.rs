@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use triad_license::{PublisherKey, issue};
+use triad_license::{CLUSTER_TO_NAME, PublisherKey, issue};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -65,12 +65,26 @@ pub fn issue_license(
         secrets.push(PublisherKey::parse(&read_text(path)?).map_err(failed(path))?);
     }
     let secrets: Vec<&PublisherKey> = secrets.iter().collect();
-    let document = issue(&read_text(terms)?, &secrets).map_err(failed(terms))?;
+    let text = read_text(terms)?;
+    demand_named_cluster(&text, terms)?;
+    let document = issue(&text, &secrets).map_err(failed(terms))?;
     match out {
         None => settings.output.text(&document)?,
         Some(path) => write_new(path, document.as_bytes(), Readers::Everybody)?,
     }
     Ok(Exit::Ok)
+}
+
+/// Converted terms say for whom the license is only once somebody wrote it in.
+fn demand_named_cluster(text: &str, terms: &Path) -> Result<(), Failure> {
+    match text.lines().position(|line| line.contains(CLUSTER_TO_NAME)) {
+        None => Ok(()),
+        Some(line) => {
+            let what = format!("{} line {}: {CLUSTER_TO_NAME}", terms.display(), line + 1);
+            let remedy = "put the site's cluster id there; `triad status` shows it".to_owned();
+            Err(Failure::Usage { what, remedy })
+        }
+    }
 }
 
 /// Who may read a file that is written.
@@ -99,4 +113,18 @@ pub fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Fail
         let _ = fs::remove_file(path);
         Failure::Write { path: path.to_owned(), source }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_that_name_nobody_are_not_signed() {
+        let terms = |cluster: &str| format!("serial = 1\n\n[binding]\ncluster = \"{cluster}\"\n");
+        let file = Path::new("acme.toml");
+        demand_named_cluster(&terms("tc-1"), file).unwrap();
+        let refused = demand_named_cluster(&terms(CLUSTER_TO_NAME), file).unwrap_err();
+        assert_eq!(refused.to_string(), "acme.toml line 4: REPLACE-BY-THE-CLUSTER-ID");
+    }
 }

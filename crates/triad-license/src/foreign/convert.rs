@@ -24,8 +24,8 @@ use crate::suggest::nearest;
 
 const KEYWORDS: [&str; 8] =
     ["SERVER", "VENDOR", "DAEMON", "USE_SERVER", "FEATURE", "INCREMENT", "PACKAGE", "UPGRADE"];
-/// Stands where the publisher has to say for whom the license is.
-const CLUSTER_TO_NAME: &str = "REPLACE-BY-THE-CLUSTER-ID";
+/// Stands in converted terms where the publisher has to say for whom the license is.
+pub const CLUSTER_TO_NAME: &str = "REPLACE-BY-THE-CLUSTER-ID";
 
 /// A foreign license file as the terms of a license, and what became of each
 /// of its lines.
