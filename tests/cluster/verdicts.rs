@@ -4,17 +4,20 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use triad_license::Day;
 use triad_tests::cluster::{FEATURE, START_LIMIT};
 use triad_tests::node::{Ended, run};
-use triad_tests::{Cluster, Options, licenses, site, wait};
+use triad_tests::{Cluster, Options, clock, licenses, site, wait};
 
 /// What a command may take beyond the time it was given.
 const SLACK: Duration = Duration::from_millis(1_500);
 
+const DAY_MS: u64 = 86_400_000;
+
 /// An address that swallows packets: a network set aside for documentation.
 const BLACK_HOLE: &str = "192.0.2.1:27070";
 
-/// P16: a feature whose license has ended is missed by every verdict, and by its
+/// P16: a feature whose license has ended lately is missed by every verdict, and by its
 /// name, until another is in force. Its seats are still held.
 #[tokio::test]
 async fn a_license_that_ended_is_missed() {
@@ -25,10 +28,20 @@ async fn a_license_that_ended_is_missed() {
     let _held = client.checkout("mill", "", 1).await.unwrap();
     assert_eq!(cluster.triad("status").await.code(), 0);
 
+    // Long ago, so that it may have been left to end; then lately.
     let ended = mill.replace("\"permanent\"", "2020-12-31") + &lathe;
     cluster.license(&site::license(&cluster, 2, &ended)).await;
-    let what =
-        "the license of mill has ended, last day 2020-12-31, and nothing in force replaces it";
+    let status = cluster.triad("status").await;
+    assert_eq!(status.code(), 0, "{status:?}");
+    let what = "the license of mill has ended, last day 2020-12-31, and nothing in force";
+    assert!(status.stdout.contains(&format!("\n  NOTE  {what}")), "{status:?}");
+
+    let last_day = Day::in_utc(clock::now_ms() - 3 * DAY_MS).unwrap();
+    let ended = mill.replace("\"permanent\"", &last_day.to_string()) + &lathe;
+    cluster.license(&site::license(&cluster, 3, &ended)).await;
+    let what = format!(
+        "the license of mill has ended, last day {last_day}, and nothing in force replaces it"
+    );
     let status = cluster.triad("status").await;
     assert_eq!(status.code(), 3, "{status:?}");
     assert!(status.stdout.starts_with("Degraded: 1 of 1 nodes, leader "), "{status:?}");
@@ -42,11 +55,11 @@ async fn a_license_that_ended_is_missed() {
     for wanted in ["check --features", "check --feature mill"] {
         let checked = cluster.triad(wanted).await;
         assert_eq!(checked.code(), 2, "{checked:?}");
-        let begins = "TRIAD CRITICAL - mill: not licensed, last day 2020-12-31; ";
-        assert!(checked.stdout.starts_with(begins), "{checked:?}");
+        let begins = format!("TRIAD CRITICAL - mill: not licensed, last day {last_day}; ");
+        assert!(checked.stdout.starts_with(&begins), "{checked:?}");
     }
 
-    cluster.license(&site::license(&cluster, 3, &(ended + &mill))).await;
+    cluster.license(&site::license(&cluster, 4, &(ended + &mill))).await;
     let status = cluster.triad("status").await;
     assert_eq!(status.code(), 0, "{status:?}");
     assert!(!status.stdout.contains("mill"), "{status:?}");

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use triad_license::Day;
 use triad_tests::cluster::FEATURE;
-use triad_tests::{Cluster, Options, site, wait};
+use triad_tests::{Cluster, Options, clock, site, wait};
 
 use crate::strangers;
 
 const LIMIT: Duration = Duration::from_secs(20);
+const DAY_MS: u64 = 86_400_000;
 
 /// A feature that no license names; a client makes no series of it.
 const UNSOLD: &str = "unsold";
@@ -200,7 +202,10 @@ async fn boards_made_for_the_exporter_of_flexnet_find_their_series() {
 async fn a_license_that_ended_is_told_until_another_is_in_force() {
     let cluster = Cluster::start(Options { nodes: 1, ..Options::default() }).await;
     let mill = site::line("mill", 2, "");
-    let ended = mill.replace("\"permanent\"", "2020-12-31") + &site::line("lathe", 1, "");
+    // The last day ends when the next one begins.
+    let ends_ms = (clock::now_ms() / DAY_MS - 2) * DAY_MS;
+    let last_day = Day::in_utc(ends_ms - 1).unwrap();
+    let ended = mill.replace("\"permanent\"", &last_day.to_string()) + &site::line("lathe", 1, "");
     let metric = "triad_feature_expiry_timestamp_seconds{feature=\"mill\"}";
     let (cookie, _) = strangers::sign_in(&cluster.web(0), cluster.token()).await;
     let page = async || {
@@ -208,16 +213,20 @@ async fn a_license_that_ended_is_told_until_another_is_in_force() {
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text
     };
-    let told =
-        "The license of mill has ended, last day 2020-12-31, and nothing in force replaces it";
+    let told = format!(
+        "The license of mill has ended, last day {last_day}, and nothing in force replaces it"
+    );
 
     cluster.license(&site::license(&cluster, 1, &ended)).await;
-    until(&cluster, 0, "its end is told", |told| told.get(metric) == Some(&1_609_459_200.0)).await;
+    until(&cluster, 0, "its end is told", |told| {
+        told.get(metric) == Some(&(ends_ms as f64 / 1_000.0))
+    })
+    .await;
     let shown = page().await;
-    assert!(shown.contains(told) && shown.contains("Degraded"), "{shown}");
+    assert!(shown.contains(&told) && shown.contains("Degraded"), "{shown}");
 
     cluster.license(&site::license(&cluster, 2, &(ended + &mill))).await;
     until(&cluster, 0, "it has no end", |told| !told.contains_key(metric)).await;
     let shown = page().await;
-    assert!(!shown.contains(told) && shown.contains("Healthy"), "{shown}");
+    assert!(!shown.contains(&told) && shown.contains("Healthy"), "{shown}");
 }

@@ -1,6 +1,7 @@
 //! How this node does: everything that status, metrics, health checks and the
 //! dashboard tell of one node, read in one place.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -112,8 +113,8 @@ pub(crate) struct Rights {
     /// The first of them to end, and when, ms since 1970 UTC.
     pub(crate) first_to_end: Option<(FeatureName, u64)>,
     /// The features whose rights have all ended, and when the last of each did,
-    /// ms since 1970 UTC. What a license no longer names is not missed.
-    pub(crate) ended: BTreeMap<FeatureName, u64>,
+    /// ms since 1970 UTC: the last one first. What a license no longer names is not missed.
+    pub(crate) ended: Vec<(FeatureName, u64)>,
 }
 
 impl Rights {
@@ -141,6 +142,7 @@ impl Rights {
         }
         rights.first_to_end = first.map(|(ends_ms, feature)| (feature.clone(), ends_ms));
         rights.ended = ended.into_iter().map(|(feature, ms)| (feature.clone(), ms)).collect();
+        rights.ended.sort_by_key(|(_, ms)| Reverse(*ms));
         rights
     }
 }

@@ -18,6 +18,8 @@ const CERTIFICATE_ERR_MS: u64 = 7 * DAY_MS;
 const LICENSE_NOTE_MS: u64 = 30 * DAY_MS;
 /// Whoever has not ordered by now is late.
 const LICENSE_WARN_MS: u64 = 7 * DAY_MS;
+/// After this whoever misses a license has asked for it; one that is left to end may stay ended.
+const ENDED_ERR_MS: u64 = 30 * DAY_MS;
 /// Features whose licenses have ended that are named.
 const ENDED_NAMED_MAX: usize = 3;
 const ORDER: &str = "ask the publisher for the next one, then `triad license apply FILE`";
@@ -198,7 +200,7 @@ fn license(view: &StatusResponse) -> Option<Concern> {
     })
 }
 
-/// Features that nobody is granted any more.
+/// Features that nobody is granted any more, told as loudly as the one that ended last.
 fn ended(view: &StatusResponse) -> Option<Concern> {
     let vitals = view.vitals.as_ref()?;
     let first = vitals.ended_features.first()?;
@@ -222,7 +224,9 @@ fn ended(view: &StatusResponse) -> Option<Concern> {
             named.join(", ")
         )
     };
-    Some(of_all(Severity::Err, "license", what, ORDER))
+    let is_old = first.ended_ms.saturating_add(ENDED_ERR_MS) < view.date_ms;
+    let severity = if is_old { Severity::Note } else { Severity::Err };
+    Some(of_all(severity, "license", what, ORDER))
 }
 
 /// The time after a restore.
@@ -404,6 +408,14 @@ mod tests {
         let expected = "ERR the licenses of 30 features have ended, and nothing in force replaces \
                         them: a, b, c and 27 more";
         assert_eq!(found, [expected]);
+        let severity = |days| {
+            let found = told(|leader, _| {
+                vitals(leader).ended_features = vec![ended("mill", days), ended("lathe", 900)];
+            });
+            found[0].split(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(severity(30), "ERR");
+        assert_eq!(severity(31), "NOTE", "it may have been left to end");
     }
 
     #[test]

@@ -15,6 +15,8 @@ const SKEW_MAX_MS: u64 = 5_000;
 /// Disks with less room are spoken of.
 const ROOM_MIN_BYTES: u64 = 1 << 30;
 
+/// After this whoever misses a license has asked for it, and what denies it is no news.
+const ENDED_NEWS_MS: u64 = 30 * 86_400_000;
 /// Features that are named where more have ended.
 const ENDED_NAMED_MAX: usize = 3;
 
@@ -37,7 +39,10 @@ impl Node {
         let view = self.consensus.view();
         let (mut tone, mut word, sentence) = self.judged(&view);
         let vitals = self.vitals();
-        let denies = !vitals.rights.ended.is_empty() || self.restoring_for().is_some();
+        let now_ms = self.consensus.date_ms();
+        let ended = vitals.rights.ended.first();
+        let lately = ended.is_some_and(|(_, at_ms)| at_ms.saturating_add(ENDED_NEWS_MS) >= now_ms);
+        let denies = lately || self.restoring_for().is_some();
         if tone == "good" && denies {
             (tone, word) = ("wait", "Degraded");
         }
@@ -159,7 +164,7 @@ impl Node {
 
 /// That nobody is granted some features any more, because their rights are over.
 fn ended(rights: &Rights) -> Option<String> {
-    let (first, ended_ms) = rights.ended.first_key_value()?;
+    let (first, ended_ms) = rights.ended.first()?;
     let others = rights.ended.len() - 1;
     if others == 0 {
         return Some(format!(
@@ -169,7 +174,7 @@ fn ended(rights: &Rights) -> Option<String> {
         ));
     }
     let named: Vec<&str> =
-        rights.ended.keys().take(ENDED_NAMED_MAX).map(|feature| feature.as_str()).collect();
+        rights.ended.iter().take(ENDED_NAMED_MAX).map(|(feature, _)| feature.as_str()).collect();
     let more = rights.ended.len() - named.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Some(format!(
