@@ -185,6 +185,12 @@ fn are_back(site: &mut Site, board: &Blackboard, victim: usize, since: Duration,
 
 /// P5 and P12: somebody leads soon, and nobody has lost a seat. How long it took.
 fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) {
+    leads_again(site, board, limit);
+    loses_nothing(site, board, AFTER_FAILOVER, "the leader was gone");
+}
+
+/// P12: somebody leads soon.
+fn leads_again(site: &mut Site, board: &Blackboard, limit: Duration) {
     let failed = site.world.now();
     let term = site.newest_term();
     until(site, board, |site| site.newest_term() > term || site.world.now() > failed + limit);
@@ -194,7 +200,6 @@ fn fails_over(site: &mut Site, board: &Blackboard, limit: Duration) {
         ));
     }
     tracing::info!(took = ?site.world.now() - failed, ?limit, "another leads");
-    loses_nothing(site, board, AFTER_FAILOVER, "the leader was gone");
 }
 
 /// P16: a node that is to lead no more does not, while another can.
@@ -223,7 +228,14 @@ fn leads_no_more(site: &mut Site, board: &Blackboard, leader: usize, at_once: bo
     });
     let had = site.applied_by(third);
     kill(site, next);
-    fails_over(site, board, NEXT_LEADER);
+    if site.sessions().disconnect_grace < GRACE_MIN {
+        // A client that had come to it cannot wait to hear that it is dead.
+        leads_again(site, board, NEXT_LEADER);
+        let begun = site.world.now();
+        until(site, board, |site| site.world.now() > begun + AFTER_FAILOVER);
+    } else {
+        fails_over(site, board, NEXT_LEADER);
+    }
     if site.leader() == Some(leader) && had + 1 >= site.newest_term_begins() {
         site.violated(format!("P16: node {node} is to lead no more, and was elected"));
     }
