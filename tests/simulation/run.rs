@@ -327,8 +327,13 @@ fn live(site: &mut Site, chaos: &mut Chaos, run_seed: u64, length: Duration) {
     let runtime_seed = site.world.dice.random();
     let auditor_machine = site.auditor;
     site.world.machine(auditor_machine).start(runtime_seed, auditor.work());
+    let late = late_node(run_seed);
     for node in 0..site.nodes.len() {
-        site.start_node(node);
+        if late == Some(node) {
+            site.nodes[node].state = NodeState::Down(Duration::MAX);
+        } else {
+            site.start_node(node);
+        }
     }
     for application in 0..site.applications.len() {
         site.start_application(application);
@@ -342,6 +347,12 @@ fn live(site: &mut Site, chaos: &mut Chaos, run_seed: u64, length: Duration) {
         if fails() {
             return;
         }
+    }
+    if let Some(node) = late {
+        comes_late(site, &board, node);
+    }
+    if fails() {
+        return;
     }
     drills::run(site, run_seed, &board);
     if fails() {
@@ -360,6 +371,25 @@ fn live(site: &mut Site, chaos: &mut Chaos, run_seed: u64, length: Duration) {
     chaos.heal(site);
     let healed = site.world.now();
     judge(site, chaos, &board, healed);
+}
+
+/// In three of seven runs two nodes found the cluster, and the third, any of them, starts later.
+fn late_node(run_seed: u64) -> Option<usize> {
+    let node = (run_seed / 7) as usize % NODES.len();
+    matches!(run_seed % 7, 0 | 5 | 6).then_some(node)
+}
+
+/// P14: a founder that starts when the others have begun joins them.
+fn comes_late(site: &mut Site, board: &Blackboard, node: usize) {
+    let (id, begun) = (site.nodes[node].id, site.world.now());
+    site.nodes[node].state = NodeState::Down(begun);
+    while site.world.now() < begun + EQUAL_LIMIT && !site.oracle.are_equal(&[id]) {
+        site.step(board);
+    }
+    if !site.oracle.are_equal(&[id]) {
+        let positions = site.oracle.positions();
+        site.violated(format!("P14: node {id} starts later, and does not join: {positions}"));
+    }
 }
 
 /// What must be, and by when after healing.
