@@ -484,7 +484,7 @@ async fn with_two_nodes_dead_every_command_ends_in_time() {
         ("lmstat -a", 159),
         ("drill --yes", 2),
         ("leader transfer", 4),
-        ("checkouts revoke 1 --yes", 1),
+        ("checkouts revoke 1 --yes", 4),
         ("node remove a --yes", 4),
         ("run --feature solver -- true", 4),
         ("checkout solver", 4),
